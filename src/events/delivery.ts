@@ -73,7 +73,7 @@ type RoutingEventType = 'MessageRouted' | 'MessageRejected'
 export type AttemptEventType = Exclude<keyof DeliveryEvents, RoutingEventType>
 export type RecordedDeliveryEvent = { [T in keyof DeliveryEvents]: RecordedEvent<T, DeliveryEvents[T]> }[keyof DeliveryEvents]
 
-/** Number of webhooks in one MessageRouted at most. A larger fan-out is appended in parts. */
+/** The most webhooks in one MessageRouted. A larger fan-out is appended in parts. */
 export const webhooksPerPart = 5_000
 
 /**

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto'
 
-/** Kolbak's name space for UUIDv5 (RFC 9562, 5.5). It must never change, because redeliveries would get new ids. */
+/** Kolbak's name space for UUIDv5 (RFC 9562, 5.5). It must never change, because the deliveries of a redelivered message would then get new ids. */
 const namespace = Buffer.from('6ba1c8f0e5cb5d5f8d6c5a1f7c3e9b42', 'hex')
 
 /** Returns the UUIDv5 of the parts, joined by a line feed, which occurs in none of them. */

@@ -5,8 +5,8 @@ import { families, familyOf } from '../events/streams.ts'
 import type { ServiceSecrets } from './keyring.ts'
 
 /**
- * The MACs of command events, under a key of the service. Only a process with the master key can make one. So an event that somebody has written
- * or changed by SQL is found out before it has an effect.
+ * The MACs of command events, under a key of the service. Only a process with the master key can make one. So an event that was
+ * written or changed by SQL is detected before it has an effect.
  */
 export interface EventMacs {
   /** The position of LogStarted, from which on every command event must have a MAC. Null before the log has started. */

@@ -21,7 +21,7 @@ async function printFacts(work: typeof backup, file: string): Promise<void> {
   print(JSON.stringify(facts, null, 2))
 }
 
-const program = new Command('operate').description('What an operator does by hand; npm run -s operate -- <command>').exitOverride()
+const program = new Command('operate').description('do the manual work of an operator: npm run -s operate -- <command>').exitOverride()
 program
   .command('quarantined')
   .description('list the quarantined streams: which event failed, and why')

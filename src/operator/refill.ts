@@ -43,9 +43,8 @@ export interface Refilled {
  * Brings a Postgres that was restored from an older backup up to date with the event store, which has later events. The Postgres may also be empty,
  * except for its `data_keys`. No process of the service may run meanwhile. The events after the backup are exactly those that the restored projection
  * `deliveries` has not read yet. So the refill runs this projection up to the head, with its usual retries. With each batch it also restores rows
- * that no projection
- * restores: rows of the message index, and deliveries that were parked or claimed. Then the other read models are brought up to date, so that no
- * message is sent with the old settings of a webhook.
+ * that no projection restores: rows of the message index, and deliveries that were parked or claimed. Then the other read models are brought up to
+ * date, so that no message is sent with the old settings of a webhook.
  *
  * Each batch is committed with its checkpoint, so that an interrupted refill can be started again.
  * Throws KolbakError `nothing_to_refill`, `still_running` and `engine_behind`.

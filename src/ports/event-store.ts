@@ -30,7 +30,7 @@ export interface EventBatch {
  *
  * Order: positions are the order of commit. A subscription misses nothing, and yields the events of a stream in the order of revisions.
  * Durability: an append that has resolved survives a crash of any process and of the engine.
- * Idempotence: an append whose first event id is stored in its stream already returns the same result as the first time. A store may
+ * Idempotence: if the id of an append's first event is already in the stream, the append returns the same result as the first time. A store may
  *   forget ids of `any` appends after a while, so that readers of day streams must tolerate an event twice.
  * Grouping: concurrent appends are written together. An append that fails does not fail the others.
  * Age: events of day streams (`isDayStream`) are not read once they are older than the store's age limit.

@@ -29,8 +29,8 @@ export interface OwnedPartition {
  * Offsets: within a partition, offsets rise in the order of the records. They begin at 0 or later and may have gaps. The consumer starts again at the
  * last done offset + 1, whether or not a record has that offset.
  * Order: no order is promised between partitions or between messages. `produce` chooses the partition.
- * Ownership: the adapter divides the partitions among the processes that consume (`KOLBAK_PARTITIONS` of them, numbered from 0), so that
- * one process owns a partition at a time. An engine without consumer groups uses leases (`lib/leases`) for this.
+ * Ownership: the adapter divides the partitions (`KOLBAK_PARTITIONS`, numbered from 0) among the processes that consume, so that one process
+ * owns a partition at a time. An engine without consumer groups uses leases (`lib/leases`) for this.
  * At-least-once: a new owner starts at the saved offset, so a record may be read again.
  * Saved offsets: the bus does not store them. The consumer saves them (`dispatch/offsets`) and returns them through `startAt`.
  */

@@ -22,7 +22,7 @@ export interface BuildRunner {
 export const startBuildRunner = (deps: RunnerDependencies, projection: Projection, build: number): BuildRunner =>
   new LeasedBuildRunner(deps, projection, build)
 
-/** When a batch has failed this often by a fault that is not the engine's, the runner searches for the faulty events in it. */
+/** After this number of failures of a batch that are not the engine's fault, the runner searches for the faulty events in the batch. */
 const failuresBeforeIsolation = 2
 /** A batch with fewer events is small. After a small batch the runner waits, so that the next batch is larger. */
 const smallBatch = 100

@@ -6,7 +6,7 @@ import type { Sql } from '../lib/sql.ts'
 /** The build of a projection for which events are prepared or applied. */
 export interface BuildContext {
   readonly build: number
-  /** Whether readers see the build. Exact in `apply`. In `prepare` it may be out of date, unless the projection has `externalBuilds`. */
+  /** Whether readers see the build. The value is exact in `apply`. In `prepare` it may be out of date, unless the projection has `externalBuilds`. */
   readonly is_live: boolean
 }
 

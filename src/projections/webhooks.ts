@@ -133,10 +133,10 @@ export async function activeWebhooksOfKey(pool: Pool, { tenant, key_id }: { tena
   return rows.map((row) => row.id)
 }
 
-/** Returns the number of webhooks of the tenant that are not deleted. The webhook `beside` is not counted. */
-export async function countWebhooks(pool: Pool, tenant: TenantId, beside: WebhookId | null = null): Promise<number> {
+/** Returns the number of webhooks of the tenant that are not deleted, without the webhook `except`. */
+export async function countWebhooks(pool: Pool, tenant: TenantId, except: WebhookId | null = null): Promise<number> {
   const [row] = await sqlOn(pool)<{ n: bigint }>`
-    select count(*) as n from webhook_subscriptions where tenant = ${tenant} and deleted_at is null and id is distinct from ${beside}`
+    select count(*) as n from webhook_subscriptions where tenant = ${tenant} and deleted_at is null and id is distinct from ${except}`
   return Number(row?.n ?? 0n)
 }
 

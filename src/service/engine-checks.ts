@@ -22,8 +22,8 @@ export async function unread({ bus, pool }: Pick<EngineReaders, 'bus' | 'pool'>)
 }
 
 /**
- * Notes the end of the bus. Returns a function that tells whether every record before that end is done. A record that has only taken its
- * offset counts as well, so no accepted message is overlooked.
+ * Notes the end of the bus. Returns a function that tells whether every record before that end is done. A record that has an offset and is not
+ * committed yet counts as well, so no accepted message is overlooked.
  */
 export async function noteEnd({ bus, pool }: Pick<EngineReaders, 'bus' | 'pool'>): Promise<() => Promise<boolean>> {
   const ends = await bus.ends()

@@ -75,7 +75,7 @@ describe('first successes on Postgres', () => {
     expect(await shown('success')).to.deep.equal(['success'])
   })
 
-  it('are attempts of a delivery that goes on in a later chain, or whose twin failed', async () => {
+  it('are still listed as attempts after the same attempt was repeated and failed, and after a replay', async () => {
     const delivery = await routed()
     events.attempted(delivery, 'DeliverySucceeded')
     await events.flush()
@@ -83,7 +83,7 @@ describe('first successes on Postgres', () => {
     events.attempted(delivery, 'DeliveryFailed')
     await events.flush()
     await record((await read()).slice(2))
-    expect(await shown('retrying'), 'a success outweighs the failure of its twin').to.deep.equal([])
+    expect(await shown('retrying'), 'a success outweighs the failure of the repeated attempt').to.deep.equal([])
     expect(await shown('success')).to.deep.equal(['success'])
     events.replayed(delivery, 2)
     await events.flush()

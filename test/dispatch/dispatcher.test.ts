@@ -316,7 +316,7 @@ describe('the dispatcher', () => {
     const { rows } = await world.db.pool.query('select record_offset, error from quarantined_records')
     expect(rows).to.deep.equal([{ record_offset: 1n, error: 'error: a bug' }])
   })
-  it('routes a message on which the code has failed only once', async () => {
+  it('routes a message in the next try after the code has failed on it once', async () => {
     let failures = 0
     beforeInsert = () => {
       if (failures++ === 0) throw new TypeError('a broken connection')

@@ -118,7 +118,7 @@ describe('the response of a receiver', () => {
       const { code, reason, body } = await get(thenFin(bytes))
       expect({ code, reason, body: body.toString() }).to.deep.equal({ code: 200, reason: null, body: expectedBody })
     })
-  it('counts a second after its status, even if nothing more comes', async () => {
+  it('is cut a second after its status and then counts, even if nothing more comes', async () => {
     for (const [bytes, body] of [
       [`${ok}content-length: 10\r\n\r\nok`, 'ok'],
       [`${ok}\r\n`, ''],

@@ -18,7 +18,7 @@ describe('the keyring', () => {
     }
   }
 
-  it('opens after a restart the values that it sealed before', async () => {
+  it('opens the values that it sealed before a restart', async () => {
     const sealed = (await (await openKeyring(db.pool, master)).vault('a')).sealText(['x'], 'content')
     const restarted = await openKeyring(db.pool, master)
     expect((await restarted.vault('a')).openText(['x'], sealed)).to.equal('content')

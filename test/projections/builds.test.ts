@@ -128,7 +128,7 @@ describe('builds of a projection', () => {
     expect(await goLive(db.pool, wider, 3, never)).to.equal(true)
     expect((await db.pool.query('select other, n from counted')).rows).to.deep.equal([])
   })
-  it('have their lowest checkpoint in common, or none while a build has no checkpoint', async () => {
+  it('have all reached the lowest of their checkpoints, or none while a build has no checkpoint', async () => {
     await installProjections(db.pool, [counted(), manager(1)])
     const passed = () => commonCheckpoint(db.pool, [counted(), manager(1)])
     await db.pool.query(`update projections set checkpoint = '7' where name = 'counted'`)

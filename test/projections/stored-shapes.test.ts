@@ -144,7 +144,7 @@ describe('the read models of stored events', () => {
         expect(await quarantined(db, clients), 'webhooks reads no clients').to.deep.equal(['tenants 1'])
         expect(await quarantined(db, streamOf('DeliverySucceeded'))).to.deep.equal(['deliveries 0'])
       }))
-    it('make every command on a stream fail that cannot be read completely', () =>
+    it('make every command fail if its stream cannot be read completely', () =>
       withReadModels(async ({ store }) => {
         const id = ulid() as WebhookId
         await store.append(webhookStream(id), [stored('WebhookActivated', { newer: true })], 'any')

@@ -69,7 +69,7 @@ describe('the read model of webhooks', () => {
     const { rows } = await world.db.pool.query('select is_active, deleted_at from webhook_subscriptions where id = $1', [id])
     expect(rows[0]).to.include({ is_active: false }).and.to.have.property('deleted_at').that.is.a('string')
   })
-  it('shows nothing to another tenant, and to a key only its own webhooks', async () => {
+  it('shows nothing to another tenant, and shows a key only its own webhooks', async () => {
     const [tenant, other] = [await world.newTenant(), await world.newTenant()]
     const [key, otherKey] = [ulid() as KeyId, ulid() as KeyId]
     const a = await world.newWebhook(tenant, { key_id: key })
