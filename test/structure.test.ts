@@ -3,7 +3,7 @@ import { dirname, join, relative } from 'node:path'
 import { expect } from 'chai'
 
 const root = join(import.meta.dirname, '..')
-const files = globSync('src/**/*.ts', { cwd: root })
+const files = globSync('src/**/*.{ts,tsx}', { cwd: root })
 const importsOf = (file: string): string[] =>
   [...readFileSync(join(root, file), 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)].map(([, path]) =>
     relative(root, join(root, dirname(file), path!)),
@@ -21,7 +21,8 @@ const allowed: Record<string, readonly string[]> = {
   commands: ['ports', 'events', 'lib'],
   projections: ['ports', 'events', 'lib'],
   dispatch: ['commands', 'projections', 'ports', 'events', 'lib', 'http-client'],
-  api: ['commands', 'projections', 'ports', 'events', 'lib'],
+  api: ['commands', 'projections', 'ports', 'events', 'lib', 'ui'],
+  ui: [],
   adapters: ['ports', 'events', 'lib'],
   process: ['config', 'lib', 'service'],
   service: ['adapters', 'api', 'commands', 'config', 'dispatch', 'events', 'lib', 'ports', 'projections'],
@@ -74,6 +75,36 @@ describe('the structure', () => {
         .map((imported) => `${file} imports ${imported}`),
     )
     expect(wrong).to.deep.equal([])
+  })
+  it('gives the dashboard to one file of the API, which loads the bundler only when it is needed', () => {
+    const importers = files.filter((file) => folderOf(file) !== 'ui' && importsOf(file).some((imported) => folderOf(imported) === 'ui'))
+    expect(importers).to.deep.equal(['src/api/ui/ui.ts'])
+    expect(readFileSync(join(root, 'src/api/ui/ui.ts'), 'utf8')).to.not.match(/import (?!type )[^\n]*ui\/bundle/)
+    for (const file of files.filter((name) => name !== 'src/ui/bundle.ts'))
+      expect(readFileSync(join(root, file), 'utf8'), file).to.not.match(/['"]esbuild['"]/)
+  })
+  it('builds the dashboard in layers: screens of parts, and both of lib', () => {
+    const layers: Record<string, readonly string[]> = {
+      lib: [],
+      parts: ['lib'],
+      screens: ['parts', 'lib'],
+      app: ['screens', 'parts', 'lib', 'style'],
+    }
+    const layerOf = (file: string) => file.split('/')[2]!
+    const wrong = files
+      .filter((file) => layerOf(file) in layers && folderOf(file) === 'ui')
+      .flatMap((file) =>
+        importsOf(file)
+          .filter((imported) => layerOf(imported) !== layerOf(file) && !layers[layerOf(file)]?.includes(layerOf(imported)))
+          .map((imported) => `${file} imports ${imported}`),
+      )
+    expect(wrong).to.deep.equal([])
+  })
+  it('writes no HTML in the dashboard, so that no text of a receiver can become a script', () => {
+    const writers = files.filter((file) =>
+      /dangerouslySetInnerHTML|innerHTML|insertAdjacentHTML|document\.write/.test(readFileSync(join(root, file), 'utf8')),
+    )
+    expect(writers).to.deep.equal([])
   })
   it('lets no adapter import another', () => {
     const engine = (file: string) => file.split('/')[2]

@@ -11,6 +11,7 @@ import type { Route } from './route.ts'
 import { createRouteTable } from './route-table.ts'
 import { operationTag } from './routes/index-route.ts'
 import { createTokens } from './tokens.ts'
+import { createUi } from './ui/ui.ts'
 
 export interface Api extends Pick<HttpServer, 'listen' | 'close'> {
   readonly routes: readonly Route[]
@@ -40,7 +41,9 @@ export function createApi(
     rateLimits: createRateLimits({ ...settings, processes: deps.processes }),
     addressOf: (req) => addressOf(app, req),
   })
-  mountRoutes(app, routes, serve, log)
-  server.serve(createExpressBypass(routes, serve, app, log))
+  const ui = operationOnly || settings.hasUi !== true ? null : createUi(deps, { tokens, failedCredentials, credentials, app })
+  mountRoutes(app, routes, serve, { log, ui: ui?.router ?? null })
+  const listener = createExpressBypass(routes, serve, app, log)
+  server.serve(ui === null ? listener : ui.withSessions(listener))
   return { routes, listen: server.listen, close: server.close }
 }

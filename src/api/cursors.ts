@@ -1,8 +1,8 @@
-import type { DeliveryId, MessageId, WebhookId } from '../events/ids.ts'
+import type { DeliveryId, JobId, MessageId, WebhookId } from '../events/ids.ts'
 import type { HistoryCursor } from '../ports/delivery-log.ts'
 import type { MessageCursor } from '../projections/message-index.ts'
 import { ApiError } from './errors.ts'
-import { parseDeliveryId, parseMessageId, parseWebhookId } from './ids.ts'
+import { parseDeliveryId, parseJobId, parseMessageId, parseWebhookId } from './ids.ts'
 import { toUtc } from './rfc3339.ts'
 
 const invalidCursor = () =>
@@ -46,6 +46,9 @@ export function readMessageCursor(cursor: string): MessageCursor {
 /** Returns the cursor of the deliveries of an event. */
 export const writeWebhookCursor = (webhook: WebhookId): string => write(webhook)
 export const readWebhookCursor = (cursor: string): WebhookId => parseId(parseWebhookId, read(cursor, 1)[0] ?? '')
+/** Returns the cursor of the list of jobs. */
+export const writeJobCursor = (job: JobId): string => write(job)
+export const readJobCursor = (cursor: string): JobId => parseId(parseJobId, read(cursor, 1)[0] ?? '')
 /** Returns the cursor of the history of a resource. */
 export const writeRevisionCursor = (revision: number): string => write(String(revision))
 export function readRevisionCursor(cursor: string): number {

@@ -28,6 +28,8 @@ export interface ApiSettings {
   readonly metricsToken?: string | undefined
   /** The setting "trust proxy" of Express. */
   readonly trustProxy?: string | undefined
+  /** Whether the dashboard is served at `/ui/`. Default false. */
+  readonly hasUi?: boolean
   readonly retentionDays: number
   /** The time limit of a request to a receiver. It is part of the longest chain of retries, which must be shorter than the retention. */
   readonly requestTimeoutMs: number

@@ -23,8 +23,16 @@ export function createExpressApp(trustProxy: string | undefined): Express {
 const parseTrustProxy = (text: string): number | boolean | string =>
   /^\d+$/.test(text) ? Number(text) : text === 'true' || text === 'false' ? text === 'true' : text
 
-/** Adds the routes, the page `/docs`, and the error responses for all other requests. */
-export function mountRoutes(app: Express, routes: readonly Route[], serve: (route: Route) => Serve, log: Log): void {
+/**
+ * Adds the routes, the page `/docs`, the dashboard, and the error responses for all other requests.
+ * @param ui serves the dashboard, if there is one
+ */
+export function mountRoutes(
+  app: Express,
+  routes: readonly Route[],
+  serve: (route: Route) => Serve,
+  { log, ui }: { log: Log; ui: RequestHandler | null },
+): void {
   const mount = (route: Route) => {
     const serveRoute = serve(route)
     // No path of the route table has a wildcard, so each parameter is one text.
@@ -39,6 +47,7 @@ export function mountRoutes(app: Express, routes: readonly Route[], serve: (rout
   app.use(helmet())
   routes.filter((route) => !skipsExpress(route)).forEach(mount)
   app.use('/docs', createSwaggerUi())
+  if (ui !== null) app.use('/ui', ui)
   refuseOtherMethods(app, routes)
   app.use(refuse(notFound()))
   app.use(createErrorHandler(log))

@@ -14,6 +14,7 @@ import { createExplainRoutes } from './routes/explain.ts'
 import { createHistoryRoutes } from './routes/history.ts'
 import { createJobRoutes } from './routes/jobs.ts'
 import { createKeyRoutes } from './routes/keys.ts'
+import { createMeRoutes } from './routes/me.ts'
 import { createOperationRoutes } from './routes/operation.ts'
 import { createPostEventRoutes } from './routes/post-events.ts'
 import { createTenantRoutes } from './routes/tenants.ts'
@@ -29,6 +30,7 @@ export function createRouteTable(
   let document: string | undefined
   const table: Route[] = [
     ...createAuthRoutes(deps, tokens, failedCredentials),
+    ...createMeRoutes(deps),
     ...createTenantRoutes(deps),
     ...createClientRoutes(deps),
     ...createKeyRoutes(deps),

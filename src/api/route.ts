@@ -109,7 +109,8 @@ interface RouteSpec<Path extends string, Query, Body> {
 }
 interface GuardedRouteSpec<Path extends string, Query, Body> extends RouteSpec<Path, Query, Body> {
   readonly credentials: 'bearer' | 'bearer-or-key'
-  readonly scope: Scope
+  /** The scope that the credential must have, or null if every valid credential suffices. */
+  readonly scope: Scope | null
   /**
    * Returns the faults of a body that no schema can express, such as a URL that may not be called.
    * @param faultyPaths the paths of the faults that the schemas have found; all faults are reported together

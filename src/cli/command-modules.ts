@@ -40,7 +40,7 @@ export const commandModules: readonly CommandModule[] = [
     },
     verbs: () => import('./deliveries.ts'),
   },
-  { commands: { jobs: 'show and cancel replay jobs, which `webhooks replay` starts' }, verbs: () => import('./jobs.ts') },
+  { commands: { jobs: 'list, show and cancel replay jobs, which `webhooks replay` starts' }, verbs: () => import('./jobs.ts') },
   { commands: { keys: 'manage API keys, with which consumers manage their own webhooks' }, verbs: () => import('./keys.ts') },
   { commands: { audit: 'list all changes of this account' }, verbs: () => import('./history.ts') },
   {
@@ -49,6 +49,7 @@ export const commandModules: readonly CommandModule[] = [
   },
   {
     commands: {
+      me: 'show who you are: the credential, its scopes and limits',
       token: 'print a bearer token',
       index: 'show the version of the server and its paths',
       health: 'check whether the server can do its work',

@@ -14,6 +14,7 @@ export const verbs: readonly Verb[] = [
     run: (session, { body }) => session.token(body.scope === undefined ? undefined : String(body.scope)),
     format: ({ data }) => textOf(rowOf(data).access_token),
   },
+  { name: 'me', description: 'show who you are: the credential, its scopes and limits', method: 'GET', path: '/v1/me' },
   { name: 'index', description: 'show the version of the server and its paths', method: 'GET', path: '/', isOpen: true },
   {
     name: 'health',

@@ -24,7 +24,8 @@ interface ReplayRequest {
   /** The status of the deliveries to replay. Null means `failed` and `discarded`. */
   readonly delivery_status: DeliveryStatus | null
 }
-type JobStatus = 'running' | 'completed' | 'cancelled' | 'failed'
+export const jobStatuses = ['running', 'completed', 'cancelled', 'failed'] as const
+export type JobStatus = (typeof jobStatuses)[number]
 export interface ReplayJob extends ReplayRequest {
   readonly status: JobStatus
   /** The reason of the failure, or null. */
@@ -64,6 +65,11 @@ export interface ReplayJobs {
   begin(request: ReplayRequest): Promise<ReplayJob | null>
   /** Returns a job of the tenant, or null. A key finds only jobs of webhooks that it created. */
   find(owner: { readonly tenant: TenantId; readonly key_id?: KeyId }, id: JobId): Promise<ReplayJob | null>
+  /** Returns the jobs of the tenant, newest first. A key sees only jobs of webhooks that it created. @param query.after the last job of the page before */
+  list(
+    owner: { readonly tenant: TenantId; readonly key_id?: KeyId },
+    query: { readonly webhook?: WebhookId; readonly status?: JobStatus; readonly after?: JobId; readonly limit: number },
+  ): Promise<ReplayJob[]>
   /** Cancels the job. Returns false when the job has ended already. */
   cancel(id: JobId): Promise<boolean>
   /** Returns the jobs that run or still have a page, oldest first. */
@@ -101,6 +107,15 @@ export function createReplayJobs(pool: Pool): ReplayJobs {
         [id, tenant, key_id ?? null],
       )
       return rows[0] ?? null
+    },
+    async list({ tenant, key_id }, { webhook, status, after, limit }) {
+      const { rows } = await pool.query<ReplayJob>(
+        `select ${columns} from replay_jobs where tenant = $1 and ($2::text is null or key_id = $2) and ($3::text is null or webhook = $3)
+           and ($4::text is null or status = $4) and ($5::text is null or id < $5)
+         order by id desc limit $6`,
+        [tenant, key_id ?? null, webhook ?? null, status ?? null, after ?? null, limit],
+      )
+      return rows
     },
     async cancel(id) {
       const cancelled = await sql`

@@ -125,6 +125,7 @@ export const variables = {
   KOLBAK_TRUST_PROXY: trustProxy(
     'Proxies whose X-Forwarded-For is trusted: a number of hops, or subnets, as for the Express setting "trust proxy".',
   ),
+  KOLBAK_UI: flag('Serves the dashboard at `/ui/`.', true),
   KOLBAK_METRICS_TOKEN: minLength(
     text('Bearer token for /metrics and the details of /health, at least 16 characters.', undefined, true),
     16,

@@ -29,9 +29,9 @@ export const integer = (doc: string, initial: number, { min = 0, max = 2 ** 31 -
     return number
   },
 })
-export const flag = (doc: string): Variable<boolean> => ({
+export const flag = (doc: string, initial = false): Variable<boolean> => ({
   doc,
-  initial: false,
+  initial,
   parse(value) {
     if (value !== 'true' && value !== 'false') throw invalid('must be true or false')
     return value === 'true'

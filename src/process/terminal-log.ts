@@ -52,7 +52,7 @@ export const createTerminalText =
   }
 
 /** Returns the text that says how to reach the service and what to do next. */
-function readyText({ url, adminClientId, adminClientFile }: LogLine, config: Config): string {
+function readyText({ url, dashboard, adminClientId, adminClientFile }: LogLine, config: Config): string {
   const secret =
     typeof adminClientFile === 'string'
       ? `its secret is in ${adminClientFile}`
@@ -63,7 +63,7 @@ function readyText({ url, adminClientId, adminClientFile }: LogLine, config: Con
   return `
   Kolbak is ready on ${url}
 
-    API documentation   ${url}/docs/
+${dashboard === undefined ? '' : `    Dashboard           ${dashboard}\n                        (this link signs you in once, within ten minutes)\n`}    API documentation   ${url}/docs/
     Admin client        ${adminClientId}; ${secret}
     Receive events      npm run -s kolbak -- listen${reachesItself ? '' : '   (needs a start with: npm run dev)'}
     Post an event       npm run -s kolbak -- send order.created '{"order": 7}'

@@ -1,6 +1,8 @@
 import { Registry } from 'prom-client'
 import { createHttpServer, type HttpServer } from '../api/http-server.ts'
+import { createStartCodes } from '../api/ui/start-codes.ts'
 import type { Config, Role } from '../config/config.ts'
+import type { ClientId } from '../events/ids.ts'
 import { createAddressPolicy } from '../lib/addresses.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
@@ -94,7 +96,7 @@ async function start(
     health: () => healthReport(store, dispatcher, statuses()),
     scrape: () => supervised?.scrape() ?? registry.metrics(),
   })
-  announce(shared, { url, admin, registry, supervised })
+  announce(shared, { url, dashboard: await startLink(shared, url, admin), admin, registry, supervised })
   return { url, operator: createOperator(shared, projections) }
 }
 
@@ -106,12 +108,36 @@ async function listen(server: HttpServer, { HOST: host, PORT: port }: Config): P
   return `http://${host.includes(':') ? `[${host}]` : host}:${listened}`
 }
 
+/**
+ * Returns a link that signs the admin in to the dashboard once, for the person at the terminal. Returns null if the output is no terminal, because a
+ * stored log must not hold a credential.
+ */
+async function startLink({ config, pools }: Shared, url: string, { clientId }: AdminClient): Promise<string | null> {
+  const isForPeople = process.stdout.isTTY === true && config.KOLBAK_LOG_FORMAT !== 'json'
+  if (!isForPeople || !config.KOLBAK_UI || !config.KOLBAK_ROLES.includes('api')) return null
+  const local = url.replace(/\/\/(?:0\.0\.0\.0|\[::\])/, '//localhost') // a browser cannot sign in at an address that means all addresses
+  return `${local}/ui/#start=${await createStartCodes(pools.reads).issue(clientId as ClientId)}`
+}
+
 /** Reports that the service is ready. */
 function announce(
   { config, log }: Shared,
-  { url, admin, registry, supervised }: { url: string; admin: AdminClient; registry: Registry; supervised: Supervised | undefined },
+  {
+    url,
+    dashboard,
+    admin,
+    registry,
+    supervised,
+  }: { url: string; dashboard: string | null; admin: AdminClient; registry: Registry; supervised: Supervised | undefined },
 ): void {
-  const facts = { url, roles: config.KOLBAK_ROLES, adminClientId: admin.clientId, adminClientFile: admin.file, version }
+  const facts = {
+    url,
+    ...(dashboard === null ? {} : { dashboard }),
+    roles: config.KOLBAK_ROLES,
+    adminClientId: admin.clientId,
+    adminClientFile: admin.file,
+    version,
+  }
   if (supervised === undefined) log.info(facts, 'kolbak.ready')
   else supervised.ready(facts, registry)
 }

@@ -43,6 +43,7 @@ export function serveApi(shared: Shared, { server, policy, registry, operationOn
         tokenTtlSeconds: config.KOLBAK_TOKEN_TTL_SECONDS,
         metricsToken: config.KOLBAK_METRICS_TOKEN,
         trustProxy: config.KOLBAK_TRUST_PROXY,
+        hasUi: config.KOLBAK_UI,
         retentionDays: config.KOLBAK_RETENTION_DAYS,
         requestTimeoutMs: config.KOLBAK_REQUEST_TIMEOUT_MS,
         maxWebhooksPerTenant: config.KOLBAK_MAX_WEBHOOKS_PER_TENANT,

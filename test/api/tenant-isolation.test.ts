@@ -93,6 +93,8 @@ describe('tenant isolation', () => {
   const attempts = async () => (await api.db.pool.query<{ n: bigint }>('select count(*) as n from day_events')).rows[0]?.n
   const jobs = async () => (await api.db.pool.query('select id, status from replay_jobs order by id')).rows
   const guarded = (route: Route) => route.credentials === 'bearer' || route.credentials === 'bearer-or-key'
+  /** Whether the route needs a scope. The other guarded routes serve every valid credential. */
+  const isScoped = (route: Route) => guarded(route) && route.scope !== null
   const keyed = (route: Route) => route.credentials === 'bearer-or-key'
   const expectCode = async (route: Route, call: Call, status: number, code: string) => {
     const response = await ask(route, call)
@@ -111,7 +113,8 @@ describe('tenant isolation', () => {
       '/openapi.json none',
       '/v1/auth client',
     ])
-    for (const route of routes.filter(guarded)) {
+    expect(routes.filter((route) => guarded(route) && !isScoped(route)).map(({ path }) => path)).to.deep.equal(['/v1/me'])
+    for (const route of routes.filter(isScoped)) {
       expect(bearerScopes, route.path).to.include(route.scope)
       if (route.path.startsWith('/v1/tenants')) {
         expect(route.scope, `${route.method} ${route.path}`).to.equal('admin')
@@ -122,7 +125,7 @@ describe('tenant isolation', () => {
     }
   })
   it('gives keys access only to webhooks and their deliveries', () => {
-    for (const route of routes.filter(keyed)) expect(route.path).to.match(/^\/v1\/(webhooks|deliveries|dead-letters|jobs)/)
+    for (const route of routes.filter(keyed)) expect(route.path).to.match(/^\/v1\/(webhooks|deliveries|dead-letters|jobs|me)/)
   })
   it('returns 401 without a credential', () =>
     each(guarded, async (route) => {
@@ -169,7 +172,7 @@ describe('tenant isolation', () => {
     }))
   it('returns 403 for a token with every scope except the needed one, and names that scope', async () => {
     const without = new Map<string, TestClient>()
-    for (const scope of new Set(routes.filter(guarded).map((route) => route.scope ?? '')))
+    for (const scope of new Set(routes.filter(isScoped).map((route) => route.scope ?? '')))
       without.set(
         scope,
         await api.sibling(
@@ -177,7 +180,7 @@ describe('tenant isolation', () => {
           bearerScopes.filter((other) => other !== scope && other !== 'admin'),
         ),
       )
-    await each(guarded, async (route) => {
+    await each(isScoped, async (route) => {
       const response = await expectCode(route, { as: without.get(route.scope ?? '') }, 403, 'insufficient_scope')
       expect(response.headers.get('www-authenticate')).to.contain(`scope="${route.scope}"`)
     })

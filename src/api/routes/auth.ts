@@ -81,7 +81,8 @@ export function createAuthRoutes(deps: AuthDependencies, tokens: Tokens, failedC
     async handler({ body, headers: requestHeaders, address }) {
       if (body.grant_type === undefined) throw new TokenError('invalid_request', sentences.noGrantType)
       if (body.grant_type !== 'client_credentials') throw new TokenError('unsupported_grant_type', sentences.otherGrantType)
-      const client = await authenticate(deps, failedCredentials, clientCredentials(body, requestHeaders), address())
+      const client = await findAuthenticatedClient(deps, failedCredentials, clientCredentials(body, requestHeaders), address())
+      if (client === null) throw new TokenError('invalid_client', sentences.client)
       if (client.tenant_suspended) throw new TokenError('unauthorized_client', sentences.suspended)
       const scopes = grantedScopes(client, body.scope)
       return {
@@ -167,13 +168,13 @@ function clientCredentials(body: TokenRequest, { authorization }: IncomingHttpHe
   return basic
 }
 
-/** Returns the client with these credentials. Throws invalid_client or too_many_failed_credentials. */
-async function authenticate(
+/** Returns the client with these credentials, or null. Throws too_many_failed_credentials. */
+export async function findAuthenticatedClient(
   { pool, keyring, now }: AuthDependencies,
   failedCredentials: FailedCredentials,
   { id, secrets }: ClientCredentials,
   address: string,
-): Promise<ClientOfTenant> {
+): Promise<ClientOfTenant | null> {
   await failedCredentials.guard(address)
   const client = isClientId(id) ? await findClient(pool, id) : null
   // The HMACs are computed even if there is no such client, so that the response time does not reveal which clients exist.
@@ -187,7 +188,7 @@ async function authenticate(
   }
   // A request counts only once, even if its secret has two readings.
   await failedCredentials.count(address)
-  throw new TokenError('invalid_client', sentences.client)
+  return null
 }
 
 /** Returns the requested scopes, by default all scopes of the client. Throws invalid_scope. */

@@ -1,14 +1,15 @@
 import { createReplayJobs, type ReplayJob } from '../../commands/replay-jobs.ts'
 import { findWebhook } from '../../projections/webhooks.ts'
+import { readJobCursor, writeJobCursor } from '../cursors.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, invalid, notFound, webhookInactive } from '../errors.ts'
 import type { Identity } from '../identity.ts'
 import { parseJobId, parseWebhookId } from '../ids.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent } from '../route-results.ts'
-import { envelope, envelopeExample, idOf } from '../schemas/common.ts'
+import { cursorPagination, defaultLimit, envelope, envelopeExample, idOf, listOf } from '../schemas/common.ts'
 import { jobHeaders } from '../schemas/headers.ts'
-import { job, type ReplayWebhook, replayWebhook } from '../schemas/job.ts'
+import { job, listJobsQuery, type ReplayWebhook, replayWebhook } from '../schemas/job.ts'
 import { exampleOf } from '../schemas/json-schema.ts'
 import { parseUtc } from '../time-range.ts'
 import { ownerOf } from '../webhook-views.ts'
@@ -28,6 +29,32 @@ export function createJobRoutes(deps: ApiDependencies & { newUlid(): string }): 
 
   return [
     replayWebhookRoute(deps),
+    guardedRoute({
+      method: 'GET',
+      path: '/v1/jobs',
+      operationId: 'listJobs',
+      summary: 'List jobs, newest first',
+      description: 'Returns the replay jobs of the account with their progress. A job that ended is kept for the retention time.',
+      tag,
+      credentials,
+      scope: 'read:webhooks',
+      query: listJobsQuery,
+      errors: ['invalid_cursor'],
+      responses: { 200: { description: 'A page of jobs.', schema: envelope(listOf(job), cursorPagination) } },
+      async handler(request) {
+        const { webhook, status, cursor, limit = defaultLimit } = request.query
+        const rows = await jobs.list(ownerOf(request), {
+          ...(webhook === undefined ? {} : { webhook }),
+          ...(status === undefined ? {} : { status }),
+          ...(cursor === undefined ? {} : { after: readJobCursor(cursor) }),
+          limit: limit + 1,
+        })
+        const page = rows.slice(0, limit)
+        const last = page.at(-1)
+        const next_cursor = rows.length > limit && last !== undefined ? writeJobCursor(last.id) : null
+        return envelopeResult(200, page.map(jobView), {}, { limit, next_cursor })
+      },
+    }),
     guardedRoute({
       method: 'GET',
       path: '/v1/jobs/:id',

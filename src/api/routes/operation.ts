@@ -9,7 +9,7 @@ import { createIndexRoute, operationTag } from './index-route.ts'
 
 /** The routes for operators and their tools. Their responses contain no data of tenants. */
 export function createOperationRoutes(
-  { health, metrics, scrape, settings: { version } }: Pick<ApiDependencies, 'health' | 'metrics' | 'scrape' | 'settings'>,
+  { health, metrics, scrape, settings: { version, hasUi = false } }: Pick<ApiDependencies, 'health' | 'metrics' | 'scrape' | 'settings'>,
   credentials: Credentials,
   openApiDocument: () => string,
 ): Route[] {
@@ -33,7 +33,7 @@ export function createOperationRoutes(
     },
   } as const
   return [
-    createIndexRoute(version),
+    createIndexRoute(version, hasUi ? '/ui/' : '/docs/'),
     openRoute({
       method: 'GET',
       path: '/health/live',

@@ -1,6 +1,8 @@
+import { type JobStatus, jobStatuses } from '../../commands/replay-jobs.ts'
 import type { DeliveryStatus } from '../../events/delivery.ts'
-import { instant, timestamp, ulid } from './common.ts'
-import { deliveryStatuses } from './delivery.ts'
+import type { WebhookId } from '../../events/ids.ts'
+import { cursor, instant, limit, timestamp, ulid } from './common.ts'
+import { type CursorQuery, deliveryStatuses } from './delivery.ts'
 import { type JsonSchema, named, nullable, object, oneOf } from './json-schema.ts'
 
 export interface ReplayWebhook {
@@ -34,7 +36,7 @@ export const job = named(
     id: ulid,
     type: { ...oneOf(['replay']), description: 'The kind of work.' },
     webhook_id: ulid,
-    status: { ...oneOf(['running', 'completed', 'cancelled', 'failed']), description: 'Only a job that is running can be cancelled.' },
+    status: { ...oneOf(jobStatuses), description: 'Only a job that is running can be cancelled.' },
     reason: nullable({
       type: 'string',
       description: 'A stable word for why the job failed. Deliveries that it had already replayed continue.',
@@ -57,4 +59,18 @@ export const job = named(
     updated_at: { ...timestamp, examples: ['2026-03-31T12:30:02.000Z'] },
     finished_at: nullable({ ...timestamp, description: 'The time at which the job ended, or null while it runs.', examples: [null] }),
   }),
+)
+
+interface ListJobs extends CursorQuery {
+  readonly webhook?: WebhookId
+  readonly status?: JobStatus
+}
+export const listJobsQuery = object<ListJobs>(
+  {
+    webhook: { ...ulid, description: 'Only jobs of this webhook.' },
+    status: { ...oneOf(jobStatuses), description: 'Only jobs with this status.' },
+    cursor,
+    limit,
+  },
+  ['webhook', 'status', 'cursor', 'limit'],
 )

@@ -1,0 +1,2 @@
+/** A style sheet that esbuild puts into the bundle. */
+declare module '*.css'

@@ -1,0 +1,40 @@
+import type { JSX } from 'preact'
+import { urlOf } from '../lib/router.ts'
+import { Empty } from '../parts/messages.tsx'
+import { Screen } from '../parts/screen.tsx'
+import { Delivery } from '../screens/delivery/delivery.tsx'
+import { Event } from '../screens/event/event.tsx'
+import { Events } from '../screens/events/events.tsx'
+import { Overview } from '../screens/overview/overview.tsx'
+import { Webhook } from '../screens/webhook/webhook.tsx'
+import { NewWebhook } from '../screens/webhooks/new-webhook.tsx'
+import { Webhooks } from '../screens/webhooks/webhooks.tsx'
+
+/** The screens by their paths. `:id` stands for an id, which the screen gets. */
+const screens: readonly (readonly [string, (id: string) => JSX.Element])[] = [
+  ['/', () => <Overview />],
+  ['/webhooks', () => <Webhooks />],
+  ['/webhooks/new', () => <NewWebhook />],
+  ['/webhooks/:id', (id) => <Webhook key={id} id={id} />],
+  ['/events', () => <Events />],
+  ['/events/:id', (id) => <Event key={id} id={id} />],
+  ['/deliveries/:id', (id) => <Delivery key={id} id={id} />],
+]
+const patterns = screens.map(([path, show]) => ({ pattern: new RegExp(`^${path.replace(':id', '([^/]+)')}/?$`), show }))
+
+/** Returns the screen at a path. */
+export function screenAt(path: string): JSX.Element {
+  for (const { pattern, show } of patterns) {
+    const match = pattern.exec(path)
+    if (match !== null) return show(decodeURIComponent(match[1] ?? ''))
+  }
+  return (
+    <Screen title="There is no such screen">
+      <Empty title="The address leads nowhere">
+        <p>
+          Perhaps the link is from another version. <a href={urlOf('/')}>Begin at the overview</a>
+        </p>
+      </Empty>
+    </Screen>
+  )
+}

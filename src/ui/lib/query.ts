@@ -1,0 +1,132 @@
+import { useEffect, useState } from 'preact/hooks'
+import { Failure, isSignedIn, type Reply, send, withQuery } from './api.ts'
+import type { Page } from './types.ts'
+
+/** What is known about a read of the API. The former data stays while a new read is under way. */
+export interface Query<T> {
+  readonly reply: Reply<T> | null
+  readonly failure: Failure | null
+  readonly isLoading: boolean
+  refresh(): void
+}
+
+/** The latest replies by path, so that a screen that was visited shows its data at once while it reads them again. */
+const replies = new Map<string, Reply<unknown>>()
+const maxReplies = 100
+function remember(path: string, reply: Reply<unknown>): void {
+  replies.delete(path)
+  replies.set(path, reply)
+  const [oldest] = replies.keys()
+  if (replies.size > maxReplies && oldest !== undefined) replies.delete(oldest)
+}
+/** Forgets all replies, when another person may sign in. */
+export const forgetReplies = (): void => replies.clear()
+
+/** The smallest time between two automatic reads, in milliseconds. */
+export const refreshMs = 5_000
+
+interface Options {
+  /** Reads again after this time, while the page is visible. */
+  readonly everyMs?: number | undefined
+}
+/** Reads a path of the API, and reads it again when the path changes. A null path reads nothing. */
+export const useQuery = <T>(path: string | null, options: Options = {}): Query<T> =>
+  useLoad<T>(path, (signal) => send<T>('GET', path ?? '', { signal }), options)
+
+/** Reads all pages of a list that is paged by offset. */
+export const useAllPages = <T>(path: string | null, options: Options = {}): Query<readonly T[]> =>
+  useLoad<readonly T[]>(
+    path === null ? null : `all of ${path}`,
+    async (signal) => {
+      const rows: T[] = []
+      for (;;) {
+        const { body, ...reply } = await send<Page<T>>('GET', withQuery(path ?? '', { limit: 100, offset: rows.length }), { signal })
+        rows.push(...body.data)
+        if (body.data.length === 0 || rows.length >= (body.pagination?.total ?? 0)) return { ...reply, body: rows }
+      }
+    },
+    options,
+  )
+
+/** Loads what a key stands for, and loads it again when the key changes. A null key loads nothing. */
+function useLoad<T>(path: string | null, load: (signal: AbortSignal) => Promise<Reply<T>>, { everyMs }: Options): Query<T> {
+  const [state, setState] = useState<{ path: string | null; reply: Reply<T> | null; failure: Failure | null; isLoading: boolean }>({
+    path,
+    reply: null,
+    failure: null,
+    isLoading: path !== null,
+  })
+  const [round, setRound] = useState(0)
+  useEffect(() => {
+    if (path === null) return
+    const ended = new AbortController()
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const read = async () => {
+      try {
+        const reply = await load(ended.signal)
+        remember(path, reply)
+        setState({ path, reply, failure: null, isLoading: false })
+      } catch (error) {
+        if (ended.signal.aborted) return
+        const failure = error instanceof Failure ? error : unexpected(error)
+        setState((before) => ({ path, reply: before.path === path ? before.reply : null, failure, isLoading: false }))
+      }
+      if (everyMs !== undefined && !ended.signal.aborted && isSignedIn.value !== false) timer = setTimeout(readIfVisible, everyMs)
+    }
+    const readIfVisible = () => {
+      if (document.hidden) document.addEventListener('visibilitychange', readIfVisible, { once: true })
+      else read()
+    }
+    setState((before) => ({
+      path,
+      reply: (replies.get(path) as Reply<T> | undefined) ?? (before.path === path ? before.reply : null),
+      failure: null,
+      isLoading: true,
+    }))
+    read()
+    return () => {
+      ended.abort()
+      clearTimeout(timer)
+      document.removeEventListener('visibilitychange', readIfVisible)
+    }
+  }, [path, everyMs, round])
+  const isCurrent = state.path === path
+  return {
+    reply: isCurrent ? state.reply : ((path === null ? null : (replies.get(path) as Reply<T> | undefined)) ?? null),
+    failure: isCurrent ? state.failure : null,
+    isLoading: path !== null && (!isCurrent || state.isLoading),
+    refresh: () => setRound((before) => before + 1),
+  }
+}
+
+const unexpected = (error: unknown) =>
+  new Failure(error instanceof Error ? error.message : 'Something went wrong in the dashboard.', {
+    ...{ status: 0, code: 'dashboard_failed', details: [], requestId: '', retryAfter: null },
+  })
+
+/** A change that a person starts: its state, and the function that starts it. */
+export interface Action<A extends readonly unknown[]> {
+  readonly isRunning: boolean
+  readonly failure: Failure | null
+  run(...args: A): Promise<boolean>
+  reset(): void
+}
+/** Wraps a function that sends changes. `run` resolves with whether it succeeded. */
+export function useAction<A extends readonly unknown[]>(work: (...args: A) => Promise<void>): Action<A> {
+  const [state, setState] = useState<{ isRunning: boolean; failure: Failure | null }>({ isRunning: false, failure: null })
+  return {
+    ...state,
+    reset: () => setState({ isRunning: false, failure: null }),
+    async run(...args) {
+      setState({ isRunning: true, failure: null })
+      try {
+        await work(...args)
+        setState({ isRunning: false, failure: null })
+        return true
+      } catch (error) {
+        setState({ isRunning: false, failure: error instanceof Failure ? error : unexpected(error) })
+        return false
+      }
+    },
+  }
+}

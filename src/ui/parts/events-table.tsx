@@ -1,0 +1,64 @@
+import { urlOf } from '../lib/router.ts'
+import type { DeliveryCounts, ListedEvent } from '../lib/types.ts'
+import { Icon } from './icon.tsx'
+import { DeliveryState, Status } from './status.tsx'
+import { Id, Time } from './text.tsx'
+
+const counted = ['failed', 'retrying', 'pending', 'discarded', 'success'] as const
+/** Shows how many deliveries of an event are in each state, the worst first. */
+export function Counts({ counts }: { counts: DeliveryCounts | null }) {
+  if (counts === null) return <span class="soft">more than 100 deliveries</span>
+  if (counts.total === 0) return <Status tone="calm" icon="skip" word="no webhook" />
+  return (
+    <span class="counts">
+      {counted
+        .filter((state) => counts[state] > 0)
+        .map((state) => (
+          <span key={state}>
+            {counts.total > 1 && <span>{counts[state]}</span>}
+            <DeliveryState status={state} />
+          </span>
+        ))}
+    </span>
+  )
+}
+
+export const EventsTable = ({ events }: { events: readonly ListedEvent[] }) => (
+  <div class="table">
+    <table>
+      <caption class="visually-hidden">Events, newest first</caption>
+      <thead>
+        <tr>
+          <th scope="col">Event</th>
+          <th scope="col">Deliveries</th>
+          <th scope="col">Accepted</th>
+        </tr>
+      </thead>
+      <tbody>
+        {events.map((event) => (
+          <tr key={event.id}>
+            <td class="long">
+              <a class="main" href={urlOf(`/events/${encodeURIComponent(event.id)}`)}>
+                {event.event}
+              </a>
+              <br />
+              <Id id={event.id} />
+              {event.has_rejections && (
+                <span class="status warn" title="Other content was posted under this id, and rejected">
+                  {' '}
+                  <Icon name="warn" /> rejected content
+                </span>
+              )}
+            </td>
+            <td>
+              <Counts counts={event.deliveries} />
+            </td>
+            <td class="nowrap">
+              <Time at={event.accepted_at} />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  </div>
+)

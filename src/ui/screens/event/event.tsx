@@ -1,0 +1,214 @@
+import { useState } from 'preact/hooks'
+import { send } from '../../lib/api.ts'
+import { memberText } from '../../lib/json-text.ts'
+import { type Query, refreshMs, useAction, useQuery } from '../../lib/query.ts'
+import { params, setParams } from '../../lib/router.ts'
+import { can } from '../../lib/session.ts'
+import type { Delivery, Envelope, EventDetail, Explanation, Page, Webhook } from '../../lib/types.ts'
+import { useWebhooks } from '../../lib/webhooks.ts'
+import { DeliveriesTable } from '../../parts/deliveries-table.tsx'
+import { Counts } from '../../parts/events-table.tsx'
+import { Choice, Confirm } from '../../parts/form.tsx'
+import { Icon } from '../../parts/icon.tsx'
+import { JsonView } from '../../parts/json-view.tsx'
+import { Empty, Failed, Loaded, Note } from '../../parts/messages.tsx'
+import { Curl, Facts, Pager, Screen } from '../../parts/screen.tsx'
+import { Copy, Foreign, Id, Time } from '../../parts/text.tsx'
+
+/** One event: what was posted, where it went, and why it did not go elsewhere. */
+export function Event({ id }: { id: string }) {
+  const path = `/v1/events/${encodeURIComponent(id)}`
+  const query = useQuery<Envelope<EventDetail>>(path, { everyMs: 2 * refreshMs })
+  const cursor = params.value.get('cursor')
+  const deliveries = useQuery<Page<Delivery>>(
+    `${path}/deliveries?limit=50${cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`}`,
+    {
+      everyMs: refreshMs,
+    },
+  )
+  const [isReplaying, setReplaying] = useState(false)
+  const replay = useAction(async () => {
+    await send('POST', `${path}/replay`, { body: {} })
+    setReplaying(false)
+    deliveries.refresh()
+    query.refresh()
+  })
+  const event = query.reply?.body.data
+  return (
+    <Screen
+      title={event?.event ?? id}
+      above={{ title: 'Events', screen: '/events' }}
+      actions={
+        can('write:events') &&
+        event?.status === 'routed' && (
+          <button type="button" data-key="r" onClick={() => setReplaying(true)}>
+            <Icon name="retry" />
+            Replay to all
+          </button>
+        )
+      }
+    >
+      <Loaded query={query}>
+        {({ data }) => (
+          <>
+            <Facts
+              facts={[
+                [
+                  'Id',
+                  <>
+                    <Id id={data.id} /> <Copy text={data.id} what="the id" />
+                  </>,
+                ],
+                ['Accepted', <Time at={data.accepted_at} isExact withMs />],
+                data.event_time === null ? null : ['Happened, as sent', <Foreign text={data.event_time} />],
+                data.source === null ? null : ['Source', <Foreign text={data.source} />],
+                ['Deliveries', <Counts counts={data.deliveries} />],
+                ['Kept until', <Time at={data.expires_at} isExact />],
+              ]}
+            />
+            {data.has_rejections && (
+              <Note tone="warn">
+                <p>
+                  Other content was posted under this id {data.rejections.length === 1 ? 'once' : `${data.rejections.length} times`}, and
+                  rejected. The first content stays. If it was a new event, give it an id of its own.
+                </p>
+              </Note>
+            )}
+            <section class="stack">
+              <h2>Payload</h2>
+              <Payload text={query.reply?.text ?? ''} />
+            </section>
+          </>
+        )}
+      </Loaded>
+      <section class="stack">
+        <h2>Deliveries</h2>
+        <Deliveries query={deliveries} />
+      </section>
+      {can('read:audit') && <Explain id={id} path={path} />}
+      <Curl request={path} />
+      {isReplaying && (
+        <Confirm
+          title="Replay this event?"
+          word="Replay"
+          isRunning={replay.isRunning}
+          confirm={() => replay.run()}
+          close={() => setReplaying(false)}
+        >
+          <p>
+            Every webhook that it was routed to gets it again, under the same id, at its present URL and signed with its present secret.
+            Inactive and deleted webhooks are left out.
+          </p>
+          {replay.failure !== null && <Failed failure={replay.failure} />}
+          <Curl method="POST" request={`${path}/replay`} body={{}} />
+        </Confirm>
+      )}
+    </Screen>
+  )
+}
+
+const Deliveries = ({ query }: { query: Query<Page<Delivery>> }) => (
+  <Loaded query={query}>
+    {({ data, pagination }) =>
+      data.length === 0 ? (
+        <Empty title="No webhook wanted this event">
+          <p>
+            When it was routed, no active webhook had a pattern that matches its name. Choose a webhook below to see why it did not get it.
+          </p>
+        </Empty>
+      ) : (
+        <>
+          <DeliveriesTable deliveries={data} label="Deliveries of this event" hides="event" />
+          <Pager next={pagination?.next_cursor} />
+        </>
+      )
+    }
+  </Loaded>
+)
+
+function Payload({ text }: { text: string }) {
+  const payload = memberText(text, 'data', 'payload')
+  if (payload === null || payload === 'null')
+    return (
+      <Empty title="The payload has expired">
+        <p>Payloads are kept for the retention time of the service. The history of the deliveries stays a little longer.</p>
+      </Empty>
+    )
+  return <JsonView text={payload} label="the payload" />
+}
+
+/** Explains why a chosen webhook did or did not get the event. */
+function Explain({ id, path }: { id: string; path: string }) {
+  const webhooks = useWebhooks()
+  const chosen = params.value.get('webhook') ?? ''
+  const query = useQuery<Envelope<Explanation>>(chosen === '' ? null : `${path}/explain?webhook=${encodeURIComponent(chosen)}`)
+  const today = webhooks.reply?.body.find((webhook) => webhook.id === chosen)
+  return (
+    <section class="panel">
+      <h2>Why did a webhook get it, or not?</h2>
+      <div class="filters">
+        <Choice
+          label="Webhook"
+          name="webhook"
+          value={chosen}
+          onChange={(change) => setParams({ webhook: change.currentTarget.value })}
+          options={Object.fromEntries([
+            ['', 'Choose a webhook'],
+            ...(webhooks.reply?.body ?? []).map(({ id: webhook, callback_url, event }) => [webhook, `${callback_url} (${event})`]),
+          ])}
+        />
+      </div>
+      {chosen !== '' && (
+        <Loaded query={query}>
+          {({ data }) => <Ladder explanation={data} today={today} eventName={data.delivery?.event ?? ''} id={id} />}
+        </Loaded>
+      )}
+    </section>
+  )
+}
+
+/** The checks that an event passes on its way to a webhook, in order, with the answer at that moment. */
+function Ladder({ explanation, today }: { explanation: Explanation; today: Webhook | undefined; eventName: string; id: string }) {
+  const { webhook_then: then, matched, reason, delivery } = explanation
+  const isTest = reason === 'test' || reason === 'test_of_another'
+  const existed = then !== null && reason !== 'deleted' && reason !== 'not_known_yet'
+  const wasActive = existed && then.is_active
+  const steps: { word: string; ok: boolean | null; what: string }[] = [
+    { word: 'The webhook existed', ok: existed, what: then === null ? 'It was created later.' : `It was at revision ${then.revision}.` },
+    { word: 'It was active', ok: existed ? wasActive : null, what: '' },
+    {
+      word: isTest ? 'The test was for it' : 'Its pattern matched the name of the event',
+      ok: wasActive ? matched : null,
+      what: then === null ? '' : `The pattern was ${then.event}.`,
+    },
+    {
+      word: 'It was delivered',
+      ok: delivery === null ? null : delivery.status === 'success',
+      what: delivery === null ? '' : explanation.next,
+    },
+  ]
+  return (
+    <>
+      <p>
+        <strong>{explanation.explanation}</strong> {delivery === null ? explanation.next : ''}
+      </p>
+      <ol class="timeline">
+        {steps.map(({ word, ok, what }) => (
+          <li key={word} class={ok === null ? '' : ok ? 'good' : 'bad'}>
+            <Icon name={ok === null ? 'skip' : ok ? 'check' : 'cross'} />
+            <div>
+              {word}: <strong>{ok === null ? 'not reached' : ok ? 'yes' : 'no'}</strong>. <span class="soft">{what}</span>
+            </div>
+          </li>
+        ))}
+      </ol>
+      {today !== undefined && then !== null && (today.event !== then.event || today.is_active !== then.is_active) && (
+        <Note>
+          <p>
+            Today the webhook is different: its pattern is <code>{today.event}</code>, and it is {today.is_active ? 'active' : 'inactive'}.
+          </p>
+        </Note>
+      )}
+    </>
+  )
+}

@@ -1,0 +1,60 @@
+import { withQuery } from '../../lib/api.ts'
+import { refreshMs, useQuery } from '../../lib/query.ts'
+import { params, setParams } from '../../lib/router.ts'
+import { isRange, sinceOf } from '../../lib/time.ts'
+import type { ListedEvent, Page } from '../../lib/types.ts'
+import { EventsTable } from '../../parts/events-table.tsx'
+import { FilterChoice, FilterText, rangeOptions } from '../../parts/filters.tsx'
+import { Empty, Loaded } from '../../parts/messages.tsx'
+import { Curl, Pager, Screen } from '../../parts/screen.tsx'
+import { Code } from '../../parts/text.tsx'
+
+export function Events() {
+  const get = (name: string) => params.value.get(name)
+  const range = get('range')
+  const filter = { event: get('event'), status: get('status'), since: isRange(range) ? sinceOf(range) : null }
+  const request = withQuery('/v1/events', { ...filter, cursor: get('cursor'), limit: 50 })
+  const query = useQuery<Page<ListedEvent>>(request, { everyMs: get('cursor') === null ? refreshMs : undefined })
+  const isFiltered = Object.values(filter).some((value) => value !== null)
+  return (
+    <Screen title="Events">
+      <div class="filters">
+        <FilterText label="Name" name="event" placeholder="order.created" />
+        <FilterChoice label="Matched" name="status" options={{ '': 'All', routed: 'By a webhook', unmatched: 'By no webhook' }} />
+        <FilterChoice label="Accepted" name="range" options={rangeOptions} />
+      </div>
+      <Loaded query={query}>
+        {({ data, pagination }) =>
+          data.length > 0 ? (
+            <>
+              <EventsTable events={data} />
+              <Pager next={pagination?.next_cursor} />
+            </>
+          ) : isFiltered || get('cursor') !== null ? (
+            <Empty title={pagination?.next_cursor === null ? 'No event matches' : 'No event matches so far'}>
+              {pagination?.next_cursor !== null && <p>Older events may match: the search goes on page by page.</p>}
+              <div class="row">
+                <button type="button" onClick={() => setParams({ event: null, status: null, range: null, cursor: null })}>
+                  Clear the filters
+                </button>
+                <Pager next={pagination?.next_cursor} />
+              </div>
+            </Empty>
+          ) : (
+            <Empty title="No event has come yet">
+              <p>Post one, and it appears here within a second:</p>
+              <Code text={`npm run -s kolbak -- send order.created '{"order": 7}'`} label="the command" />
+            </Empty>
+          )
+        }
+      </Loaded>
+      <Curl request={request} />
+      <Curl
+        method="POST"
+        request="/v1/events"
+        body={'{"event": "order.created", "payload": {"order": 7}}'}
+        title="Post an event by the API"
+      />
+    </Screen>
+  )
+}

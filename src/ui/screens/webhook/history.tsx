@@ -1,0 +1,258 @@
+import { useState } from 'preact/hooks'
+import { send } from '../../lib/api.ts'
+import { useAction, useQuery } from '../../lib/query.ts'
+import { params, setParams, urlOf } from '../../lib/router.ts'
+import { can } from '../../lib/session.ts'
+import type { Delivery, NamedActor, Page, Version, Webhook } from '../../lib/types.ts'
+import { Confirm } from '../../parts/form.tsx'
+import { Icon, type IconName } from '../../parts/icon.tsx'
+import { Failed, Loaded } from '../../parts/messages.tsx'
+import { Curl } from '../../parts/screen.tsx'
+import { Id, Time } from '../../parts/text.tsx'
+import { ValueText } from '../../parts/value-text.tsx'
+import { Axis } from './axis.tsx'
+
+const kinds: Readonly<Record<string, { word: string; icon: IconName; tone: string }>> = {
+  WebhookCreated: { word: 'Created', icon: 'plus', tone: 'good' },
+  WebhookChanged: { word: 'Changed', icon: 'dot', tone: '' },
+  WebhookSecretRotated: { word: 'Secret rotated', icon: 'key', tone: '' },
+  WebhookActivated: { word: 'Activated', icon: 'play', tone: 'good' },
+  WebhookDeactivated: { word: 'Deactivated', icon: 'pause', tone: 'warn' },
+  WebhookDeleted: { word: 'Deleted', icon: 'cross', tone: 'bad' },
+}
+const kindOf = (type: string) => kinds[type] ?? { word: type, icon: 'dot' as const, tone: '' }
+/** Returns the author of a change in words. */
+export const actorText = ({ kind, id, name }: NamedActor): string =>
+  kind === 'system' ? 'Kolbak itself' : `${kind === 'key' ? 'key' : 'client'} ${name ?? id}`
+
+/** The fields that a restoration sets. Secrets are never restored. */
+const restored = ['callback_url', 'event', 'description', 'retry_delays', 'is_active'] as const
+
+interface HistoryProps {
+  readonly path: string
+  /** The webhook as it is today, or null if it was deleted. */
+  readonly webhook: Webhook | null
+  readonly etag: string | null
+  readonly changed: () => void
+}
+/** The past of a webhook: its revisions beside its deliveries, and the state at each revision. */
+export function History({ path, webhook, etag, changed }: HistoryProps) {
+  const query = useQuery<Page<Version>>(`${path}/history?limit=100`)
+  const deliveries = useQuery<Page<Delivery>>(webhook === null ? null : `${path}/deliveries?limit=100`)
+  return (
+    <Loaded query={query}>
+      {({ data: versions, pagination }) => {
+        const latest = versions.at(-1)
+        const asked = params.value.get('revision')
+        const chosen = versions.find(({ revision }) => String(revision) === asked) ?? latest
+        if (latest === undefined || chosen === undefined) return null
+        const step = (by: number) => setParams({ revision: String(Math.min(latest.revision, Math.max(0, chosen.revision + by))) })
+        const refresh = () => {
+          query.refresh()
+          changed()
+        }
+        return (
+          <>
+            <Axis versions={versions} deliveries={deliveries.reply?.body.data ?? []} chosen={chosen.revision} />
+            {pagination?.next_cursor !== null && <p class="faint">Only the first 100 revisions are shown.</p>}
+            <div class="split">
+              <section class="stack">
+                <div class="row between">
+                  <h2>Revisions</h2>
+                  <div class="row">
+                    <button type="button" class="quiet" data-key="[" disabled={chosen.revision === 0} onClick={() => step(-1)}>
+                      Older
+                    </button>
+                    <button type="button" class="quiet" data-key="]" disabled={chosen === latest} onClick={() => step(1)}>
+                      Newer
+                    </button>
+                  </div>
+                </div>
+                <Revisions versions={versions} chosen={chosen} path={path} />
+              </section>
+              <Then
+                key={chosen.revision}
+                path={path}
+                version={chosen}
+                webhook={webhook}
+                etag={etag}
+                isLatest={chosen === latest}
+                changed={refresh}
+              />
+            </div>
+          </>
+        )
+      }}
+    </Loaded>
+  )
+}
+
+const Revisions = ({ versions, chosen, path }: { versions: readonly Version[]; chosen: Version; path: string }) => (
+  <ol class="timeline">
+    {versions.toReversed().map((version) => {
+      const { word, icon, tone } = kindOf(version.type)
+      const fields = Object.keys(version.changes).filter(() => version.type === 'WebhookChanged')
+      return (
+        <li key={version.revision} class={tone}>
+          <Icon name={icon} />
+          <div>
+            <a
+              class="attempt"
+              href={urlOf(`${path.slice('/v1'.length)}?tab=history&revision=${version.revision}`)}
+              aria-current={version === chosen ? 'true' : undefined}
+            >
+              <strong>
+                {version.revision}. {word}
+              </strong>
+              {fields.length > 0 && `: ${fields.join(', ')}`}
+              <br />
+              <span class="faint">
+                <Time at={version.time} isExact /> by {actorText(version.actor)}
+              </span>
+            </a>
+          </div>
+        </li>
+      )
+    })}
+  </ol>
+)
+
+interface ThenProps extends HistoryProps {
+  readonly version: Version
+  readonly isLatest: boolean
+}
+/** The change that made a revision, the state after it, and the state of today. */
+function Then({ path, version, webhook, etag, isLatest, changed }: ThenProps) {
+  const isDeletion = version.type === 'WebhookDeleted'
+  const query = useQuery<Webhook>(isDeletion ? null : `${path}?revision=${version.revision}`)
+  const { word } = kindOf(version.type)
+  const changes = Object.entries(version.changes)
+  return (
+    <section class="stack">
+      <div class="panel">
+        <h2>
+          Revision {version.revision}: {word}
+        </h2>
+        <p>
+          By <strong>{actorText(version.actor)}</strong>, <Time at={version.time} isExact withMs />. Request{' '}
+          <Id id={version.correlation_id} />
+        </p>
+        {changes.length > 0 && version.type !== 'WebhookCreated' && (
+          <ul class="list">
+            {changes.map(([field, { from, to }]) => (
+              <li key={field}>
+                <code>{field}</code>
+                <span class="break">
+                  <del>
+                    <ValueText value={from} />
+                  </del>{' '}
+                  to{' '}
+                  <ins>
+                    <ValueText value={to} />
+                  </ins>
+                </span>
+              </li>
+            ))}
+          </ul>
+        )}
+      </div>
+      {!isDeletion && (
+        <Loaded query={query}>
+          {(then) => (
+            <Comparison
+              then={then}
+              today={webhook}
+              path={path}
+              etag={etag}
+              isLatest={isLatest}
+              revision={version.revision}
+              changed={changed}
+            />
+          )}
+        </Loaded>
+      )}
+    </section>
+  )
+}
+
+function Comparison(props: {
+  then: Webhook
+  today: Webhook | null
+  path: string
+  etag: string | null
+  isLatest: boolean
+  revision: number
+  changed: () => void
+}) {
+  const { then, today, path, etag, isLatest, revision, changed } = props
+  const [isOpen, setOpen] = useState(false)
+  const differing = today === null ? [] : restored.filter((name) => JSON.stringify(then[name]) !== JSON.stringify(today[name]))
+  const body = Object.fromEntries(differing.map((name) => [name, then[name]]))
+  const restore = useAction(async () => {
+    await send('PATCH', path, { body, ifMatch: etag })
+    setOpen(false)
+    setParams({ revision: null })
+    changed()
+  })
+  return (
+    <>
+      <div class="table">
+        <table class="diff">
+          <caption class="visually-hidden">The webhook at revision {revision} and today</caption>
+          <thead>
+            <tr>
+              <th scope="col">Field</th>
+              <th scope="col">Then</th>
+              <th scope="col">Today</th>
+            </tr>
+          </thead>
+          <tbody>
+            {restored.map((name) => (
+              <tr key={name}>
+                <th scope="row">{name}</th>
+                <td class="long">
+                  <ValueText value={then[name]} />
+                </td>
+                <td class="long">
+                  {today === null ? (
+                    <span class="soft">deleted</span>
+                  ) : differing.includes(name) ? (
+                    <strong>
+                      <ValueText value={today[name]} />
+                    </strong>
+                  ) : (
+                    <span class="soft">the same</span>
+                  )}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {!isLatest && today !== null && can('write:webhooks') && (
+        <div class="row">
+          <button type="button" disabled={differing.length === 0} onClick={() => setOpen(true)}>
+            Restore revision {revision}
+          </button>
+          {differing.length === 0 && <span class="soft">Today is the same.</span>}
+        </div>
+      )}
+      {isOpen && (
+        <Confirm
+          title={`Restore revision ${revision}?`}
+          word="Restore"
+          isRunning={restore.isRunning}
+          confirm={() => restore.run()}
+          close={() => setOpen(false)}
+        >
+          <p>
+            The webhook gets the values of then for {differing.join(', ')}. This is a new change: nothing of the past is rewritten, and the
+            secret stays as it is.
+          </p>
+          {restore.failure !== null && <Failed failure={restore.failure} />}
+          <Curl method="PATCH" request={path} body={body} />
+        </Confirm>
+      )}
+    </>
+  )
+}

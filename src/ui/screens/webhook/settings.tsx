@@ -1,0 +1,221 @@
+import { useState } from 'preact/hooks'
+import { send } from '../../lib/api.ts'
+import { useAction } from '../../lib/query.ts'
+import { navigate } from '../../lib/router.ts'
+import type { Webhook } from '../../lib/types.ts'
+import { Confirm, Field, onSubmit } from '../../parts/form.tsx'
+import { Failed, Note } from '../../parts/messages.tsx'
+import { Code, Time } from '../../parts/text.tsx'
+import { ValueText } from '../../parts/value-text.tsx'
+import { bodyOf, WebhookFields } from '../../parts/webhook-fields.tsx'
+
+interface SettingsProps {
+  readonly path: string
+  readonly webhook: Webhook
+  readonly etag: string | null
+  readonly changed: () => void
+}
+type Fields = ReturnType<typeof bodyOf>
+const fieldNames = ['callback_url', 'event', 'description', 'retry_delays'] as const
+const isSame = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b)
+/** Returns the fields of `after` that differ from `before`. */
+const changesOf = (before: Webhook, after: Fields): Partial<Fields> =>
+  Object.fromEntries(fieldNames.filter((name) => !isSame(before[name], after[name])).map((name) => [name, after[name]]))
+
+export function Settings({ path, webhook, etag, changed }: SettingsProps) {
+  // The form keeps the state that the person saw, although the screen reads the webhook again and again.
+  const [opened, setOpened] = useState({ webhook, etag })
+  const [conflict, setConflict] = useState<{ mine: Partial<Fields>; theirs: Webhook; etag: string | null } | null>(null)
+  const [isSaved, setSaved] = useState(false)
+  const save = useAction(async (changes: Partial<Fields>, ifMatch: string | null) => {
+    setSaved(false)
+    try {
+      const { body, etag: next } = await send<Webhook>('PATCH', path, { body: changes, ifMatch })
+      setOpened({ webhook: body, etag: next })
+      setConflict(null)
+      setSaved(true)
+      changed()
+    } catch (error) {
+      if ((error as { status?: number }).status !== 412) throw error
+      const current = await send<Webhook>('GET', path)
+      setConflict({ mine: changes, theirs: current.body, etag: current.etag })
+    }
+  })
+  const takeTheirs = () => {
+    if (conflict !== null) setOpened({ webhook: conflict.theirs, etag: conflict.etag })
+    setConflict(null)
+    changed()
+  }
+  return (
+    <div class="pair">
+      <form
+        key={opened.etag}
+        class="panel"
+        onSubmit={onSubmit((values) => save.run(changesOf(opened.webhook, bodyOf(values)), opened.etag))}
+        onInput={() => setSaved(false)}
+      >
+        <h2>Settings</h2>
+        <WebhookFields webhook={opened.webhook} failure={save.failure} />
+        {save.failure !== null && <Failed failure={save.failure} />}
+        {isSaved && <Note tone="good">Saved. Attempts that are still to come use the new settings.</Note>}
+        {conflict === null && (
+          <div class="row">
+            <button type="submit" class="primary" disabled={save.isRunning}>
+              {save.isRunning ? 'Saving …' : 'Save'}
+            </button>
+          </div>
+        )}
+        {conflict !== null && (
+          <Conflict
+            opened={opened.webhook}
+            {...conflict}
+            isRunning={save.isRunning}
+            keepMine={() => save.run(conflict.mine, conflict.etag)}
+            takeTheirs={takeTheirs}
+          />
+        )}
+      </form>
+      <div class="stack">
+        <Secret path={path} etag={etag} changed={changed} />
+        <Deletion path={path} etag={etag} />
+      </div>
+    </div>
+  )
+}
+
+/** Shows what somebody else changed meanwhile, beside the own changes. */
+function Conflict(props: {
+  opened: Webhook
+  mine: Partial<Fields>
+  theirs: Webhook
+  isRunning: boolean
+  keepMine: () => void
+  takeTheirs: () => void
+}) {
+  const { opened, mine, theirs, isRunning, keepMine, takeTheirs } = props
+  const rows = fieldNames.filter((name) => name in mine || !isSame(opened[name], theirs[name]))
+  return (
+    <div class="stack" role="alert">
+      <Note tone="warn">
+        <p>Somebody else changed this webhook while you edited it. Nothing of yours is saved yet.</p>
+      </Note>
+      <div class="table">
+        <table class="diff">
+          <thead>
+            <tr>
+              <th scope="col">Field</th>
+              <th scope="col">When you began</th>
+              <th scope="col">Now</th>
+              <th scope="col">Yours</th>
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map((name) => (
+              <tr key={name}>
+                <th scope="row">{name}</th>
+                <td class="long">
+                  <ValueText value={opened[name]} />
+                </td>
+                <td class="long">
+                  <ValueText value={theirs[name]} />
+                </td>
+                <td class="long">{name in mine ? <ValueText value={mine[name]} /> : <span class="soft">unchanged</span>}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      <div class="row">
+        <button type="button" class="primary" disabled={isRunning} onClick={keepMine}>
+          Save mine over it
+        </button>
+        <button type="button" onClick={takeTheirs}>
+          Keep theirs
+        </button>
+      </div>
+    </div>
+  )
+}
+
+function Secret({ path, etag, changed }: Pick<SettingsProps, 'path' | 'etag' | 'changed'>) {
+  const [rotated, setRotated] = useState<Webhook | null>(null)
+  const rotate = useAction(async ({ overlap_hours = '24' }: Record<string, string>) => {
+    const body = { overlap_seconds: Math.round(Number(overlap_hours) * 3_600) }
+    setRotated((await send<Webhook>('POST', `${path}/secret/rotate`, { body, ifMatch: etag })).body)
+    changed()
+  })
+  return (
+    <section class="panel">
+      <h2>Secret</h2>
+      <p class="soft">
+        The secret signs every request. It is not shown again after its creation. When you rotate it, both secrets sign for a while, so that
+        the receiver can change over.
+      </p>
+      {rotated === null ? (
+        <form class="stack" onSubmit={onSubmit(rotate.run)}>
+          <Field
+            label="Hours in which the former secret signs too"
+            name="overlap_hours"
+            type="number"
+            min={0}
+            max={168}
+            defaultValue={24}
+          />
+          {rotate.failure !== null && <Failed failure={rotate.failure} />}
+          <div class="row">
+            <button type="submit" disabled={rotate.isRunning}>
+              {rotate.isRunning ? 'Rotating …' : 'Rotate the secret'}
+            </button>
+          </div>
+        </form>
+      ) : (
+        <>
+          <Note tone="warn">
+            <p>
+              Copy the new secret now: it is not shown again.
+              {rotated.previous_secret_until !== null && rotated.previous_secret_until !== undefined && (
+                <>
+                  {' '}
+                  The former one stops signing <Time at={rotated.previous_secret_until} />.
+                </>
+              )}
+            </p>
+          </Note>
+          <Code text={rotated.secret ?? ''} label="the new secret" />
+        </>
+      )}
+    </section>
+  )
+}
+
+function Deletion({ path, etag }: Pick<SettingsProps, 'path' | 'etag'>) {
+  const [isOpen, setOpen] = useState(false)
+  const deletion = useAction(async () => {
+    await send('DELETE', path, { ifMatch: etag })
+    navigate('/webhooks')
+  })
+  return (
+    <section class="panel">
+      <h2>Delete</h2>
+      <p class="soft">A deleted webhook cannot come back. Its history stays readable. To stop it for a while, deactivate it instead.</p>
+      <div class="row">
+        <button type="button" onClick={() => setOpen(true)}>
+          Delete …
+        </button>
+      </div>
+      {isOpen && (
+        <Confirm
+          title="Delete this webhook for good?"
+          word="Delete"
+          isDangerous
+          isRunning={deletion.isRunning}
+          confirm={() => deletion.run()}
+          close={() => setOpen(false)}
+        >
+          <p>Its deliveries that are still to come are discarded.</p>
+          {deletion.failure !== null && <Failed failure={deletion.failure} />}
+        </Confirm>
+      )}
+    </section>
+  )
+}

@@ -1,0 +1,146 @@
+import { refreshMs } from '../../lib/query.ts'
+import { params, setParams, urlOf } from '../../lib/router.ts'
+import { can } from '../../lib/session.ts'
+import type { Webhook } from '../../lib/types.ts'
+import { useWebhooks } from '../../lib/webhooks.ts'
+import { FilterChoice, FilterText } from '../../parts/filters.tsx'
+import { Icon } from '../../parts/icon.tsx'
+import { Empty, Loaded } from '../../parts/messages.tsx'
+import { Curl, Screen } from '../../parts/screen.tsx'
+import { WebhookState, webhookStateOf } from '../../parts/status.tsx'
+import { Code, Foreign, Id, Time } from '../../parts/text.tsx'
+
+const pageSize = 100
+
+export function Webhooks() {
+  const query = useWebhooks({ everyMs: 2 * refreshMs })
+  const state = params.value.get('state') ?? ''
+  const text = (params.value.get('text') ?? '').toLowerCase()
+  const shownPages = Number(params.value.get('pages') ?? 1)
+  const matches = (webhook: Webhook) =>
+    (state === '' || webhookStateOf(webhook) === state) &&
+    `${webhook.callback_url} ${webhook.event} ${webhook.description ?? ''} ${webhook.id}`.toLowerCase().includes(text)
+  return (
+    <Screen
+      title="Webhooks"
+      actions={
+        can('write:webhooks') && (
+          <a class="button" href={urlOf('/webhooks/new')}>
+            <Icon name="plus" />
+            New webhook
+          </a>
+        )
+      }
+    >
+      <Loaded query={query}>
+        {(webhooks) => {
+          if (webhooks.length === 0)
+            return (
+              <Empty title="There is no webhook yet">
+                <p>A webhook is a URL, and the events that Kolbak posts to it. Create one, or start a receiver on this machine:</p>
+                <Code text="npm run -s kolbak -- listen 'order.*'" label="the command" />
+                {can('write:webhooks') && <a href={urlOf('/webhooks/new')}>Create a webhook</a>}
+              </Empty>
+            )
+          const matching = webhooks.filter(matches)
+          return (
+            <>
+              <div class="filters">
+                <FilterText label="Search" name="text" placeholder="URL, event, description or id" />
+                <FilterChoice
+                  label="State"
+                  name="state"
+                  options={{ '': 'All', active: 'Active', failing: 'Failing', inactive: 'Inactive' }}
+                />
+                <span class="faint" role="status">
+                  {matching.length} of {webhooks.length}
+                </span>
+              </div>
+              {matching.length === 0 ? (
+                <Empty title={`None of the ${webhooks.length} webhooks matches`}>
+                  <button type="button" onClick={() => setParams({ text: null, state: null })}>
+                    Clear the filters
+                  </button>
+                </Empty>
+              ) : (
+                <>
+                  <WebhooksTable webhooks={matching.slice(0, shownPages * pageSize)} />
+                  {matching.length > shownPages * pageSize && (
+                    <button type="button" onClick={() => setParams({ pages: String(shownPages + 1) })}>
+                      Show {Math.min(pageSize, matching.length - shownPages * pageSize)} more
+                    </button>
+                  )}
+                </>
+              )}
+            </>
+          )
+        }}
+      </Loaded>
+      <Curl request="/v1/webhooks" />
+    </Screen>
+  )
+}
+
+const WebhooksTable = ({ webhooks }: { webhooks: readonly Webhook[] }) => (
+  <div class="table">
+    <table>
+      <caption class="visually-hidden">Webhooks, newest first</caption>
+      <thead>
+        <tr>
+          <th scope="col">URL</th>
+          <th scope="col">State</th>
+          <th scope="col" class="broad">
+            Events
+          </th>
+          <th scope="col" class="wide">
+            Created by
+          </th>
+          <th scope="col" class="wide">
+            Changed
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {webhooks.map((webhook) => (
+          <tr key={webhook.id}>
+            <td class="long">
+              <a class="main" href={urlOf(`/webhooks/${webhook.id}`)}>
+                <Foreign text={webhook.callback_url} />
+              </a>
+              <span class="narrow">
+                <br />
+                <code>{webhook.event}</code>
+              </span>
+              {webhook.description !== null && (
+                <>
+                  <br />
+                  <span class="faint">
+                    <Foreign text={webhook.description} />
+                  </span>
+                </>
+              )}
+            </td>
+            <td>
+              <WebhookState webhook={webhook} />
+              {webhook.failing_since !== null && webhook.is_active && (
+                <>
+                  <br />
+                  <span class="faint">
+                    since <Time at={webhook.failing_since} />
+                  </span>
+                </>
+              )}
+            </td>
+            <td class="broad">
+              <code>{webhook.event}</code>
+            </td>
+            <td class="wide">{webhook.key_id === null ? 'a client' : <Id id={webhook.key_id} />}</td>
+            <td class="wide nowrap">
+              <Time at={webhook.updated_at} />
+            </td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  </div>
+)

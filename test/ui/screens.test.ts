@@ -1,0 +1,52 @@
+import { expect } from 'chai'
+import { expectAccessible, type Filled, fill, picture, type UiWorld, withUi } from './world.ts'
+
+/** The screens, and a text that shows that the screen has its data. */
+const screens: readonly { readonly name: string; path(filled: Filled): string; readonly shows: string }[] = [
+  { name: 'overview', path: () => '/', shows: 'Needs you' },
+  { name: 'webhooks', path: () => '/webhooks', shows: 'Invoices' },
+  { name: 'new-webhook', path: () => '/webhooks/new', shows: 'Create webhook' },
+  { name: 'webhook', path: ({ webhooks }) => `/webhooks/${webhooks.good}`, shows: 'order.paid' },
+  { name: 'webhook-history', path: ({ webhooks }) => `/webhooks/${webhooks.good}?tab=history&revision=0`, shows: 'Restore revision 0' },
+  { name: 'webhook-settings', path: ({ webhooks }) => `/webhooks/${webhooks.good}?tab=settings`, shows: 'Rotate the secret' },
+  { name: 'webhook-test', path: ({ webhooks }) => `/webhooks/${webhooks.good}?tab=test`, shows: 'kolbak.test' },
+  { name: 'webhook-receiver', path: ({ webhooks }) => `/webhooks/${webhooks.good}?tab=receiver`, shows: 'Node.js' },
+  { name: 'webhook-inactive', path: ({ webhooks }) => `/webhooks/${webhooks.paused}`, shows: 'deactivated on request' },
+  { name: 'events', path: () => '/events', shows: 'order-1000' },
+  { name: 'event', path: ({ webhooks }) => `/events/order-1001?webhook=${webhooks.strict}`, shows: 'Its pattern matched' },
+  { name: 'delivery-success', path: ({ deliveries }) => `/deliveries/${deliveries.success}`, shows: 'delivered, status 200' },
+  { name: 'delivery-retrying', path: ({ deliveries }) => `/deliveries/${deliveries.retrying}`, shows: 'Next attempt' },
+  { name: 'delivery-failed', path: ({ deliveries }) => `/deliveries/${deliveries.failed}`, shows: 'Kolbak gave up' },
+]
+
+describe('the screens of the dashboard', () => {
+  const world: UiWorld = withUi()
+  let filled: Filled
+  before(async () => {
+    filled = await fill(world)
+  })
+
+  for (const { name, path, shows } of screens)
+    for (const { scheme, width } of [
+      { scheme: 'light', width: 1400 },
+      { scheme: 'dark', width: 900 },
+      { scheme: 'light', width: 320 },
+    ] as const)
+      it(`show ${name} at ${width} px in ${scheme} colours, without a fault of accessibility and without scrolling sideways`, async () => {
+        const page = await world.page({ width, scheme })
+        await page.goto(`${world.service.url}/ui${path(filled)}`)
+        await page.getByText(shows).first().waitFor()
+        await page.locator('[aria-busy]').first().waitFor({ state: 'detached' })
+        await picture(page, `${name}-${width}-${scheme}`)
+        await expectAccessible(page, name)
+        const overflow = Number(await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth'))
+        expect(overflow, 'the pixels beyond the right edge').to.be.at.most(0)
+      })
+  it('show the sign-in form to somebody without a session, at the URL of the screen', async () => {
+    const page = await world.page({ isSignedIn: false })
+    await page.goto(`${world.service.url}/ui/webhooks`)
+    await page.getByRole('button', { name: 'Sign in' }).waitFor()
+    await picture(page, 'sign-in')
+    await expectAccessible(page, 'sign-in')
+  })
+})
