@@ -26,7 +26,7 @@ const errors = {
   method_not_allowed: { status: 405, message: 'This path accepts only GET, HEAD.' },
   not_acceptable: { status: 406, message: 'The audit log is sent as application/x-ndjson or text/csv.' },
   request_timeout: { status: 408, message: 'The request took too long to arrive.' },
-  conflict: { status: 409, message: 'Others keep changing this resource: try again.' },
+  conflict: { status: 409, message: 'Other requests keep changing this resource: try again.' },
   already_exists: { status: 409, message: 'It exists already.' },
   webhook_limit_reached: { status: 409, message: 'This account has 1000 webhooks, which is its limit: delete one first.' },
   webhook_deleted: { status: 409, message: 'The webhook has been deleted: there is no endpoint to deliver the event to.' },
