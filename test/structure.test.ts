@@ -26,7 +26,7 @@ const allowed: Record<string, readonly string[]> = {
   adapters: ['ports', 'events', 'lib'],
   process: ['config', 'lib', 'service'],
   service: ['adapters', 'api', 'commands', 'config', 'dispatch', 'events', 'lib', 'ports', 'projections'],
-  operator: ['config', 'dispatch', 'events', 'lib', 'ports', 'projections', 'service'],
+  operator: ['commands', 'config', 'dispatch', 'events', 'lib', 'ports', 'projections', 'service'],
   'main.ts': ['config', 'lib', 'process', 'service'],
   cli: ['api', 'config', 'events', 'lib', 'main.ts', 'operator'],
 }

@@ -42,7 +42,11 @@ export const commandModules: readonly CommandModule[] = [
   },
   { commands: { jobs: 'list, show and cancel replay jobs, which `webhooks replay` starts' }, verbs: () => import('./jobs.ts') },
   { commands: { keys: 'manage API keys, with which consumers manage their own webhooks' }, verbs: () => import('./keys.ts') },
-  { commands: { audit: 'list all changes of this account' }, verbs: () => import('./history.ts') },
+  {
+    commands: { audit: 'list all changes of this account; verify the audit log' },
+    verbs: () => import('./history.ts'),
+    add: async () => (await import('./audit.ts')).auditCommands,
+  },
   {
     commands: { tenants: 'manage tenants (needs the scope admin)', clients: 'manage the clients of a tenant (needs the scope admin)' },
     verbs: () => import('./tenants.ts'),
@@ -68,11 +72,11 @@ export const commandModules: readonly CommandModule[] = [
 
 /** Loads a module, and adds its commands to the program. */
 export async function addModule(program: Command, { commands, verbs, add }: CommandModule): Promise<void> {
-  if (add !== undefined) (await add())(program)
   for (const verb of (await verbs?.())?.verbs ?? []) {
     const [group = ''] = verb.name.split(' ')
     const existing = program.commands.find((command) => command.name() === group)
     const parent = group === verb.name ? program : (existing ?? program.command(group).description(commands[group] ?? ''))
     addVerb(parent, verb)
   }
+  if (add !== undefined) (await add())(program)
 }

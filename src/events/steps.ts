@@ -38,6 +38,8 @@ export const points = [
   // Steps of the audit log
   'log.start',
   'log.start_position',
+  'log.head',
+  'log.anchor',
   // Steps of several parts
   'leases.take',
   'leases.renew',

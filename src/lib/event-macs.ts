@@ -1,4 +1,5 @@
 import { createHmac, createSecretKey } from 'node:crypto'
+import type { ClientBase } from 'pg'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import { macEntry } from '../events/leaf.ts'
 import { families, familyOf } from '../events/streams.ts'
@@ -17,7 +18,7 @@ export interface EventMacs {
   /** Reads again whether the log has started. */
   refresh(): Promise<void>
   /** Stores the position of LogStarted beside the key, where no SQL can change it. */
-  setStart(position: Checkpoint): Promise<void>
+  setStart(position: Checkpoint, client?: ClientBase): Promise<void>
 }
 
 /** The error for an event whose MAC is wrong or missing. */
@@ -55,9 +56,9 @@ export async function openEventMacs(keyring: ServiceSecrets): Promise<EventMacs>
     async refresh() {
       start = startIn(await keyring.secret(purpose, keyLength))
     },
-    async setStart(position) {
+    async setStart(position, client) {
       const now = await keyring.secret(purpose, keyLength)
-      await keyring.replaceSecret(purpose, Buffer.concat([now.subarray(0, keyLength), Buffer.from(position, 'latin1')]))
+      await keyring.replaceSecret(purpose, Buffer.concat([now.subarray(0, keyLength), Buffer.from(position, 'latin1')]), client)
       start = position
     },
   }

@@ -1,6 +1,6 @@
 import { createCipheriv, createDecipheriv, createHmac, createSecretKey, randomBytes } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import type { Pool } from 'pg'
+import type { ClientBase, Pool } from 'pg'
 import { type LookupPurpose, lookupPurposes } from '../events/lookup-purposes.ts'
 import { createVault, type Vault } from './seal.ts'
 
@@ -22,8 +22,8 @@ export interface Keyring {
 export interface ServiceSecrets {
   /** Returns a secret of the service, which is created with `length` random bytes if it is missing. It is stored wrapped by the master key. */
   secret(purpose: ServiceSecret, length: number): Promise<Buffer>
-  /** Stores another value of a secret that exists. */
-  replaceSecret(purpose: ServiceSecret, secret: Buffer): Promise<void>
+  /** Stores another value of a secret that exists. @param client the client of an open transaction, or by default any connection */
+  replaceSecret(purpose: ServiceSecret, secret: Buffer, client?: ClientBase): Promise<void>
 }
 /** The key of the MACs of events, and the key that signs the heads of the log. */
 export type ServiceSecret = 'event-mac' | 'log-signing'
@@ -131,8 +131,8 @@ export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring &
       await insertKeys(service, [purpose], length)
       return need((await readKeys(service)).get(purpose)).key
     },
-    async replaceSecret(purpose, secret) {
-      await pool.query('update data_keys set wrapped = $3 where owner = $1 and purpose = $2', [
+    async replaceSecret(purpose, secret, client) {
+      await (client ?? pool).query('update data_keys set wrapped = $3 where owner = $1 and purpose = $2', [
         service,
         purpose,
         wrap(master, service, purpose, secret),

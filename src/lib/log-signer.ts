@@ -22,7 +22,6 @@ export interface LogSigner {
 }
 
 const seedLength = 32
-const originLength = 'kolbak/'.length + 26
 /** The bytes before the seed of an Ed25519 key in PKCS #8, and before the public key in SPKI (RFC 8410). */
 const pkcs8 = Buffer.from('302e020100300506032b657004220420', 'hex')
 const spki = Buffer.from('302a300506032b6570032100', 'hex')
@@ -36,7 +35,13 @@ export async function openLogSigner(secrets: ServiceSecrets): Promise<LogSigner>
     await secrets.replaceSecret('log-signing', Buffer.concat([secret, Buffer.from(`kolbak/${ulid()}`)]))
     secret = await secrets.secret('log-signing', seedLength)
   }
-  return createLogSigner(secret.subarray(0, seedLength), secret.toString('latin1', seedLength, seedLength + originLength))
+  return createLogSigner(secret.subarray(0, seedLength), secret.toString('latin1', seedLength))
+}
+
+/** Gives the log another name after a loss. Its number counts the losses. */
+export async function renameLog(secrets: ServiceSecrets, origin: string): Promise<void> {
+  const secret = await secrets.secret('log-signing', seedLength)
+  await secrets.replaceSecret('log-signing', Buffer.concat([secret.subarray(0, seedLength), Buffer.from(origin)]))
 }
 
 /** @param seed the 32 bytes of the private key */

@@ -1,21 +1,27 @@
-import type { Pool } from 'pg'
+import type { ClientBase, Pool } from 'pg'
 import type { Config, Role } from '../config/config.ts'
 import { factsOf } from '../events/delivery-facts.ts'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
+import { commandEntry, leafHash } from '../events/leaf.ts'
 import type { MessageRef } from '../events/refs.ts'
 import { everyFamily, type Family, isDayStream, type StreamName } from '../events/streams.ts'
 import { chunks } from '../lib/chunks.ts'
 import { KolbakError } from '../lib/errors.ts'
+import { openEventMacs } from '../lib/event-macs.ts'
+import { openKeyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
+import { createMerkleTree } from '../lib/merkle.ts'
 import { messageRefColumns } from '../lib/ref-columns.ts'
 import { type Sql, sqlOn, sqlText, transaction } from '../lib/sql.ts'
 import type { BodyArchive, DeliveryFact, DeliveryLog } from '../ports/delivery-log.ts'
 import { type EventStore, EventTooLarge, RevisionConflict } from '../ports/event-store.ts'
+import { type KeptHead, listHeads, logForked } from '../projections/log-heads.ts'
 import { projectionNames } from '../projections/names.ts'
 import { unread } from '../service/engine-checks.ts'
 import { connectEngine, type OpenDeps, openEngine } from '../service/engines/open.ts'
 import { closing } from '../service/engines/postgres.ts'
 import { chooseEngines, type Engines, type PortName, postgresEngines, spoken, variablesOf } from '../service/engines/table.ts'
+import { readKeys } from '../service/first-start.ts'
 import { checkOffline, runUntilDrained, workOffline } from './offline.ts'
 
 interface Moved {
@@ -100,7 +106,7 @@ const recordNew = (
   { pool, port }: Old,
   identity: string,
   isComplete: (sql: Sql) => Promise<boolean>,
-  also: (sql: Sql) => Promise<void> = async () => {},
+  also: (sql: Sql, client: ClientBase) => Promise<void> = async () => {},
 ): Promise<void> =>
   transaction(pool, async (client) => {
     await client.query('set local statement_timeout = 0')
@@ -112,7 +118,7 @@ const recordNew = (
         'A process of Kolbak has written to the old engine meanwhile: stop all processes, and start the move again.',
       )
     await checkWhole(sql)
-    await also(sql)
+    await also(sql, client)
     await closing[port].shut(sql)
     await sql`update engines set identity = ${identity}, since = clock_timestamp() where port = ${port}`
   })
@@ -122,11 +128,14 @@ const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'
   async event_store(old) {
     const { adapter: source } = await connectEngine('event_store', postgresEngines.event_store, old.deps)
     const { adapter: target } = await connectEngine('event_store', old.engines.event_store, old.deps)
-    const copy = await copyEvents(source, target)
+    const copy = await copyEvents(source, target, (await listHeads(sqlOn(old.pool), 1))[0])
+    const macs = await openMacs(old)
+    const newStart = copy.places.find((place) => place.old === macs.start)?.new
     await keepFirstSuccesses(old, source)
     const head = await target.head(everyFamily)
     const isComplete = async () => (await source.head(everyFamily)) === copy.head
-    await recordNew(old, target.identity, isComplete, async (sql) => {
+    await recordNew(old, target.identity, isComplete, async (sql, client) => {
+      if (newStart !== undefined) await macs.setStart(newStart, client)
       // Read models with tables contain positions of the old store, so they are built again from the new store.
       const built = await sql<{ name: string; build: number }>`
         select name, build from projections join pg_namespace on nspname = 'projection_' || name || '_' || build`
@@ -211,9 +220,10 @@ interface EventCopy {
 /**
  * Copies every event with its id, so that a repeated move stores no event twice. Events of command streams keep their order among each
  * other. Events of day streams keep their order within the stream. If the retention has dropped the first events of a day stream, its revisions begin
- * at 0 again.
+ * at 0 again. Throws log_forked if the events of commands do not lead to the last head of the audit log.
  */
-async function copyEvents(source: EventStore, target: EventStore): Promise<EventCopy> {
+async function copyEvents(source: EventStore, target: EventStore, lastHead: KeptHead | undefined): Promise<EventCopy> {
+  const tree = createMerkleTree()
   const places: { old: Checkpoint; new: Checkpoint }[] = []
   let copied = 0
   const head = await source.head(everyFamily)
@@ -221,6 +231,8 @@ async function copyEvents(source: EventStore, target: EventStore): Promise<Event
     for (const event of events.filter(({ stream }) => !isDayStream(stream))) {
       const { position } = await target.append(event.stream, [event], event.revision === 0 ? 'none' : event.revision - 1)
       places.push({ old: event.position, new: position })
+      tree.push(leafHash(commandEntry(event)))
+      if (tree.size === lastHead?.size && !tree.root().equals(lastHead.root)) throw logForked(otherRoot(lastHead))
     }
     const days = Map.groupBy(
       events.filter(({ stream }) => isDayStream(stream)),
@@ -229,7 +241,16 @@ async function copyEvents(source: EventStore, target: EventStore): Promise<Event
     await Promise.all([...days].map(([stream, dayEvents]) => appendAll(target, stream, dayEvents)))
     copied += events.length
   }
+  if (lastHead !== undefined && tree.size < lastHead.size) throw logForked(otherRoot(lastHead))
   return { events: copied, head, places }
+}
+const otherRoot = ({ size }: KeptHead) =>
+  `The events of the old store do not lead to the head of ${size} that was given out: run npm run -s kolbak -- audit verify. Nothing was moved.`
+
+/** Opens the MACs of events with the master key of the service. */
+async function openMacs({ deps: { config, log }, pool }: Old) {
+  const { masterKey } = await readKeys(config, log, async () => true)
+  return openEventMacs(await openKeyring(pool, masterKey))
 }
 async function appendAll(target: EventStore, stream: StreamName, events: readonly RecordedEvent[]): Promise<void> {
   for (const chunk of chunks(events, 50))

@@ -34,9 +34,9 @@ export async function workOffline<T>(config: Config, log: Log, work: (deps: Open
   }
 }
 
-/** Throws KolbakError `still_running` while a process works on the database. */
-export async function checkOffline(pool: Pool): Promise<void> {
-  const running = await sqlOn(pool)`select from live_processes where seen_at > clock_timestamp() - interval '10 s' limit 1`
+/** Throws KolbakError `still_running` while a process works on the database. @param own the id of this process, if it has announced itself */
+export async function checkOffline(pool: Pool, own = ''): Promise<void> {
+  const running = await sqlOn(pool)`select from live_processes where seen_at > clock_timestamp() - interval '10 s' and id <> ${own} limit 1`
   if (running.length > 0)
     throw new KolbakError('still_running', 'A process of Kolbak works on this database: stop all of them, wait ten seconds, and try again.')
 }

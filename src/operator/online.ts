@@ -1,25 +1,39 @@
 import type { Config } from '../config/config.ts'
 import type { Log } from '../lib/log.ts'
+import type { Projection } from '../projections/projection.ts'
 import { checkEngines } from '../service/engine-checks.ts'
 import { chooseEngines } from '../service/engines/table.ts'
 import { createOperator, type Operator } from '../service/operator.ts'
 import { createParts } from '../service/parts.ts'
 import { openProjections } from '../service/projections.ts'
-import { openShared } from '../service/shared.ts'
+import { openShared, type Shared } from '../service/shared.ts'
 
 /**
- * Runs an operator's work beside a running service. The process has no role, does not listen, and does not wait for engines. If the service uses an
- * embedded Postgres, that Postgres stays running.
+ * Runs work beside a running service. The process has no role, does not listen, and does not wait for engines. If the service uses an embedded
+ * Postgres, that Postgres stays running.
+ * @param options.besideService false for work that needs that no process of the service runs
+ * @param options.check throws if the work must not be done
  */
-export async function withOperator<T>(config: Config, log: Log, work: (operator: Operator) => Promise<T>): Promise<T> {
+export async function withShared<T>(
+  config: Config,
+  log: Log,
+  work: (shared: Shared, projections: readonly Projection[]) => Promise<T>,
+  { besideService = true, check = async () => {} }: { besideService?: boolean; check?: (shared: Shared) => Promise<void> } = {},
+): Promise<T> {
   const parts = createParts(log)
   try {
     const patience = { log, signal: new AbortController().signal, waits: false }
-    const shared = await openShared({ config, log, engines: chooseEngines(config), patience, parts, roles: [], besideService: true })
-    const projections = await openProjections(shared)
-    await checkEngines({ store: shared.store, bus: shared.bus, pool: shared.pools.reads })
-    return await work(createOperator(shared, projections))
+    const shared = await openShared({ config, log, engines: chooseEngines(config), patience, parts, roles: [], besideService })
+    await check(shared)
+    return await work(shared, await openProjections(shared))
   } finally {
     await parts.stop()
   }
 }
+
+/** Runs an operator's work beside a running service. */
+export const withOperator = <T>(config: Config, log: Log, work: (operator: Operator) => Promise<T>): Promise<T> =>
+  withShared(config, log, async (shared, projections) => {
+    await checkEngines({ store: shared.store, bus: shared.bus, pool: shared.pools.reads })
+    return work(createOperator(shared, projections))
+  })

@@ -41,6 +41,11 @@ export async function goLive(
       if (!(await catchUp(liveCheckpoint))) return false
       if (((await readBuild())?.checkpoint ?? '') < (liveCheckpoint ?? '')) return false
     }
+    if (projection.checkBuild !== undefined) {
+      await client.query(`set local search_path to ${schemaOf(projection, build)}, public`)
+      await projection.checkBuild(sql)
+      await client.query('set local search_path to default')
+    }
     await client.query(`set local lock_timeout = '200ms'`)
     await showViews(client, projection, schemaOf(projection, build))
     // The old build loses `is_live` first, because an index allows only one live build of a projection.

@@ -66,6 +66,8 @@ export interface Projection {
   prepare?(events: readonly RecordedEvent[], context: BuildContext): Promise<void>
   /** Called in the transaction that also moves the checkpoint. A batch may be passed whole or in parts, but always in order. */
   apply(sql: Sql, events: readonly RecordedEvent[], context: BuildContext): Promise<void>
+  /** Called in the transaction that makes a build live, with the tables of that build. If it throws, the build does not become live. */
+  checkBuild?(sql: Sql): Promise<void>
   /** Called after each commit, for what must follow the commit, such as waking a reader of the rows. */
   afterCommit?(): void
 }

@@ -12,6 +12,7 @@ import { checkEngines, unread } from './engine-checks.ts'
 import { chooseEngines, type Engines } from './engines/table.ts'
 import { type AdminClient, ensureAdmin } from './first-start.ts'
 import { backlogMetrics, healthReport } from './health.ts'
+import { checkLog, startLogHeads } from './log-heads.ts'
 import { startLog } from './log-start.ts'
 import { createOperator, type Operator } from './operator.ts'
 import { createParts, type Parts } from './parts.ts'
@@ -81,6 +82,8 @@ async function start(
   await startLog(shared)
   const admin = await whenAvailable('event store', () => ensureAdmin({ ...shared, now: () => new Date().toISOString() }), patience)
   await whenBuilt(pools.reads, projections, patience)
+  if (has('projector')) await whenAvailable('event store', () => checkLog(shared), patience)
+  const logHeads = has('projector') ? startLogHeads(shared) : null
   if (onSuperseded !== undefined) parts.add('versions', watchVersions({ ...shared, pool: pools.reads, projections, onSuperseded }))
   // The start waits until the read model has the admin client, so that the client can get a token as soon as the service is ready.
   if (admin.position !== null && has('projector')) await waiter.waitFor(projectionNames.tenants, admin.position, 10_000)
@@ -93,7 +96,7 @@ async function start(
   backlogMetrics(registry, () => unread({ bus, pool: pools.reads }), statuses)
   serveApi(shared, {
     ...{ server, policy, registry, operationOnly: !has('api') },
-    health: () => healthReport(store, dispatcher, statuses()),
+    health: () => healthReport(store, dispatcher, statuses(), logHeads),
     scrape: () => supervised?.scrape() ?? registry.metrics(),
   })
   announce(shared, { url, dashboard: await startLink(shared, url, admin), admin, registry, supervised })

@@ -3,17 +3,20 @@ import type { HealthReport } from '../api/dependencies.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { ProjectionStatus } from '../projections/runner.ts'
+import type { LogHeads } from './log-heads.ts'
 
 /** Reports the states of the event store and of the parts that this process runs. The process is not ready if one of them has failed. */
 export function healthReport(
   store: Pick<EventStore, 'problem'>,
   dispatcher: Pick<Dispatcher, 'problem'> | null,
   projections: readonly ProjectionStatus[],
+  log: Pick<LogHeads, 'problem'> | null = null,
 ): HealthReport {
   const checks = [
     { name: 'event store', ok: store.problem === null, message: store.problem ?? 'takes commands' },
     ...(dispatcher === null ? [] : [{ name: 'dispatcher', ok: dispatcher.problem === null, message: dispatcher.problem ?? 'routes' }]),
     ...projections.map(ofProjection),
+    ...(log === null ? [] : [{ name: 'log', ok: log.problem === null, message: log.problem ?? 'signs heads' }]),
   ]
   return { ready: checks.every((check) => check.ok), checks }
 }

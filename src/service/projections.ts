@@ -6,6 +6,7 @@ import { audit } from '../projections/audit.ts'
 import { installProjections } from '../projections/builds.ts'
 import { deliveries } from '../projections/deliveries.ts'
 import { keyVersions } from '../projections/key-versions.ts'
+import { checkAgainstLastHead } from '../projections/log-heads.ts'
 import type { Projection } from '../projections/projection.ts'
 import { type ProjectionStatus, startProjection } from '../projections/runner.ts'
 import { tenants } from '../projections/tenants.ts'
@@ -33,7 +34,7 @@ export async function openProjections({
     webhooks,
     keyVersions,
     webhookVersions,
-    audit,
+    { ...audit, checkBuild: checkAgainstLastHead },
     deliveries(deliveryLog, scheduleRetries, () => notices.tell('schedule')),
     createEndpointManager({ streams, pool: pools.projections, waiter, log, now }),
     createKeyDeletedManager({ streams, webhooksOf: webhooksOfKey({ store, waiter, pool: pools.reads }), log, now }),

@@ -82,6 +82,13 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       const moved = await move(engines)
       expect(moved.code, moved.err).to.equal(0)
       expect(JSON.parse(moved.out)).to.include({ port })
+      // Every event keeps its leaf, so the heads from before the move still hold.
+      const verified = await runProgram(
+        'cli/kolbak.ts',
+        ['audit', 'verify'],
+        services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...engines }),
+      )
+      expect(`${verified.code} ${verified.out}${verified.err}`).to.match(/^0 \d+ events and [1-9]\d* heads checked: no fault\.$/m)
 
       service = await start(engines)
       api = await clientOf(service.url)

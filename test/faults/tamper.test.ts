@@ -1,5 +1,13 @@
+import { randomBytes } from 'node:crypto'
 import { expect } from 'chai'
+import { readConfig } from '../../src/config/config.ts'
 import type { Metadata } from '../../src/events/envelope.ts'
+import { commandEntry, leafHash } from '../../src/events/leaf.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { createLogSigner } from '../../src/lib/log-signer.ts'
+import { verify } from '../../src/operator/verify.ts'
+import { enginesFor } from '../support/engine-sets.ts'
+import { runProgram } from '../support/programs.ts'
 import { type Client, clientOf, type WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
@@ -87,12 +95,210 @@ describe('what somebody changes in the database', () => {
     ['data (attack 1)', `data = replace(data, 'order.*', '*')`],
     ['author (attack 2)', `metadata = replace(metadata, 'client:admin', 'client:other')`],
     ['id (attack 18)', 'id = gen_random_uuid()'],
-    ['stream (attack 8)', `stream = regexp_replace(stream, '.$', 'Z')`],
+    ['stream (attack 8)', `stream = regexp_replace(stream, '.$', case when right(stream, 1) = 'Z' then 'Y' else 'Z' end)`],
   ] as const)
     it(`an event with another ${title} is refused by the next command on it`, async () => {
       const { id } = await subscribe()
       await sql(`update command_events set ${alteration} where stream = $1`, [`webhook-${id}`])
-      const refused = await change(title.startsWith('stream') ? id.replace(/.$/, 'Z') : id)
+      const refused = await change(title.startsWith('stream') ? `${id.slice(0, -1)}${id.endsWith('Z') ? 'Y' : 'Z'}` : id)
       expect(`${refused.status} ${refused.body.error.code}`).to.equal('503 stream_faulty')
     })
+})
+
+describe('what kolbak audit verify finds in a changed database', () => {
+  const { service, receiver, services } = withService({ sharedDatabase: true, variables: { KOLBAK_LOG_HEAD_SECONDS: '1' } })
+  const sql = (text: string, values: unknown[] = []) => services.db.pool.query(text, values)
+  const environment = async () => services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...(await enginesFor(services.db.url)) })
+  const verifyNow = async (heads: readonly string[] = []) => verify(readConfig(await environment()), silentLog, { heads })
+  const faultsNow = async () => (await verifyNow()).faults.map(({ where, fault }) => `${where} ${fault}`)
+  const renamed = () => `${streams[0]?.slice(0, -1)}${streams[0]?.endsWith('Z') ? 'Y' : 'Z'}`
+  let webhooks: string[]
+  let streams: string[]
+  let size: number
+  before(async () => {
+    const api = await clientOf(service.url)
+    webhooks = []
+    for (let i = 0; i < 3; i++) {
+      const { id } = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'order.*' })
+      await api.patch(`/v1/webhooks/${id}`, { description: `number ${i}` })
+      webhooks.push(id)
+    }
+    await api.call('DELETE', `/v1/webhooks/${webhooks[2]}`)
+    streams = webhooks.map((id) => `webhook-${id}`)
+    const stored = Number((await sql('select count(*) as n from command_events')).rows[0].n)
+    size = await waitFor(async () => {
+      const last = (await sql('select max(size)::int as size from log_heads')).rows[0].size
+      return last >= stored ? last : null
+    })
+    await service.kill('SIGTERM')
+    for (const table of [
+      'command_events',
+      'projection_audit_1.audit_events',
+      'projection_audit_1.log_state',
+      'projection_audit_1.log_nodes',
+      'log_heads',
+      'data_keys',
+    ])
+      await sql(`create table "saved ${table}" as table ${table}`)
+  })
+  afterEach(async () => {
+    for (const table of [
+      'command_events',
+      'projection_audit_1.audit_events',
+      'projection_audit_1.log_state',
+      'projection_audit_1.log_nodes',
+      'log_heads',
+    ])
+      await sql(`truncate ${table}; insert into ${table} select * from "saved ${table}"`)
+  })
+
+  it('is nothing in a log that nobody has touched', async () => {
+    const { faults, events, withMac, heads } = await verifyNow()
+    expect(faults).to.deep.equal([])
+    expect(events).to.equal(size)
+    expect(withMac).to.equal(events)
+    expect(heads).to.be.greaterThan(0)
+  })
+  for (const [title, alter, expected] of [
+    [
+      '1: the data of an event are altered',
+      () => sql(`update command_events set data = replace(data, 'order.*', '*') where stream = $1 and revision = 0`, [streams[0]]),
+      () => [`${streams[0]}@0 altered (mac), altered (leaf 3)`, `head ${size} root differs`],
+    ],
+    [
+      '2: the author of the last event of a stream is altered',
+      () =>
+        sql(`update command_events set metadata = replace(metadata, 'client:admin', 'client:other') where stream = $1 and revision = 1`, [
+          streams[1],
+        ]),
+      () => [`${streams[1]}@1 altered (mac), altered (leaf 6)`, `head ${size} root differs`],
+    ],
+    [
+      '3: the last event of a stream is deleted',
+      () => sql(`delete from command_events where type = 'WebhookDeleted'`),
+      () => [`head ${size} the log ends at ${size - 1}`, `${streams[2]}@2 missing (leaf ${size - 1})`],
+    ],
+    [
+      '4: a stream is deleted',
+      () => sql('delete from command_events where stream = $1', [streams[0]]),
+      () => [`head ${size} the log ends at ${size - 2}`, `${streams[0]}@0 missing (leaf 3)`, `${streams[0]}@1 missing (leaf 4)`],
+    ],
+    [
+      '6: an event is put at a position that is free',
+      () =>
+        sql(
+          `insert into command_events (position, id, revision, stream, type, data, metadata)
+           select 900000, gen_random_uuid(), 2, stream, 'WebhookDeactivated', '{"id":"x","reason":"requested"}', metadata from command_events where stream = $1 and revision = 1`,
+          [streams[0]],
+        ),
+      () => [`${streams[0]}@2 altered (mac)`],
+    ],
+    [
+      '7: two events change places',
+      () =>
+        sql(
+          `update command_events set position = -position where stream = $1;
+           update command_events a set position = (select -b.position from command_events b where b.stream = a.stream and b.revision = 1 - a.revision) where stream = $1`.replaceAll(
+            '$1',
+            `'${streams[0]}'`,
+          ),
+        ),
+      () => [`head ${size} root differs`, `${streams[0]}@0 missing, out of order`],
+    ],
+    [
+      '8: a stream gets another name',
+      () => sql(`update command_events set stream = $2 where stream = $1`, [streams[0], renamed()]),
+      () => [`${renamed()}@0 altered (mac), not in the log`, `${streams[0]}@0 missing (leaf 3)`, `head ${size} root differs`],
+    ],
+    [
+      '9: a member is written twice',
+      () =>
+        sql(`update command_events set data = replace(data, '"event":', '"event":"*","event":') where stream = $1 and revision = 0`, [
+          streams[0],
+        ]),
+      () => [`${streams[0]}@0 not as written (bytes)`],
+    ],
+    [
+      '10: an event and its leaf are altered alike',
+      async () => {
+        await sql(`update command_events set data = replace(data, 'order.*', '*') where stream = $1 and revision = 0`, [streams[0]])
+        const { rows } = await sql(
+          'select stream, revision, id, type, data, metadata from command_events where stream = $1 and revision = 0',
+          [streams[0]],
+        )
+        const [row] = rows
+        const leaf = leafHash(commandEntry({ ...row, data: JSON.parse(row.data), metadata: JSON.parse(row.metadata) }))
+        await sql('update projection_audit_1.audit_events set leaf = $2 where stream = $1 and revision = 0', [streams[0], leaf])
+      },
+      () => [`${streams[0]}@0 altered (mac)`, `head ${size} root differs`],
+    ],
+    [
+      '11: everything after an event is cut off, with its leaves and heads, so that only the anchor file knows',
+      async () => {
+        await sql('delete from command_events where position > (select position from command_events where stream = $1 and revision = 0)', [
+          streams[1],
+        ])
+        await sql(
+          'delete from projection_audit_1.audit_events where index > (select index from projection_audit_1.audit_events where stream = $1 and revision = 0)',
+          [streams[1]],
+        )
+        await sql('truncate log_heads')
+      },
+      () => [`head ${size} the log ends at 6`],
+    ],
+    [
+      '18: the id of an event is altered',
+      () => sql('update command_events set id = gen_random_uuid() where stream = $1 and revision = 1', [streams[0]]),
+      () => [`${streams[0]}@1 altered (mac), altered (leaf 4)`, `head ${size} root differs`],
+    ],
+  ] as const)
+    it(`attack ${title}`, async () => {
+      await alter()
+      expect(await faultsNow()).to.include.members(expected())
+    })
+  it('attack 20: a head that another key has signed is refused, and a kept head of this log is accepted', async () => {
+    const { note } = (await sql('select note from log_heads order by size desc limit 1')).rows[0]
+    expect((await verifyNow([note])).faults).to.deep.equal([])
+    const other = createLogSigner(randomBytes(32), note.split('\n')[0]).sign({ size, root: randomBytes(32) })
+    expect(await verifyNow([other]).catch((error) => error.code)).to.equal('not_a_head')
+  })
+  it('is told by the exit code of the command: 0 without faults, 1 with faults, and 2 if it could not look', async () => {
+    const run = async (more: Record<string, string> = {}) =>
+      runProgram('cli/kolbak.ts', ['audit', 'verify'], { ...(await environment()), ...more })
+    const clean = await run()
+    expect(clean.code, clean.err).to.equal(0)
+    expect(clean.out).to.match(/^\d+ events and \d+ heads checked: no fault\.$/m)
+    await sql(`update command_events set data = replace(data, 'order.*', '*') where stream = $1 and revision = 0`, [streams[0]])
+    const faulty = await run()
+    expect(faulty.code).to.equal(1)
+    expect(faulty.out.split('\n')[0]).to.equal(`${streams[0]}@0 altered (mac), altered (leaf 3)`)
+    const blind = await run({ KOLBAK_MASTER_KEY: Buffer.alloc(32, 9).toString('base64') })
+    expect(blind.code).to.equal(2)
+    expect(blind.err).to.include('wrong_master_key')
+  })
+  it('attack 11, 22: a service whose log lacks events refuses to start, until the loss is declared', async () => {
+    await sql('delete from command_events where position > (select position from command_events where stream = $1 and revision = 0)', [
+      streams[1],
+    ])
+    await sql('truncate log_heads')
+    await sql(
+      `drop view audit_events; drop view log_state; drop view log_nodes; drop schema projection_audit_1 cascade; delete from projections where name = 'audit'`,
+    )
+    await sql(`update projections set checkpoint = null where checkpoint > (select lpad(max(position)::text, 20, '0') from command_events)`)
+    const { code, stderr } = await services.failToStart({ KOLBAK_DATA_DIR: services.dataDir })
+    expect(stderr).to.match(
+      /The audit log ends at 6, but a head of \d+ was given out at .*: events are missing.*declare-loss.*\(log_forked\)/,
+    )
+    expect(code).to.equal(78)
+    const declared = await runProgram('cli/kolbak.ts', ['audit', 'declare-loss', '--reason', 'A disk broke.'], await environment())
+    expect(declared.code, declared.err).to.equal(0)
+    await service.restart()
+    const api = await clientOf(service.url)
+    const response = await fetch(`${service.url}/v1/audit?family=log`, { headers: { authorization: `Bearer ${api.token}` } })
+    expect(await response.text())
+      .to.include('"type":"LossDeclared"')
+      .and.to.include('A disk broke.')
+    await waitFor(async () => (await sql('select from log_heads where not is_ended')).rowCount === 1)
+    expect(await faultsNow()).to.deep.equal([])
+  })
 })

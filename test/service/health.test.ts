@@ -43,6 +43,11 @@ describe('the health of a process', () => {
     expect(names).to.deep.equal(['event store', 'dispatcher', 'projection tenants'])
     expect(healthReport(working, null, [])).to.deep.equal({ ready: true, checks: [storeCheck] })
   })
+  it('is not ready while the audit log does not extend a head that was given out', () => {
+    const problem = 'The audit log ends at 30, but a head of 44 was given out.'
+    const checks = [storeCheck, { name: 'log', ok: false, message: problem }]
+    expect(healthReport(working, null, [], { problem })).to.deep.equal({ ready: false, checks })
+  })
   it('is not ready while the event store has a problem, and gives its reason', () => {
     const problem = 'the cluster has no leader'
     const checks = [{ name: 'event store', ok: false, message: problem }]

@@ -1,0 +1,213 @@
+import type { Pool } from 'pg'
+import { hashOf } from '../commands/command-streams.ts'
+import type { Config } from '../config/config.ts'
+import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
+import { commandEntry, leafHash } from '../events/leaf.ts'
+import { EventNotReadable, upcast } from '../events/schema.ts'
+import { KolbakError } from '../lib/errors.ts'
+import type { EventMacs } from '../lib/event-macs.ts'
+import type { Log } from '../lib/log.ts'
+import { openHead, openLogSigner, readHead } from '../lib/log-signer.ts'
+import { createMerkleTree } from '../lib/merkle.ts'
+import { sqlOn } from '../lib/sql.ts'
+import type { EventStore } from '../ports/event-store.ts'
+import { audit, readLogState } from '../projections/audit.ts'
+import { type KeptHead, listHeads } from '../projections/log-heads.ts'
+import { anchorPath, readAnchor } from '../service/log-heads.ts'
+import type { Shared } from '../service/shared.ts'
+import { withShared } from './online.ts'
+
+/** A fault that was found: where it is, and what is wrong there. */
+export interface Fault {
+  /** `<stream>@<revision>`, `head <size>` or `log`. */
+  readonly where: string
+  readonly fault: string
+}
+export interface Verification {
+  readonly events: number
+  /** The number of events that have a MAC. Those before LogStarted have none, and only the heads prove them. */
+  readonly withMac: number
+  readonly heads: number
+  readonly size: number
+  readonly root: string
+  readonly faults: readonly Fault[]
+}
+export interface VerifyOptions {
+  /** Heads that were kept elsewhere: signed notes. */
+  readonly heads?: readonly string[]
+  /** Called after each batch, with the number of events so far. */
+  onProgress?(events: number): void
+}
+
+/**
+ * Reads every event of the audit log and checks it: its MAC, its place in its stream, the hash of the event before it, its bytes, its leaf, and the root
+ * of the tree at every head that was given out. The service may run meanwhile. Throws if it could not look.
+ */
+export const verify = (config: Config, log: Log, options: VerifyOptions = {}): Promise<Verification> =>
+  withShared(config, log, (shared) => verifyLog(shared, options))
+
+export async function verifyLog(shared: Shared, { heads: given = [], onProgress }: VerifyOptions): Promise<Verification> {
+  const { store, pools, macs, keyring } = shared
+  const { vkey } = await openLogSigner(keyring)
+  const faults = createFaults()
+  const heads = await headsToCheck(shared, given, vkey, faults)
+  const tree = createMerkleTree()
+  const streams = createStreamChecks(macs, faults)
+  const leaves = new Map<string, Buffer>()
+  // The rows are counted before the events are read, so that each of them must have its event.
+  const { size: indexedBefore } = await readLogState(pools.reads)
+  const head = await store.head(audit.families)
+  const checkRoot = () => {
+    for (const { size, root } of heads.filter((kept) => kept.size === tree.size))
+      if (!tree.root().equals(root)) faults.add(`head ${size}`, 'root differs')
+  }
+  let withMac = 0
+  for await (const events of eventsUpTo(store, head)) {
+    for (const event of events) {
+      const leaf = leafHash(commandEntry(event))
+      tree.push(leaf)
+      leaves.set(`${event.stream}@${event.revision}`, leaf)
+      if (event.metadata.mac !== undefined) withMac++
+      streams.check(event)
+      checkRoot()
+    }
+    onProgress?.(tree.size)
+  }
+  for (const { size } of heads.filter((kept) => kept.size > tree.size)) faults.add(`head ${size}`, `the log ends at ${tree.size}`)
+  await compareWithIndex(pools.reads, { head, indexedBefore, leaves }, faults)
+  if (store.identity.startsWith('postgres')) await checkBytes(pools.reads, faults)
+  if (macs.start === null && withMac > 0) faults.add('log', 'LogStarted is missing')
+  return { events: tree.size, withMac, heads: heads.length, size: tree.size, root: tree.root().toString('base64'), faults: faults.list() }
+}
+
+/** Collects the faults, in the order in which they are found. What is wrong with one event becomes one fault. */
+function createFaults() {
+  const all = new Map<string, string[]>()
+  return {
+    add(where: string, fault: string) {
+      const known = all.get(where)
+      if (known === undefined) all.set(where, [fault])
+      else if (!known.includes(fault)) known.push(fault)
+    },
+    has: (where: string) => all.has(where),
+    list: (): Fault[] => [...all].map(([where, found]) => ({ where, fault: found.join(', ') })),
+  }
+}
+type Faults = ReturnType<typeof createFaults>
+
+async function headsToCheck(
+  { pools, config }: Pick<Shared, 'pools' | 'config'>,
+  given: readonly string[],
+  vkey: string,
+  faults: Faults,
+): Promise<KeptHead[]> {
+  const stored = await listHeads(sqlOn(pools.reads))
+  const genuine = stored.filter(({ note, size }) => {
+    const isSigned = openHead(note, vkey) !== null
+    if (!isSigned) faults.add(`head ${size}`, 'its signature is wrong')
+    return isSigned
+  })
+  const fromOutside = given.map((note): KeptHead => {
+    const head = openHead(note, vkey)
+    if (head === null)
+      throw new KolbakError(
+        'not_a_head',
+        readHead(note) === null ? 'The given text is no head of a log.' : 'The given head was signed by another key.',
+      )
+    return { ...head, note, signed_at: null }
+  })
+  const anchored = await readAnchor(anchorPath(config), vkey)
+  const all = new Map([...genuine, ...anchored, ...fromOutside].map((head) => [`${head.size} ${head.root.toString('base64')}`, head]))
+  return [...all.values()]
+}
+
+/** Yields the events of the audit log up to a position. */
+async function* eventsUpTo(store: EventStore, head: Checkpoint | null): AsyncGenerator<readonly RecordedEvent[]> {
+  if (head === null) return
+  const reached = new AbortController()
+  for await (const { events, checkpoint } of store.subscribe({ families: audit.families, after: null, signal: reached.signal })) {
+    yield events.filter(({ position }) => position <= head)
+    if (checkpoint >= head) reached.abort()
+  }
+}
+
+/** Checks events in the order of the log: their MACs, and their places in their streams. */
+function createStreamChecks(macs: EventMacs, faults: Faults) {
+  const last = new Map<string, { revision: number; hash: string; isFaulty: boolean }>()
+  return {
+    check(event: RecordedEvent) {
+      const { stream, revision, metadata } = event
+      const where = `${stream}@${revision}`
+      const fault = macs.faultOf(event)
+      if (fault !== null) faults.add(where, `${fault} (mac)`)
+      try {
+        upcast(event)
+      } catch (error) {
+        if (error instanceof EventNotReadable && fault === null) faults.add(where, 'newer than this version')
+      }
+      const before = last.get(stream) ?? { revision: -1, hash: null, isFaulty: false }
+      if (revision > before.revision + 1)
+        for (let missing = before.revision + 1; missing < Math.min(revision, before.revision + 100); missing++)
+          faults.add(`${stream}@${missing}`, 'missing')
+      else if (revision <= before.revision) faults.add(where, 'out of order')
+      else if ((metadata.prev ?? null) !== before.hash && fault === null && !before.isFaulty)
+        faults.add(`${stream}@${Math.max(0, revision - 1)}`, `altered (the next event names another hash)`)
+      last.set(stream, { revision, hash: hashOf(event), isFaulty: faults.has(where) })
+    },
+  }
+}
+
+const pageSize = 5_000
+
+/** Compares the events with the rows of the read model: events that are gone, that came in elsewhere, or that differ. */
+async function compareWithIndex(
+  pool: Pool,
+  { head, indexedBefore, leaves }: { head: Checkpoint | null; indexedBefore: number; leaves: Map<string, Buffer> },
+  faults: Faults,
+): Promise<void> {
+  const indexed = new Set<string>()
+  for (let after = -1; ; ) {
+    const rows = await sqlOn(pool)<{ index: bigint; stream: string; revision: number; position: Checkpoint; leaf: Buffer }>`
+      select index, stream, revision, position, leaf from audit_events where index > ${after} order by index limit ${pageSize}`
+    for (const { index, stream, revision, position, leaf } of rows) {
+      if (Number(index) >= indexedBefore && position > (head ?? '')) continue
+      const where = `${stream}@${revision}`
+      indexed.add(where)
+      const stored = leaves.get(where)
+      if (stored === undefined) faults.add(where, `missing (leaf ${index})`)
+      else if (!stored.equals(leaf)) faults.add(where, `altered (leaf ${index})`)
+    }
+    const lastRow = rows.at(-1)
+    if (lastRow === undefined || rows.length < pageSize) break
+    after = Number(lastRow.index)
+  }
+  // The last events may not be in the read model yet, because it is a moment behind.
+  const checkpoint = await checkpointOf(pool)
+  if (checkpoint !== null && head !== null && checkpoint >= head)
+    for (const where of leaves.keys()) if (!indexed.has(where)) faults.add(where, 'not in the log')
+}
+async function checkpointOf(pool: Pool): Promise<Checkpoint | null> {
+  const [row] = await sqlOn(pool)<{ checkpoint: Checkpoint | null }>`
+    select checkpoint from projections where name = ${audit.name} and is_live`
+  return row?.checkpoint ?? null
+}
+
+/** Checks on Postgres that each text is exactly what Kolbak writes. Two members of one name, for example, would pass every other check. */
+async function checkBytes(pool: Pool, faults: Faults): Promise<void> {
+  const isExact = (text: string) => {
+    try {
+      return JSON.stringify(JSON.parse(text)) === text
+    } catch {
+      return false
+    }
+  }
+  for (let after = 0n; ; ) {
+    const rows = await sqlOn(pool)<{ position: bigint; stream: string; revision: number; data: string; metadata: string }>`
+      select position, stream, revision, data, metadata from command_events where position > ${after} order by position limit ${pageSize}`
+    for (const { stream, revision, data, metadata } of rows)
+      if (!isExact(data) || !isExact(metadata)) faults.add(`${stream}@${revision}`, 'not as written (bytes)')
+    const lastRow = rows.at(-1)
+    if (lastRow === undefined || rows.length < pageSize) return
+    after = BigInt(lastRow.position)
+  }
+}

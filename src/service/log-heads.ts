@@ -1,0 +1,148 @@
+import { mkdir, open, readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Config } from '../config/config.ts'
+import { step } from '../events/steps.ts'
+import { codeOf, KolbakError } from '../lib/errors.ts'
+import { openHead, openLogSigner } from '../lib/log-signer.ts'
+import { keepRunning, pause } from '../lib/retry.ts'
+import { sqlOn, transaction } from '../lib/sql.ts'
+import { audit, readLogState } from '../projections/audit.ts'
+import { forkOf, type KeptHead, listHeads, logForked, storeHead, thinHeads } from '../projections/log-heads.ts'
+import { projectionNames } from '../projections/names.ts'
+import type { Shared } from './shared.ts'
+
+/** Returns the path of the anchor file, which keeps every head outside of the database. */
+export const anchorPath = ({ KOLBAK_LOG_ANCHOR: path, KOLBAK_DATA_DIR: dataDir }: Pick<Config, 'KOLBAK_LOG_ANCHOR' | 'KOLBAK_DATA_DIR'>) =>
+  path ?? join(dataDir, 'log-anchor.jsonl')
+
+/** Returns the heads of a log in an anchor file, the last one first. A line that is cut off or not signed by this key is skipped. */
+export async function readAnchor(path: string, vkey: string): Promise<KeptHead[]> {
+  const text = await readFile(path, 'utf8').catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return ''
+    throw new KolbakError('anchor_unreadable', `${path} cannot be read: make it readable, or set KOLBAK_LOG_ANCHOR.`, { cause: error })
+  })
+  const heads: KeptHead[] = []
+  for (const line of text.split('\n'))
+    try {
+      const { note, signed_at } = JSON.parse(line) as { note: string; signed_at: string }
+      const head = openHead(note, vkey)
+      if (head !== null) heads.unshift({ ...head, note, signed_at })
+    } catch {
+      // The process was killed while it wrote the line, or somebody wrote something else. The heads before and after it still count.
+    }
+  return heads
+}
+
+async function appendToAnchor(path: string, { note, signed_at }: Pick<KeptHead, 'note' | 'signed_at'>): Promise<void> {
+  await mkdir(dirname(path), { recursive: true })
+  const file = await open(path, 'a', 0o600)
+  try {
+    // A line that was cut off by a crash must not swallow this one.
+    await file.appendFile(`\n${JSON.stringify({ signed_at, note })}\n`)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+/** Milliseconds for which the start waits until the audit log has every stored event. */
+const catchUpMs = 60_000
+
+/**
+ * Throws log_forked if the audit log is not an extension of every head that was given out: events are missing or were changed. If the log has not
+ * caught up in time, the check is left to the signer of heads.
+ */
+export async function checkLog(shared: Pick<Shared, 'store' | 'waiter' | 'pools' | 'keyring' | 'config' | 'log'>): Promise<void> {
+  const { store, waiter, pools, keyring, config, log } = shared
+  const { vkey } = await openLogSigner(keyring)
+  const head = await store.head(audit.families)
+  if (head !== null && !(await waiter.waitFor(projectionNames.audit, head, catchUpMs))) {
+    log.warn({}, 'log.behind')
+    return
+  }
+  for (const kept of [...(await listHeads(sqlOn(pools.reads), 1)), ...(await readAnchor(anchorPath(config), vkey)).slice(0, 1)]) {
+    const fork = await forkInSnapshot(shared, kept)
+    if (fork !== null) throw logForked(fork)
+  }
+}
+/** Returns `forkOf` of the live build. All its reads see the same state. */
+const forkInSnapshot = ({ pools }: Pick<Shared, 'pools'>, head: KeptHead): Promise<string | null> =>
+  transaction(pools.reads, async (client) => {
+    await client.query('set transaction isolation level repeatable read, read only')
+    return forkOf(sqlOn(client), head)
+  })
+
+export interface LogHeads {
+  /** A sentence that says why no further head is signed, or null. */
+  readonly problem: string | null
+}
+
+/**
+ * Signs a head of the audit log every KOLBAK_LOG_HEAD_SECONDS if the log has grown, in one process at a time. A head is signed only if the log
+ * extends the last head: that of the table, that of this process, and that of the anchor file. Otherwise no head is signed any more until the service
+ * is started again, because a second head of another tree would be a lie.
+ */
+export function startLogHeads(shared: Shared): LogHeads {
+  const { pools, leases, keyring, macs, config, parts, log } = shared
+  const path = anchorPath(config)
+  const stopping = new AbortController()
+  let problem: string | null = null
+  let own: KeptHead | undefined
+  let thinnedAt = 0
+
+  const lastHeads = async (vkey: string): Promise<KeptHead[]> => {
+    const [stored] = await listHeads(sqlOn(pools.reads), 1)
+    // After its first head, this process knows what the file holds, because it wrote it.
+    const anchored = own === undefined ? (await readAnchor(path, vkey))[0] : undefined
+    return [stored, anchored, own].filter((head) => head !== undefined)
+  }
+  const signNext = async () => {
+    const signer = await openLogSigner(keyring)
+    const { size, root } = await readLogState(pools.reads)
+    const heads = await lastHeads(signer.vkey)
+    const newest = Math.max(0, ...heads.map((head) => head.size))
+    if (size === newest && own?.size === size) return
+    for (const head of heads) {
+      const fork = await forkInSnapshot(shared, head)
+      if (fork === null) continue
+      problem = fork
+      log.error({ why: fork }, 'log.forked')
+      return stopping.abort()
+    }
+    if (size === 0) return
+    const head: KeptHead = { origin: signer.origin, size, root, note: signer.sign({ size, root }), signed_at: new Date().toISOString() }
+    await step('log.head', () => storeHead(pools.reads, head))
+    await step('log.anchor', () => appendToAnchor(path, head)).catch((error: unknown) => {
+      log.error({ error, path }, 'log.anchor_failed')
+      throw error
+    })
+    own = head
+  }
+  const run = async () => {
+    await pause(config.KOLBAK_LOG_HEAD_SECONDS * 1_000, stopping.signal)
+    if (stopping.signal.aborted || macs.start === null) return
+    const lease = await leases.take('log')
+    if (lease === null) return
+    try {
+      await signNext()
+      if (performance.now() - thinnedAt > 3_600_000) {
+        await thinHeads(pools.reads)
+        thinnedAt = performance.now()
+      }
+    } finally {
+      await lease.release()
+    }
+  }
+  const running = keepRunning(run, { signal: stopping.signal, onError: (error) => log.warn({ error }, 'log.head_failed') })
+  parts.add('log heads', async () => {
+    stopping.abort()
+    await running
+    // The last changes before the stop get their head too, so that an exchange of the data while nothing runs is found at the next start.
+    if (problem === null && macs.start !== null) await signNext().catch((error: unknown) => log.warn({ error }, 'log.head_failed'))
+  })
+  return {
+    get problem() {
+      return problem
+    },
+  }
+}
