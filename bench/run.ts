@@ -22,6 +22,8 @@ const { values: options } = parseArgs({
   options: {
     scenarios: { type: 'string', default: Object.keys(scenarios).join(',') },
     seconds: { type: 'string', default: '6' },
+    /** Seconds of the load before each measurement. */
+    'warm-up': { type: 'string', default: '10' },
     /** How often each scenario is measured, in turn with the others. */
     rounds: { type: 'string', default: '3' },
     bytes: { type: 'string', default: '512' },
@@ -42,7 +44,7 @@ const engines = options.engines.split(',').filter((name) => name !== '') as Engi
 /**
  * The load before each measurement. It is needed because code that has run only a few hundred times is slower than code that has run for a minute.
  */
-const warmUp = { producers: 8, perSecond: 0, batch: 1, seconds: 10 }
+const warmUp = { producers: 8, perSecond: 0, batch: 1, seconds: Number(options['warm-up']) }
 /** Seconds after a start in which a service at rest is not measured yet, and then for which it is measured. */
 const rest = { settling: 20, measured: 5 * seconds }
 

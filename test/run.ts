@@ -1,4 +1,4 @@
-// Runs all tests in five processes side by side. The output of the first process appears at once, and that of the others when they have ended. With
+// Runs all tests in six processes side by side. The output of the first process appears at once, and that of each other one when it has ended. With
 // KOLBAK_TEST_FULL=true, it runs the whole matrix of the tests that cause faults, one after another. The last line is `N passed, N failed[, N
 // skipped]`, for any CI.
 import { spawn } from 'node:child_process'
@@ -22,20 +22,25 @@ interface Lane {
   readonly yields?: boolean
 }
 /**
- * A file belongs to the first lane that it matches. The lanes take about the same time. Each lane starts the engines that it
- * needs once. Therefore the files that need Kafka or Cassandra are together, except those that kill them. The full matrix is one lane, because its
- * measurements need the whole machine. On a real EventStoreDB all tests are one lane too, because there is only one server.
+ * The groups of test files that each run in one process. They begin in this order, the longest first, and as many run at once as `maxAtOnce` says.
+ * A file belongs to the first lane that it matches. Each lane starts the engines that it needs once. Therefore the files that need Kafka or
+ * Cassandra are together, except those that kill them. The full matrix is one lane, because its measurements need the whole machine. On a real
+ * EventStoreDB all tests are one lane too, because there is only one server.
  */
 const lanes: readonly Lane[] =
   isFull || realServer !== null
     ? [{ files: /./ }]
     : [
         { files: /^test\/(contracts\/.*(kafka|cassandra)|e2e\/(distributed|engines|move)\.)/ },
-        { files: /^test\/faults\// },
         { files: /^test\/model\//, yields: true },
-        { files: /^test\/(e2e|dispatch|projections|commands)\// },
+        { files: /^test\/faults\/(engines|eventstoredb|crash-points)/ },
+        { files: /^test\/faults\// },
+        { files: /^test\/contracts\// },
+        { files: /^test\/e2e\/(backup|cli|data-folder|own-postgres|readme|start|terminal|upgrade)\./ },
+        { files: /^test\/e2e\// },
         { files: /./ },
       ]
+const maxAtOnce = 6
 const filesOf = (lane: Lane) => files.filter((file) => lanes.find((candidate) => candidate.files.test(file)) === lane)
 
 // The jars of the engines are fetched before the tests, because that takes a minute the first time.
@@ -67,8 +72,17 @@ const run = (lane: Lane): Promise<Ended> =>
   })
 
 for (const sentence of said) console.warn(`${sentence}. ${consequence}`)
-const ended = await Promise.all(lanes.map(run))
-for (const { output } of ended.slice(1)) process.stdout.write(output)
+const ended: Ended[] = []
+const waiting = lanes.entries()
+/** Runs one lane after another, as long as there are lanes that no other runner has begun. */
+async function runLanes(): Promise<void> {
+  for (const [i, lane] of waiting) {
+    const result = await run(lane)
+    ended[i] = result
+    if (lane !== lanes[0]) process.stdout.write(result.output)
+  }
+}
+await Promise.all(Array.from({ length: maxAtOnce }, runLanes))
 const counts = ended.map(({ output, code }) => {
   const line = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/m.exec(output)
   // A process without a line of counts has ended early, which counts as a failure.

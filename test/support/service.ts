@@ -96,13 +96,11 @@ export async function startService(dataDir: string, variables: Record<string, st
   const isOwnFolder = variables.DATABASE_URL === undefined && variables.KOLBAK_DATA_DIR === undefined
   if (isOwnFolder && !existsSync(join(dataDir, 'postgres'))) await copyInitialised(dataDir)
   const { child, logLines, errors, exited } = spawnService(dataDir, { ...engines, ...variables })
-  const ready = await waitFor(
-    () => {
-      if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}: ${errors.join('\n')}`)
-      return logLines.find((line) => line.msg === 'kolbak.ready')
-    },
-    { what: 'the service to be ready' },
-  ).catch((error: unknown) => {
+  const endedEarly = exited.then((code) => {
+    throw new Error(`The service ended with ${code} before it was ready: ${errors.join('\n')}`)
+  })
+  const isReady = () => logLines.find((line) => line.msg === 'kolbak.ready')
+  const ready = await Promise.race([waitFor(isReady, { what: 'the service to be ready' }), endedEarly]).catch((error: unknown) => {
     child.kill('SIGKILL')
     throw error
   })
