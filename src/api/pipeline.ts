@@ -133,6 +133,7 @@ async function carryOut(deps: PipelineDependencies, route: Route, exchange: Exch
     identity,
     address: () => deps.addressOf(req),
     requestId: exchange.ids.correlation,
+    kolbakRequestId: exchange.ids.own,
     headers: req.headers,
     facts: () => factsOf(deps, route, exchange, reason),
     gone: () => goneSignal(res),

@@ -22,6 +22,8 @@ export interface RawRequest {
   address(): string
   /** The id that connects the request with other requests of the caller (`x-request-id`). It becomes the correlation id of events. */
   readonly requestId: string
+  /** Kolbak's own id of the request (`kolbak-request-id`). */
+  readonly kolbakRequestId: string
   readonly headers: IncomingHttpHeaders
   /** Returns the facts about the request that its events keep. */
   facts(): RequestFacts

@@ -48,6 +48,7 @@ export async function appendRouted(
         part,
         parts,
         matched_at,
+        ...(record.by === undefined ? {} : { producer: record.by }),
       },
       since,
     )

@@ -1,7 +1,7 @@
 import type { RecordedEvent } from './envelope.ts'
 import type { FieldsOf } from './fields.ts'
 import type { EventId, WebhookId } from './ids.ts'
-import type { DeliveryEventRef, MessageRef } from './refs.ts'
+import type { DeliveryEventRef, MessageRef, Producer } from './refs.ts'
 
 /** The data that every event about a delivery carries. */
 export interface DeliveryData extends DeliveryEventRef {
@@ -33,6 +33,8 @@ export interface DeliveryEvents {
     parts: number
     /** The checkpoint of the projection `webhooks` at which the message was matched. */
     matched_at: string
+    /** Who posted the message. Absent for messages that version 0.2 accepted. */
+    producer?: Producer
   }
   /** A message with the same id and other content had been posted before. */
   MessageRejected: MessageRef & { reason: 'content_differs' }
@@ -57,6 +59,7 @@ export const deliveryEventFields = {
   part: 'clear',
   parts: 'clear',
   matched_at: 'clear',
+  producer: 'clear',
   webhook: 'clear',
   webhook_revision: 'clear',
   delivery: 'clear',

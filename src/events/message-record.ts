@@ -1,5 +1,5 @@
 import { isUlid, type MessageId, type Place, type TenantId, type WebhookId } from './ids.ts'
-import type { MessageRef } from './refs.ts'
+import type { MessageRef, Producer } from './refs.ts'
 import { recordSchema } from './schema.ts'
 
 /** One message on the bus. Its body was sealed when the message was accepted, and stays sealed. */
@@ -16,6 +16,8 @@ export interface Message {
 
 /** One message, or a batch of messages that is accepted or refused as a whole. */
 export interface MessageRecord {
+  /** Who posted the messages, and in which request. Records of version 0.2 do not say it. */
+  readonly by?: Producer
   readonly tenant: TenantId
   readonly accepted_at: string
   readonly correlation_id: string
@@ -30,6 +32,7 @@ interface RecordHead {
   tenant: string
   accepted_at: string
   correlation_id: string
+  by?: Producer
   target?: string
   messages: MessageHead[]
 }
@@ -41,6 +44,7 @@ export function encodeRecord(record: MessageRecord): Buffer {
     tenant: record.tenant,
     accepted_at: record.accepted_at,
     correlation_id: record.correlation_id,
+    ...(record.by === undefined ? {} : { by: record.by }),
     ...(record.target === undefined ? {} : { target: record.target }),
     messages: record.messages.map((m) => [m.id, m.event, m.event_time, m.source, m.fingerprint, m.sealedBody.length]),
   }
@@ -68,10 +72,11 @@ export function decodeRecord(bytes: Buffer): MessageRecord {
     throw new Error(
       `message record of schema ${isObject(head) ? JSON.stringify(head.schema) : 'none'}: this version reads schema ${recordSchema} only`,
     )
-  const { tenant, accepted_at, correlation_id, target, messages: heads } = head
+  const { tenant, accepted_at, correlation_id, by, target, messages: heads } = head
   if (!isUlidText(tenant) || !isTime(accepted_at)) throw new Error('message record without a tenant or a time')
   if (!isName(correlation_id)) throw new Error('message record without a correlation id')
   if (target !== undefined && !isUlidText(target)) throw new Error('message record for an invalid webhook id')
+  if (by !== undefined && !isProducer(by)) throw new Error('message record with an invalid producer')
   if (!Array.isArray(heads) || heads.length === 0) throw new Error('message record without messages')
   let start = headEnd
   const messages = heads.map((messageHead: unknown): Message => {
@@ -87,6 +92,7 @@ export function decodeRecord(bytes: Buffer): MessageRecord {
     accepted_at,
     correlation_id,
     messages,
+    ...(by === undefined ? {} : { by }),
     ...(target === undefined ? {} : { target: target as WebhookId }),
   }
 }
@@ -98,6 +104,7 @@ const isTime = (value: unknown): value is string =>
   typeof value === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(value) && !Number.isNaN(Date.parse(value))
 /** Accepts only a text that fits into an HTTP header, into a key of every engine, and many times into one event. */
 const isName = (value: unknown): value is string => typeof value === 'string' && /^[\x21-\x7e]{1,255}$/.test(value)
+const isProducer = (value: unknown): value is Producer => isObject(value) && isName(value.actor) && isName(value.request_id)
 const isShortOrNull = (value: unknown): value is string | null => value === null || (typeof value === 'string' && value.length <= 1_000)
 function isMessageHead(value: unknown): value is MessageHead {
   if (!Array.isArray(value)) return false

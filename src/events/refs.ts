@@ -61,3 +61,9 @@ export const firstAttempt = (ref: MessageRef, webhook: WebhookId, correlation_id
 /** Whether one attempt of a delivery comes after another. */
 export const isLater = (a: Pick<DeliveryRef, 'chain' | 'attempt'>, b: Pick<DeliveryRef, 'chain' | 'attempt'>): boolean =>
   a.chain > b.chain || (a.chain === b.chain && a.attempt > b.attempt)
+
+/** The client or key that posted messages, and Kolbak's own id of the request. */
+export interface Producer {
+  readonly actor: string
+  readonly request_id: string
+}

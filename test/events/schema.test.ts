@@ -9,6 +9,9 @@ import { openEvent } from '../../src/events/sealed-fields.ts'
 import { type EventFixture, fixtureFiles, fixtureOf, fixturesUpTo, fixtureVault, hasFixture } from '../support/event-fixtures.ts'
 import { sampleData, sampleEvent, sampleTypes, streamOf } from '../support/sample-events.ts'
 
+/** Fields that came without a new number of the schema, because the former version must still read the events during an upgrade. */
+const addedLater: ReadonlySet<string> = new Set(['MessageRouted.producer'])
+
 const highest = Math.max(...sampleTypes.map((type) => eventTypes[type].schema))
 const levels = Array.from({ length: highest }, (_, i) => i + 1)
 const allShapes = sampleTypes.flatMap((type) => Array.from({ length: eventTypes[type].schema }, (_, i) => [type, i + 1] as const))
@@ -37,8 +40,8 @@ describe('every shape in which an event was ever stored', () => {
       expect(metadata.schema).to.equal(eventTypes[type].schema)
       // A Changed event holds only the changed fields, so the fixture may lack a present field.
       if (type.endsWith('Changed')) expect(Object.keys(sampleData[type])).to.include.members(Object.keys(data))
-      else expect(data).to.have.all.keys(Object.keys(sampleData[type]))
-      if (schema === eventTypes[type].schema) expect(data).to.deep.equal(sampleData[type])
+      else expect(data).to.have.all.keys(Object.keys(sampleData[type]).filter((field) => !addedLater.has(`${type}.${field}`)))
+      if (schema === eventTypes[type].schema) expect(sampleData[type]).to.deep.include(data)
     })
   for (const level of levels) {
     it(`leads to the same state as when it was stored: tenant, with schemas up to ${level}`, () => {

@@ -51,6 +51,14 @@ describe('what somebody changes in the database', () => {
     expect(mac).to.match(/^[\w-]{43}$/)
     expect(app).to.match(/^\d+\.\d+\.\d+/)
   })
+  it('a routed message names its producer, and the request in which it was posted', async () => {
+    await subscribe()
+    const posted = await api.call('POST', '/v1/events', { id: 'evt_by', event: 'order.created', payload: {} })
+    const routed = await waitFor(
+      async () => (await sql(`select data from day_events where type = 'MessageRouted' and data like '%"evt_by"%'`)).rows[0],
+    )
+    expect(JSON.parse(routed.data).producer).to.deep.equal({ actor: 'client:admin', request_id: posted.headers.get('kolbak-request-id') })
+  })
   it('a forged deactivation in the name of a customer is never applied (attack 5)', async () => {
     const { id } = await subscribe()
     const stream = `webhook-${id}`

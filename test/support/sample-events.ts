@@ -82,6 +82,7 @@ export const sampleData: { readonly [T in EventType]: Required<Events[T]> } = {
     part: 0,
     parts: 1,
     matched_at: '00000000000000000007',
+    producer: { actor: 'client:client_of_samples', request_id: '01JZZZZZZZZZZZZZZZZZZZZZR1' },
   },
   MessageRejected: { ...message, reason: 'content_differs' },
   DeliveryFailed: { ...delivery, ...outcome, delay_seconds: 5.5 },

@@ -46,7 +46,7 @@ const postEventRoute = (deps: PostDependencies): Route =>
     },
     errors: ['bus_full', 'bus_unavailable', 'key_destroyed'],
     responses: { 202: { description: 'The event is stored durably.', schema: envelope(acceptedEvent) } },
-    async handler({ body, rawBody, caller, requestId }) {
+    async handler({ body, rawBody, caller, requestId, kolbakRequestId }) {
       const { keyring, bus, now } = deps
       const { tenant } = caller
       const vault = keyring.cached(tenant) ?? (await keyring.vault(tenant))
@@ -55,6 +55,7 @@ const postEventRoute = (deps: PostDependencies): Route =>
         tenant,
         accepted_at: new Date(now()).toISOString(),
         correlation_id: requestId,
+        by: { actor: caller.actor, request_id: kolbakRequestId },
         messages: [sealMessage(vault, tenant, id, body, payloadBytes(rawBody))],
       }
       await step('message.produce', () => bus.produce(record))
@@ -92,7 +93,7 @@ const postEventsRoute = (deps: PostDependencies): Route =>
         example: envelopeExample([exampleOf(acceptedEvent, { id: 'evt_1' }), exampleOf(acceptedEvent, { id: 'evt_2' })]),
       },
     },
-    async handler({ body, rawBody, caller, requestId, countMore }) {
+    async handler({ body, rawBody, caller, requestId, kolbakRequestId, countMore }) {
       await countMore(body.events.length - 1)
       const { keyring, bus, now } = deps
       const { tenant } = caller
@@ -104,7 +105,13 @@ const postEventsRoute = (deps: PostDependencies): Route =>
         const { start, end } = ranges[i]!
         return sealMessage(vault, tenant, event.id ?? newMessageId(deps), event, payloadBytes(rawBody.subarray(start, end)))
       })
-      const record = { tenant, accepted_at: new Date(now()).toISOString(), correlation_id: requestId, messages }
+      const record = {
+        tenant,
+        accepted_at: new Date(now()).toISOString(),
+        correlation_id: requestId,
+        by: { actor: caller.actor, request_id: kolbakRequestId },
+        messages,
+      }
       await step('batch.produce', () => bus.produce(record))
       return envelopeTextResult(202, `[${messages.map(({ id }) => acceptedJson(id)).join(',')}]`)
     },

@@ -101,7 +101,14 @@ export function createWebhookActionRoutes(deps: ApiDependencies & { newUlid(): s
         const vault = await keyring.vault(tenant)
         const content = { event: testEvent, event_time: accepted_at, source: 'kolbak' }
         const messages = [sealMessage(vault, tenant, id, content, payload)]
-        await bus.produce({ tenant, accepted_at, correlation_id: request.requestId, messages, target })
+        await bus.produce({
+          tenant,
+          accepted_at,
+          correlation_id: request.requestId,
+          by: { actor: request.caller.actor, request_id: request.kolbakRequestId },
+          messages,
+          target,
+        })
         return envelopeResult(202, { id, message: 'Event accepted for processing.' })
       },
     }),
