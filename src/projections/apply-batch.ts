@@ -4,7 +4,7 @@ import { step } from '../events/steps.ts'
 import type { StreamName } from '../events/streams.ts'
 import { describeError } from '../lib/errors.ts'
 import { EventForged, type EventMacs } from '../lib/event-macs.ts'
-import { sqlOn, transaction } from '../lib/sql.ts'
+import { type Sql, sqlOn, transaction } from '../lib/sql.ts'
 import type { EventBatch } from '../ports/event-store.ts'
 import { schemaOf } from './builds.ts'
 import { type FaultyEvent, isEngineError, isEventError, isolateFaulty, withoutFaulty } from './faulty-events.ts'
@@ -95,6 +95,11 @@ export async function applyBatch(
   const genuine = withoutFaulty(notQuarantined, forged)
   const refused = [...forged, ...(await prepareBatch(pool, projection, state, genuine, isolating))]
   const events = withoutFaulty(genuine, refused)
+  if (events.length === 0 && refused.length === 0) {
+    // Nothing else changes, so one statement is enough.
+    const is_live = await moveCheckpoint(sqlOn(pool), name, state, batch.checkpoint)
+    return { state: { ...state, is_live, checkpoint: batch.checkpoint }, faulty: [] }
+  }
   const apply = async (client: ClientBase): Promise<AppliedBatch> => {
     const row = await lockBuild(client, name, build)
     if (row === undefined || row.checkpoint !== state.checkpoint || row.lifted !== state.lifted) throw new BuildMoved(name, build)
@@ -111,15 +116,21 @@ export async function applyBatch(
     for (const { event, error } of faulty)
       await sql`insert into public.quarantined_streams (projection, build, stream, revision, event_id, position, error)
                 values (${name}, ${build}, ${event.stream}, ${event.revision}, ${event.id}, ${event.position}, ${describeError(error)})`
-    const moveCheckpoint = () => sql`
-      update public.projections set checkpoint = ${batch.checkpoint}, updated_at = clock_timestamp()
-      where name = ${name} and build = ${build} and checkpoint is not distinct from ${state.checkpoint} returning build`
-    const moved = await step('projection.checkpoint', moveCheckpoint)
-    if (moved.length === 0) throw new BuildMoved(name, build)
+    await moveCheckpoint(sql, name, state, batch.checkpoint)
     const quarantined = new Set([...state.quarantined, ...faulty.map(({ event }) => event.stream)])
     return { state: { ...state, is_live: row.is_live, checkpoint: batch.checkpoint, quarantined }, faulty }
   }
   return step('projection.transaction', () => transaction(pool, apply))
+}
+
+/** Moves the checkpoint of a build, unless another runner has moved it. Throws BuildMoved. Returns whether the build is live. */
+async function moveCheckpoint(sql: Sql, name: string, { build, checkpoint, lifted }: BuildState, to: Checkpoint): Promise<boolean> {
+  const update = () => sql<{ is_live: boolean }>`
+    update public.projections set checkpoint = ${to}, updated_at = clock_timestamp()
+    where name = ${name} and build = ${build} and checkpoint is not distinct from ${checkpoint} and lifted = ${lifted} returning is_live`
+  const [moved] = await step('projection.checkpoint', update)
+  if (moved === undefined) throw new BuildMoved(name, build)
+  return moved.is_live
 }
 
 /** Returns the first forged event of each stream. */

@@ -5,6 +5,7 @@ import { createBackoff, keepRunning, pause } from '../lib/retry.ts'
 import type { EventBatch } from '../ports/event-store.ts'
 import { applyBatch, BuildMoved, type BuildState, readState } from './apply-batch.ts'
 import { isEngineError } from './faulty-events.ts'
+import { gather } from './gather.ts'
 import { goLive } from './go-live.ts'
 import type { Projection } from './projection.ts'
 import type { RunnerDependencies } from './runner-dependencies.ts'
@@ -24,10 +25,10 @@ export const startBuildRunner = (deps: RunnerDependencies, projection: Projectio
 
 /** After this number of failures of a batch that are not the engine's fault, the runner searches for the faulty events in the batch. */
 const failuresBeforeIsolation = 2
-/** A batch with fewer events is small. After a small batch the runner waits, so that the next batch is larger. */
-const smallBatch = 100
-/** The most milliseconds for which a checkpoint stays unsaved while no event concerns the projection. */
-const unsavedMs = 250
+/** The most milliseconds for which a checkpoint stays unsaved while only events come that do not concern the projection. */
+const unsavedMs = 10_000
+/** A checkpoint is also saved when no event has come for this many milliseconds. */
+const idleMs = 1_000
 /** The most milliseconds for which the live build stands still while a new build catches up with it. */
 const catchUpMs = 2_000
 
@@ -84,7 +85,7 @@ class LeasedBuildRunner implements BuildRunner {
 
   async #follow(signal: AbortSignal): Promise<void> {
     const { store, pool, batchSize: batch = 500 } = this.#deps
-    const { name, families, gatherMs = 0 } = this.#projection
+    const { name, families, gathering } = this.#projection
     const initial = await readState(pool, name, this.#build)
     if (initial === null) return this.#stopping.abort() // The projection's runner then removes this build runner at its next refresh.
     let follower: Follower = { state: initial, goal: initial.is_live ? null : await store.head(families) }
@@ -93,7 +94,8 @@ class LeasedBuildRunner implements BuildRunner {
     /** A batch without events for this projection, whose checkpoint is not saved yet. */
     let unsaved: EventBatch | null = null
     const subscription = store.subscribe({ families, after: follower.state.checkpoint, signal, batch })
-    for await (const read of orIdle(subscription, unsavedMs)) {
+    const batches = gathering === undefined ? subscription : gather(subscription, gathering)
+    for await (const read of orIdle(batches, idleMs)) {
       const next: EventBatch | null = read === null ? unsaved : this.#select(read, follower.state)
       // This build may have applied the batch already, while it went live.
       if (next === null || next.checkpoint <= (follower.state.checkpoint ?? '')) continue
@@ -110,7 +112,6 @@ class LeasedBuildRunner implements BuildRunner {
       const applied = await this.#applyUntilDone(follower.state, next, signal)
       if (applied === null) return
       follower = await this.#publish(follower, applied, signal)
-      if (gatherMs > 0 && next.events.length < smallBatch) await pause(gatherMs, signal)
     }
   }
 

@@ -9,6 +9,9 @@ import { projectionNames } from './names.ts'
 import type { Projection } from './projection.ts'
 import { recordHealth } from './webhook-health.ts'
 
+/** Events that a delivery usually has cause no effect, and the history shows most of them without a row. All others have effects that are waited for. */
+const isUrgent = ({ type }: RecordedEvent): boolean => type !== 'MessageRouted' && type !== 'DeliverySucceeded'
+
 /**
  * Makes the projection of routing and attempts. It first writes the facts to the delivery log. In the transaction of the checkpoint it then writes
  * rejected messages, the health of webhooks, and the next attempts. A build that is not live writes only its own history.
@@ -25,7 +28,7 @@ export const deliveries = (
     name: projectionNames.deliveries,
     version: 1,
     families: ['routing', 'attempts'],
-    gatherMs: 50,
+    gathering: { ms: 500, urgentMs: 50, isUrgent },
     externalBuilds: {
       create: (build) => deliveryLog.makeBuild(build),
       drop: (build) => deliveryLog.dropBuild(build),

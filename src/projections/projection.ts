@@ -2,6 +2,7 @@ import type { RecordedEvent } from '../events/envelope.ts'
 import { shapeOf, upcast } from '../events/schema.ts'
 import type { Family } from '../events/streams.ts'
 import type { Sql } from '../lib/sql.ts'
+import type { Gathering } from './gather.ts'
 
 /** The build of a projection for which events are prepared or applied. */
 export interface BuildContext {
@@ -37,11 +38,8 @@ export interface Projection {
    * if its schema is newer. `byType` sets this field.
    */
   readonly reads?: ReadonlySet<string>
-  /**
-   * Milliseconds to wait after a small batch, so that the next batch is larger. Default 0. The wait saves transactions for a projection that no
-   * caller waits for. It does not delay the first event after a quiet time.
-   */
-  readonly gatherMs?: number
+  /** How long events may wait, so that a batch is larger. By default they do not wait. Larger batches save transactions. */
+  readonly gathering?: Gathering
   /**
    * Whether the projection takes every event as it is stored: forged ones, those of quarantined streams, and those that this version cannot read.
    * No event may make such a projection fail.

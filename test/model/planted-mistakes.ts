@@ -102,7 +102,7 @@ export const plantedMistakes: readonly PlantedMistake[] = [
       inSql(/checkpoint is not distinct from/, 'true or checkpoint is distinct from'),
     ],
     breaks: ['2', '3', '5', 'stuck'],
-    from: 426,
+    from: 1160,
   },
   {
     name: 'the webhook cache is refreshed by time alone',

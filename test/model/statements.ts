@@ -119,7 +119,7 @@ const statements: readonly (readonly [name: string, run: Run])[] = [
       const row = projections.get(name)!
       if (hasGuard(text, /checkpoint is not distinct from/) && row.checkpoint !== from) return []
       row.checkpoint = checkpoint
-      return [{ build: 1 }]
+      return [{ is_live: true }]
     },
   ],
 ]

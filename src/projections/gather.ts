@@ -1,0 +1,60 @@
+import type { RecordedEvent } from '../events/envelope.ts'
+import type { EventBatch } from '../ports/event-store.ts'
+
+/** How long the events of a projection may wait, so that more of them are applied in one transaction. */
+export interface Gathering {
+  /** The most milliseconds that an event waits. */
+  readonly ms: number
+  /** The least milliseconds between two batches with an urgent event. An urgent event waits no longer than this. */
+  readonly urgentMs: number
+  /** Whether something waits for the effects of an event. */
+  isUrgent(event: RecordedEvent): boolean
+}
+
+/** A larger batch is not extended. */
+const maxEvents = 2_000
+
+/**
+ * Joins batches of a subscription. A joined batch ends when its first event has waited for `ms`, when an urgent event has come, or when the batch is
+ * large. Batches that have not been yielded when the source ends are dropped, because their checkpoint is not saved either.
+ */
+export async function* gather(source: AsyncIterable<EventBatch>, { ms, urgentMs, isUrgent }: Gathering): AsyncGenerator<EventBatch> {
+  const batches = source[Symbol.asyncIterator]()
+  let timer: NodeJS.Timeout | undefined
+  const nextBatch = () => {
+    const next = batches.next()
+    next.catch(() => {}) // It is awaited later, and may fail before that.
+    return next
+  }
+  const after = (delayMs: number) =>
+    new Promise<null>((resolve) => {
+      timer = setTimeout(resolve, delayMs, null)
+    })
+  let yieldedAt = Number.NEGATIVE_INFINITY
+  try {
+    for (let next = nextBatch(); ; ) {
+      const first = await next
+      if (first.done === true) return
+      let { events, checkpoint } = first.value
+      next = nextBatch()
+      let due = performance.now() + (events.length === 0 ? 0 : ms)
+      if (events.some(isUrgent)) due = Math.min(due, yieldedAt + urgentMs)
+      while (events.length < maxEvents && performance.now() < due) {
+        const more = await Promise.race([next, after(due - performance.now())])
+        clearTimeout(timer)
+        if (more === null) break
+        if (more.done === true) return
+        if (events.length === 0 && more.value.events.length > 0) due = performance.now() + ms
+        if (more.value.events.some(isUrgent)) due = Math.min(due, yieldedAt + urgentMs)
+        events = [...events, ...more.value.events]
+        checkpoint = more.value.checkpoint
+        next = nextBatch()
+      }
+      yieldedAt = performance.now()
+      yield { events, checkpoint }
+    }
+  } finally {
+    clearTimeout(timer)
+    await batches.return?.()
+  }
+}
