@@ -15,7 +15,8 @@ describe('tokens', () => {
   const partsOf = (token: string) => token.split('.').map((part) => Buffer.from(part, 'base64url').toString())
 
   it('contain what was issued', () => {
-    const verified = ours().verify(ours().issue(claims))
+    const { id, ...verified } = ours().verify(ours().issue(claims))!
+    expect(id).to.match(/^[0-9a-f-]{36}$/)
     expect(verified).to.deep.equal({ clientId, generation: 3, scopes: new Set(claims.scopes), expiresAt: time + 3_600_000 })
   })
   it('contain no secret, and have fixed HS256, kid, iss and aud', () => {
