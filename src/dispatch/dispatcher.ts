@@ -21,6 +21,7 @@ import { createSchedule } from './schedule.ts'
 import { createSender } from './send.ts'
 import { createSlots } from './slots.ts'
 import { StageHealth } from './stage-health.ts'
+import { createStoredMatcher } from './stored-match.ts'
 import { createWebhookCache } from './webhook-cache.ts'
 
 export interface DispatcherDeps {
@@ -86,6 +87,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   })
   const gate = createRoutingGate({ head: () => store.head(webhooks.families), webhookCache, log })
   const router = createRouter({ gate, webhookCache, index, deliveryLog, schedule, store, deliver, metrics, stageHealth, log, now })
+  bus.indexWith?.(createStoredMatcher({ gate, webhookCache, log }))
   const stopping = new AbortController()
   const { signal } = stopping
   const dueDeps = { schedule, deliveryLog, webhookCache, slots, deliver, stageHealth, log, claimMs }
@@ -106,6 +108,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
       return gate.isOpen ? stageHealth.problem : 'Routing waits for the read model of webhooks.'
     },
     async stop() {
+      bus.indexWith?.(null)
       stopping.abort()
       slots.close()
       await gate.stop()

@@ -1,7 +1,7 @@
 import type { Place } from '../events/ids.ts'
 import { decodeRecord, type Message, type MessageRecord, placeOf } from '../events/message-record.ts'
 import { Countdown } from '../lib/countdown.ts'
-import type { BusRecord, MessageBus, OwnedPartition } from '../ports/message-bus.ts'
+import type { BusRecord, IndexEntry, MessageBus, OwnedPartition } from '../ports/message-bus.ts'
 import { createOffsetTracker, type Offsets, type OffsetTracker } from './offsets.ts'
 import { type QuarantineDeps, quarantineRecord } from './quarantine-record.ts'
 import type { Incoming, Router } from './route.ts'
@@ -22,6 +22,14 @@ export interface ConsumeDeps extends QuarantineDeps {
 interface PartitionConsumerDeps extends ConsumeDeps {
   /** Called when a record is done. */
   readonly onDone: () => void
+}
+
+interface DecodedRecord {
+  readonly record: MessageRecord
+  readonly offset: bigint
+  /** The size of the encoded record. */
+  readonly bytes: number
+  readonly entries: BusRecord['entries'] | undefined
 }
 
 /** Consumes one partition while this process owns it. */
@@ -95,7 +103,7 @@ export class PartitionConsumer {
     }
   }
   /** Routes the messages of a record, or quarantines the record if it cannot be decoded. Resolves when their deliveries have started. */
-  private async take({ offset, bytes }: BusRecord): Promise<void> {
+  private async take({ offset, bytes, entries }: BusRecord): Promise<void> {
     const markDone = this.tracker.add(offset)
     const recordDone = () => {
       markDone()
@@ -109,9 +117,9 @@ export class PartitionConsumer {
       recordDone()
       return
     }
-    await this.routeMessages(record, offset, bytes.length, recordDone)
+    await this.routeMessages({ record, offset, bytes: bytes.length, entries }, recordDone)
   }
-  private async routeMessages(record: MessageRecord, offset: bigint, bytes: number, recordDone: () => void): Promise<void> {
+  private async routeMessages({ record, offset, bytes, entries }: DecodedRecord, recordDone: () => void): Promise<void> {
     const { deps, workInProgress } = this
     const { messages } = record
     workInProgress.addBytes(bytes)
@@ -125,7 +133,8 @@ export class PartitionConsumer {
     await Promise.all(
       messages.map((message, i) => {
         const place = placeOf(deps.bus.identity, this.partition.partition, offset, i)
-        return deps.router.route(new IncomingMessage({ record, message, place, offset }, this, workInProgress, countdown))
+        const entry = entries?.[i] ?? null // mutation: entry-of-another-message
+        return deps.router.route(new IncomingMessage({ record, message, place, offset, entry }, this, workInProgress, countdown))
       }),
     )
   }
@@ -135,6 +144,7 @@ class IncomingMessage implements Incoming {
   readonly record: MessageRecord
   readonly message: Message
   readonly place: Place
+  readonly entry: IndexEntry | null
   private readonly offset: bigint
   /** The number of parts of the message that are not done: its routing, and each of its deliveries. */
   private count = 1
@@ -144,7 +154,7 @@ class IncomingMessage implements Incoming {
   private readonly countdown: Countdown
 
   constructor(
-    { record, message, place, offset }: { record: MessageRecord; message: Message; place: Place; offset: bigint },
+    { record, message, place, offset, entry }: Pick<Incoming, 'record' | 'message' | 'place' | 'entry'> & { offset: bigint },
     consumer: PartitionConsumer,
     workInProgress: WorkInProgress,
     countdown: Countdown,
@@ -152,6 +162,7 @@ class IncomingMessage implements Incoming {
     this.record = record
     this.message = message
     this.place = place
+    this.entry = entry
     this.offset = offset
     this.consumer = consumer
     this.workInProgress = workInProgress

@@ -7,6 +7,7 @@ import { isProgrammingError } from '../lib/errors.ts'
 import { createGroupCommit, isDataError } from '../lib/group-commit.ts'
 import { untilDone } from '../lib/retry.ts'
 import type { BodyArchive, DeliveryReads } from '../ports/delivery-log.ts'
+import type { IndexEntry } from '../ports/message-bus.ts'
 import type { IndexedMessage, MessageIndex } from '../projections/message-index.ts'
 import type { Deliver } from './deliver.ts'
 import type { DispatchMetrics } from './metrics.ts'
@@ -21,6 +22,8 @@ export interface Incoming {
   readonly record: MessageRecord
   readonly message: Message
   readonly place: Place
+  /** The message's entry in the message index, if it was written when the record was stored. Otherwise the router writes it. */
+  readonly entry: IndexEntry | null
   /** Returns whether this process still owns the partition of the message. */
   isOwned(): boolean
   /** Reports how many deliveries the message has, because the work in progress is limited. */
@@ -60,17 +63,21 @@ const triesOfFaultyMessage = 3
  * message" in README.md).
  */
 export function createRouter(deps: RouteDeps): Router {
-  const batches = createGroupCommit<Incoming, undefined>({
-    write: (batch) => routeUntilDone(deps, batch),
-    // A batch with a faulty message is halved until that message fails alone, so that the others are routed.
-    isItemFault: isFaultOfMessage,
-    // The consumer already limits the messages in progress.
-    maxWaiting: Number.POSITIVE_INFINITY,
-  })
+  const batchesFor = (work: RouteWork) =>
+    createGroupCommit<Incoming, undefined>({
+      write: (batch) => routeUntilDone(deps, batch, work),
+      // A batch with a faulty message is halved until that message fails alone, so that the others are routed.
+      isItemFault: isFaultOfMessage,
+      // The consumer already limits the messages in progress.
+      maxWaiting: Number.POSITIVE_INFINITY,
+    })
+  const batches = batchesFor(routeBatch)
+  // Messages that are in the index already must not wait until the others are written to it.
+  const indexedBatches = batchesFor(startIndexed)
   return {
     async route(incoming) {
       try {
-        await batches.add(incoming)
+        await (incoming.entry === null ? batches : indexedBatches).add(incoming)
       } catch (error) {
         await incoming.quarantine(error)
         incoming.settle(true)
@@ -79,13 +86,15 @@ export function createRouter(deps: RouteDeps): Router {
   }
 }
 
+type RouteWork = (deps: RouteDeps, batch: readonly Incoming[]) => Promise<void>
+
 /** Returns whether an error is the fault of one message: the database refuses its data, or our code fails on it. All other errors are retried. */
 const isFaultOfMessage = (error: unknown): boolean => isDataError(error) || isProgrammingError(error) // mutation: faulty-message-retried
 
 /** Retries until the batch is routed, because no accepted message may be left out. Throws only errors that are the fault of a message. */
-async function routeUntilDone(deps: RouteDeps, batch: readonly Incoming[]): Promise<undefined[]> {
+async function routeUntilDone(deps: RouteDeps, batch: readonly Incoming[], work: RouteWork): Promise<undefined[]> {
   let tries = 0
-  await untilDone(() => routeBatch(deps, batch), {
+  await untilDone(() => work(deps, batch), {
     onError: (error, delayMs) => deps.stageHealth.failed('routing', error, { delayMs, messages: batch.length }),
     isFinal(error) {
       tries++
@@ -122,19 +131,36 @@ async function routeBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<
   }
 }
 
+/** Starts the deliveries of messages that were written to the index when their records were stored (decision 43). */
+async function startIndexed(deps: RouteDeps, batch: readonly Incoming[]): Promise<void> {
+  const rows = batch.map(({ record, message, place, entry }) => ({ ...recordedRef(record, message, place), ...entry! }))
+  await archiveBodies(deps, rows, batch)
+  for (const [i, incoming] of batch.entries()) {
+    const row = rows[i]!
+    // Another owner may have read the record meanwhile. It finds the entry in the index, and goes on with the message.
+    if (!incoming.isOwned()) incoming.settle(false)
+    else {
+      deps.metrics.routed.inc({ result: row.webhooks.length === 0 ? 'unmatched' : 'routed' })
+      startDeliveries(deps, incoming, row, new Set(), false)
+    }
+  }
+}
+
+async function archiveBodies({ deliveryLog }: RouteDeps, rows: readonly IndexedMessage[], batch: readonly Incoming[]): Promise<void> {
+  await step('route.archive', () => deliveryLog.archive(rows.map((row, i) => ({ ...row, sealedBody: batch[i]!.message.sealedBody })))) // mutation: not-archived
+}
+
 /**
  * Matches a batch and writes it to the index. A message must be matched with every webhook whose 201 came before the 202 of the message. So the rows
  * are written only if the cache that matched them is still current when the statement starts. Returns null when the process stops while the read
  * model of webhooks is behind.
  */
-async function indexBatch(
-  { gate, webhookCache, index, deliveryLog }: RouteDeps,
-  batch: readonly Incoming[],
-): Promise<{ rows: IndexedMessage[]; isNew: boolean[] } | null> {
+async function indexBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<{ rows: IndexedMessage[]; isNew: boolean[] } | null> {
+  const { gate, webhookCache, index } = deps
   if ((webhookCache.cursor === null || webhookCache.isBehind) && !(await gate.refresh())) return null
   const rows = batch.map((incoming) => match(webhookCache, incoming))
   const cursor = webhookCache.cursor! // mutation: cursor-read-later
-  await step('route.archive', () => deliveryLog.archive(rows.map((row, i) => ({ ...row, sealedBody: batch[i]!.message.sealedBody })))) // mutation: not-archived
+  await archiveBodies(deps, rows, batch)
   const insertedAt = performance.now()
   const isNew = await step('route.index', () => index.insertNew(rows, cursor)) // mutation: cache-by-time-alone
   if (isNew !== null) {

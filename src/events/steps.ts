@@ -9,6 +9,7 @@ export const points = [
   // Steps of the API
   'message.produce',
   'batch.produce',
+  'produce.index',
   'command.append',
   'command.note',
   'replay.append',

@@ -1,4 +1,5 @@
-import type { Place } from '../events/ids.ts'
+import type { Checkpoint } from '../events/envelope.ts'
+import type { Place, WebhookId } from '../events/ids.ts'
 import { encodeRecord, type MessageRecord } from '../events/message-record.ts'
 import type { MessageRef } from '../events/refs.ts'
 
@@ -6,6 +7,31 @@ export interface BusRecord {
   readonly offset: bigint
   /** An encoded MessageRecord. The consumer decodes it, and quarantines a record that it cannot decode. */
   readonly bytes: Buffer
+  /**
+   * For each message of the record: its entry in the message index, if the statement that stored the record also wrote the entry, else null. Only the
+   * process that produced the record gets these entries, once, and only if it has owned the partition since before the statement.
+   */
+  readonly entries?: readonly (IndexEntry | null)[]
+}
+
+/** What the message index holds of a message, besides what its record and its place say. */
+export interface IndexEntry {
+  readonly webhooks: readonly WebhookId[]
+  /** The checkpoint of the projection `webhooks` at which the message was matched. */
+  readonly matched_at: Checkpoint
+}
+/** Matches messages that are about to be stored, so that the bus can write them to the message index in the same statement. */
+export interface Matcher {
+  /** Returns the webhooks of each message of each record, or null if the records must be stored without entries. Throws nothing. */
+  match(records: readonly MessageRecord[]): Match | null
+  /** Called when the statement has found the read model still at the cursor. @param at the time just before the statement, by `performance.now()` */
+  confirm(match: Match, at: number): void
+}
+export interface Match {
+  readonly webhooks: readonly (readonly (readonly WebhookId[])[])[]
+  readonly matched_at: Checkpoint
+  /** The cursor of the read model `webhooks` that was matched with. The entries are written only if the read model still has this cursor. */
+  readonly cursor: string
 }
 
 /** A partition while this process owns it. */
@@ -45,6 +71,13 @@ export interface MessageBus {
    * Throws BusFull (try again later), RecordTooLarge, or BusUnavailable (it is unknown whether the record was stored).
    */
   produce(record: MessageRecord): Promise<Place>
+  /**
+   * Sets the matcher of this process, or removes it with null. A bus has this function only if it is in the database of the message index. While it
+   * has a matcher, `produce` writes the record to a partition that this process owns, and its messages to the index, in one statement (decision 43).
+   * The messages whose ids are in the index already get no entry. Nor does any message if the read model of webhooks has changed since the match.
+   * The record is stored in any case.
+   */
+  indexWith?(matcher: Matcher | null): void
   /**
    * Joins the group of consumers. Calls `own` for each partition that this process gets. `own` returns when it has stopped working on the
    * partition, soon after `lost`. `startAt` returns the saved offset to start at, or 0. Resolves when the signal has aborted and every

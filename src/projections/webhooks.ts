@@ -163,14 +163,8 @@ type ChangedRow = Pick<WebhookChanges, 'cursor' | 'checkpoint' | 'is_behind'> &
     | { readonly kind: null }
   )
 
-/**
- * SQL that returns one row: the cursor of an up-to-date reader, the checkpoint, and whether the read model lacks an acknowledged change. If such a
- * change is missing, the cursor contains its position. So the cursor of every reader differs from it until the read model has the change.
- */
-export const liveChangeCursor = `select build || '.' || lifted || '@' || coalesce(checkpoint, '') || case when noted.position is null then '' else '<' || noted.position end as cursor,
-    checkpoint, noted.position is not null as is_behind
-  from projections left join acknowledged_changes noted on projection = name and position > coalesce(checkpoint, '')
-  where name = '${projectionNames.webhooks}' and is_live`
+/** SQL that returns the cursor of an up-to-date reader, the checkpoint, and whether the read model lacks an acknowledged change (migration 0009). */
+export const liveChangeCursor = 'select cursor, checkpoint, is_behind from webhooks_cursor'
 
 /**
  * Returns the changes since the cursor from one snapshot. Returns all rows if the cursor is null, belongs to another build of the read model, or is

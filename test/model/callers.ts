@@ -4,6 +4,7 @@ import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import { defaultsOf } from '../../src/events/fields.ts'
 import type { EventId, MessageId, TenantId, WebhookId } from '../../src/events/ids.ts'
+import type { MessageRecord } from '../../src/events/message-record.ts'
 import { bodyAad } from '../../src/events/sealed-fields.ts'
 import { tenantStream, webhookStream } from '../../src/events/streams.ts'
 import { webhookFields } from '../../src/events/webhook.ts'
@@ -62,7 +63,9 @@ export async function create(world: World, step: Extract<Step, { kind: 'create' 
   // The 201 is sent while the read model is behind, so the change is noted first.
   if (!isThere) await untilSuccess(() => world.code.acknowledged.noteAcknowledgedChange(world.postgres.pool(), position))
   world.truth.created.set(id, { tenant, at: world.simulation.now })
-  if (step.thenPost !== undefined) await post(world, { at: 0, kind: 'post', messages: [step.thenPost], content: 'x' })
+  if (step.thenPost === undefined) return
+  const { by } = step
+  await post(world, { at: 0, kind: 'post', messages: [step.thenPost], content: 'x', ...(by === undefined ? {} : { by }) })
 }
 export async function command(world: World, step: Extract<Step, { kind: 'change' | 'activate' | 'deactivate' | 'delete' }>): Promise<void> {
   const { hook, kind, at } = step
@@ -90,6 +93,15 @@ export async function post(world: World, step: Extract<Step, { kind: 'post' }>):
   const tenants = step.target === undefined ? [tenantOf('A'), tenantOf('C')] : [tenantOf(step.target)]
   await Promise.all(tenants.map((tenant) => postOf(world, tenant, step)))
 }
+/** Produces a record in this process, or in the dispatcher that the step names. A post to a dispatcher that does not run fails. */
+async function produce({ bus, simulation, producers }: World, record: MessageRecord, { by, isTwice }: Extract<Step, { kind: 'post' }>) {
+  const life = by === undefined ? undefined : simulation.lifeOf(by)
+  if (life === undefined) return bus.produce(record, isTwice)
+  if (!life.alive) throw new Error('the connection was refused')
+  return new Promise((resolve, reject) => {
+    simulation.resume({ simulation, life }, () => void producers.get(life.name)!.produce(record).then(resolve, reject))
+  })
+}
 async function postOf(world: World, tenant: TenantId, step: Extract<Step, { kind: 'post' }>): Promise<void> {
   const ids = messagesOf(tenant, step.messages)
   for (const key of ids.map((id) => indexKey(tenant, id)))
@@ -109,7 +121,7 @@ async function postOf(world: World, tenant: TenantId, step: Extract<Step, { kind
   }
   for (let tries = 0; tries < 2; tries++)
     try {
-      await world.bus.produce(record, step.isTwice)
+      await produce(world, record, step)
       for (const message of ids) world.truth.accepted.push({ tenant, message, content, fingerprint: content, target: target ?? null })
       return
     } catch {

@@ -19,6 +19,7 @@ export interface Code {
   readonly route: typeof import('../../src/dispatch/route.ts')
   readonly schedule: typeof import('../../src/dispatch/schedule.ts')
   readonly slots: typeof import('../../src/dispatch/slots.ts')
+  readonly storedMatch: typeof import('../../src/dispatch/stored-match.ts')
   readonly stageHealth: typeof import('../../src/dispatch/stage-health.ts')
   readonly webhookCache: typeof import('../../src/dispatch/webhook-cache.ts')
   readonly webhooks: typeof import('../../src/projections/webhooks.ts')
@@ -46,6 +47,7 @@ const paths: Readonly<Record<keyof Code, string>> = {
   route: 'dispatch/route.ts',
   schedule: 'dispatch/schedule.ts',
   slots: 'dispatch/slots.ts',
+  storedMatch: 'dispatch/stored-match.ts',
   stageHealth: 'dispatch/stage-health.ts',
   webhookCache: 'dispatch/webhook-cache.ts',
   webhooks: 'projections/webhooks.ts',

@@ -1,6 +1,6 @@
 import type { Place } from '../../src/events/ids.ts'
 import { encodeRecord, type MessageRecord, placeOf } from '../../src/events/message-record.ts'
-import type { BusRecord, MessageBus, OwnedPartition } from '../../src/ports/message-bus.ts'
+import type { BusRecord, IndexEntry, Match, Matcher, MessageBus, OwnedPartition } from '../../src/ports/message-bus.ts'
 import { Later, type Life, type Simulation } from './simulation.ts'
 
 interface Partition {
@@ -11,7 +11,18 @@ interface Partition {
 interface Tenure {
   readonly letGo: AbortController
   until: number
+  /** The entries that were written with records of this tenure, by their offsets. A fetch returns them with the records. */
+  readonly entries: Map<number, BusRecord['entries']>
+  /** Records whose produce has not returned to this process. A fetch of this tenure returns them only afterwards. */
+  readonly producing: Set<number>
 }
+/** A record that was stored, and the entries of its messages. */
+interface Stored {
+  readonly place: Place
+  readonly entries: BusRecord['entries'] | null
+}
+/** Writes the messages of a record to the index, as one statement with the record. Returns null if the cursor of the match is old. */
+type InsertEntries = (record: MessageRecord, placeOf: (index: number) => Place, match: Match) => (IndexEntry | null)[] | null
 export const leaseMs = 3_000
 const renewMs = 500
 const fetchWaitMs = 1_000
@@ -25,8 +36,11 @@ export class ModelBus {
   readonly identity = 'bus'
   readonly partitions: Partition[] = []
   private readonly simulation: Simulation
+  /** Set by the world, because the index is in Postgres. */
+  insertEntries: InsertEntries = () => null
   private readonly waiting = new Set<() => boolean>()
   private readonly members = new Map<Life, number>()
+  private readonly tenures = new Map<Life, ReadonlyMap<number, Tenure>>()
 
   constructor(simulation: Simulation, partitions: number) {
     this.simulation = simulation
@@ -40,7 +54,7 @@ export class ModelBus {
     const { records } = this.partitions[partition]!
     const offset = records.length
     records.push(...(isTwice ? [bytes, bytes] : [bytes]))
-    for (const tryRead of this.waiting) if (tryRead()) this.waiting.delete(tryRead)
+    this.wake()
     return placeOf(this.identity, partition, BigInt(offset), 0)
   }
   produce(record: MessageRecord, isTwice = false): Promise<Place> {
@@ -49,6 +63,43 @@ export class ModelBus {
     const name = `produce ${record.messages.map((message) => message.id).join(', ')}`
     return this.simulation.call({ engine: 'bus', name, effect: () => this.store(partition, bytes, isTwice) })
   }
+  private wake(): void {
+    for (const tryRead of this.waiting) if (tryRead()) this.waiting.delete(tryRead)
+  }
+  /** Produces from a process that consumes too. If it owns a partition, it writes the record and its entries in the index together. */
+  private async produceFrom(life: Life, record: MessageRecord, matcher: Matcher | null): Promise<Place> {
+    const bytes = encodeRecord(record)
+    const { random } = this.simulation
+    const owned = [...(this.tenures.get(life) ?? [])].filter(([, tenure]) => !tenure.letGo.signal.aborted)
+    if (owned.length === 0 || matcher === null) return this.produce(record)
+    const [partition, tenure] = random.pick(owned)
+    const match = matcher.match([record])
+    // Sometimes the consumer reads the record from the database, before the produce returns.
+    const isReadBack = random.chance(0.2)
+    let offset: number | null = null
+    let isOver = false
+    const effect = (): Stored => {
+      const at = this.partitions[partition]!.records.length
+      if (!isOver && !isReadBack) tenure.producing.add(at)
+      offset = at
+      const entries = match === null ? null : this.insertEntries(record, (i) => placeOf(this.identity, partition, BigInt(at), i), match)
+      return { place: this.store(partition, bytes, false), entries }
+    }
+    const startedAt = performance.now()
+    try {
+      const name = `produce and index ${record.messages.map((message) => message.id).join(', ')}`
+      const { place, entries } = await this.simulation.call({ engine: 'bus', name, effect })
+      if (entries !== null) {
+        matcher.confirm(match!, startedAt)
+        if (this.tenures.get(life)?.get(partition) === tenure) tenure.entries.set(offset!, entries)
+      }
+      return place
+    } finally {
+      isOver = true
+      if (offset !== null) tenure.producing.delete(offset)
+      this.wake()
+    }
+  }
   /** Gives a partition to another member of the group. The former owner notices when it renews its lease. */
   takeAway(partition: number): void {
     const taken = this.partitions[partition]
@@ -56,9 +107,13 @@ export class ModelBus {
   }
   /** Returns the bus as one process sees it. */
   of(life: Life): MessageBus {
+    let matcher: Matcher | null = null
     return {
       identity: this.identity,
-      produce: (record) => this.produce(record),
+      produce: (record) => this.produceFrom(life, record, matcher),
+      indexWith(newMatcher) {
+        matcher = newMatcher
+      },
       consume: (options) => this.consume(life, options),
       lag: async (saved) => new Map(this.partitions.map(({ records }, i) => [i, Math.max(0, records.length - Number(saved.get(i) ?? 0n))])),
       ends: async () => new Map(this.partitions.map(({ records }, i) => [i, BigInt(records.length)])),
@@ -88,6 +143,7 @@ export class ModelBus {
   private async consume(life: Life, { startAt, own, signal }: Parameters<MessageBus['consume']>[0]): Promise<void> {
     const { simulation } = this
     const running = new Map<number, Tenure & { done: Promise<void> }>()
+    this.tenures.set(life, running)
     const run = async (partition: number, tenure: Tenure) => {
       try {
         await own(this.owned(partition, await startAt(partition), tenure))
@@ -117,7 +173,12 @@ export class ModelBus {
           if (!kept.includes(partition) || over.includes(partition)) running.get(partition)?.letGo.abort()
           else Object.assign(running.get(partition) ?? {}, { until: startedAt + leaseMs * 0.9 })
         for (const partition of taken) {
-          const tenure: Tenure = { letGo: new AbortController(), until: startedAt + leaseMs * 0.9 }
+          const tenure: Tenure = {
+            letGo: new AbortController(),
+            until: startedAt + leaseMs * 0.9,
+            entries: new Map(),
+            producing: new Set(),
+          }
           const entry = { ...tenure, done: Promise.resolve() }
           running.set(partition, entry)
           entry.done = run(partition, entry)
@@ -153,7 +214,7 @@ export class ModelBus {
       fetch: async (max) => {
         const from = next
         const count = Math.min(max, simulation.random.int(1, 4))
-        const effect = () => new Later<BusRecord[]>((resolve) => this.fetch(partition, from, count, lost, resolve))
+        const effect = () => new Later<BusRecord[]>((resolve) => this.fetch(partition, from, count, tenure, resolve))
         try {
           const records = await simulation.call({ engine: 'bus', name: `fetch ${partition}`, quiet: true, effect })
           next += records.length
@@ -165,16 +226,22 @@ export class ModelBus {
       },
     }
   }
-  private fetch(partition: number, from: number, count: number, lost: AbortSignal, resolve: (records: BusRecord[]) => void): void {
+  private fetch(partition: number, from: number, count: number, tenure: Tenure, resolve: (records: BusRecord[]) => void): void {
     const all = this.partitions[partition]!.records
+    const lost = tenure.letGo.signal
     let isOver = false
     const give = () => {
       isOver = true
-      resolve(all.slice(from, from + count).map((bytes, i) => ({ offset: BigInt(from + i), bytes })))
+      const end = Math.min(from + count, ...tenure.producing)
+      const records = all.slice(from, end).map((bytes, i): BusRecord => {
+        const entries = tenure.entries.get(from + i)
+        return { offset: BigInt(from + i), bytes, ...(entries === undefined ? {} : { entries }) }
+      })
+      resolve(records)
     }
     const tryRead = () => {
       if (isOver) return true
-      if (from >= all.length) return false
+      if (from >= Math.min(all.length, ...tenure.producing)) return false
       give()
       return true
     }

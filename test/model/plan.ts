@@ -2,10 +2,12 @@ import { type Random, randomFrom } from './random.ts'
 import type { Mode } from './receivers.ts'
 import type { Engine } from './simulation.ts'
 
-export type Hook = 'A' | 'B' | 'C' | 'D' | 'Z'
+export type Hook = 'A' | 'B' | 'C' | 'D' | 'E' | 'Z'
+/** A dispatcher that is also an API. It stores and indexes what is posted to it in one statement. */
+export type Producer = 'dispatcher1' | 'dispatcher2'
 /** A step of a plan, and the virtual milliseconds at which it happens. */
 export type Step = { readonly at: number } & (
-  | { readonly kind: 'create'; readonly hook: Hook; readonly thenPost?: string }
+  | { readonly kind: 'create'; readonly hook: Hook; readonly thenPost?: string; readonly by?: Producer }
   | { readonly kind: 'change' | 'activate' | 'deactivate' | 'delete'; readonly hook: Hook }
   | { readonly kind: 'suspend' | 'resume' | 'partition' | 'forget' | 'rewind' | 'garbage' | 'faulty' }
   | {
@@ -15,6 +17,8 @@ export type Step = { readonly at: number } & (
       readonly content: string
       readonly target?: Hook
       readonly isTwice?: boolean
+      /** The process that is also the API of this post. Default: the process that is only an API. */
+      readonly by?: Producer
     }
   | { readonly kind: 'replay'; readonly message: string; readonly hook: Hook }
   | { readonly kind: 'respond'; readonly hook: Hook; readonly mode: Mode }
@@ -122,6 +126,34 @@ function concurrentCommands(at: number, add: Add): void {
   for (const kind of ['change', 'deactivate', 'activate'] as const) add(at, { kind, hook: 'A' } as never)
 }
 
+/** Adds posts to dispatchers, beside what can make their matches old, their ids duplicates, and their partitions those of another process. */
+function postsToDispatchers({ int, chance, pick }: Random, profile: Profile, add: Add): void {
+  const from = profile === 'benign' ? 1_000 : 200
+  const anyone = (): Producer => pick(['dispatcher1', 'dispatcher2'])
+  const post = (at: number, messages: readonly string[], content = 'x') =>
+    add(at, { kind: 'post', messages, content, by: anyone() } as never)
+  for (let i = int(1, 4); i > 0; i--) {
+    const at = int(from, 3_500)
+    post(at, chance(0.3) ? [`p${i}`, `q${i}`] : [`p${i}`])
+    if (chance(0.4)) post(at + int(0, 40), chance(0.5) ? [`r${i}`, `p${i}`] : [`p${i}`], chance(0.3) ? 'y' : 'x')
+    if (profile === 'benign') continue
+    if (chance(0.3)) add(at + int(0, 10), { kind: 'takeAway', partition: int(0, 1) } as never)
+    if (chance(0.3)) add(at - 1, { kind: 'hit', process: anyone(), calls: int(1, 6), phase: pick(['before', 'after']) } as never)
+  }
+  if (chance(0.4)) {
+    const at = int(from + 100, 2_500)
+    add(at, { kind: 'stopReaders', family: 'webhook', ms: 800 } as never)
+    add(at + 10, { kind: 'create', hook: 'E', thenPost: 'pE', by: anyone() } as never)
+    post(at + int(200, 700), ['pF'])
+  }
+  if (profile === 'faulty' && chance(0.3)) {
+    const at = int(500, 3_000)
+    add(at, { kind: 'rewind' })
+    if (chance(0.5)) add(at + 1, { kind: 'stopReaders', family: 'webhook', ms: 300 } as never)
+    for (let i = 1; i <= 8; i++) post(at + 50 + i * 15, [`s${i}`])
+  }
+}
+
 /** Returns the workload and the faults of a seed. */
 export function planOf(seed: number, profile: Profile): Step[] {
   const plan: Step[] = []
@@ -133,6 +165,8 @@ export function planOf(seed: number, profile: Profile): Step[] {
   const { chance, int } = randomFrom(seed + 2_000_000)
   if (chance(0.1)) add(int(500, 3_500), { kind: 'faulty' })
   if (chance(0.1)) concurrentCommands(int(300, 2_500), add)
+  const ofDispatchers = randomFrom(seed + 3_000_000)
+  if (ofDispatchers.chance(0.3)) postsToDispatchers(ofDispatchers, profile, add)
   return plan
 }
 
@@ -148,6 +182,8 @@ export const smallPlan: readonly Step[] = [
   { at: 340, kind: 'post', messages: ['m1'], content: 'x' },
   { at: 360, kind: 'post', messages: ['m1'], content: 'y' },
   { at: 400, kind: 'post', messages: ['m2', 'n2'], content: 'x' },
+  { at: 450, kind: 'post', messages: ['p1', 'm1'], content: 'x', by: 'dispatcher1' },
+  { at: 460, kind: 'post', messages: ['p1'], content: 'x', by: 'dispatcher2' },
   { at: 900, kind: 'respond', hook: 'B', mode: 'ok' },
   { at: 1_200, kind: 'replay', message: 'm1', hook: 'A' },
 ]

@@ -115,13 +115,32 @@ export const plantedMistakes: readonly PlantedMistake[] = [
     file: 'dispatch/route.ts',
     changes: [afterNextLine('cursor-read-later')],
     breaks: ['1'],
-    from: 114,
+    from: 265,
   },
   {
     name: 'a match is written though the webhooks have changed',
     file: 'dispatch/route.ts',
     changes: [withoutLine('stale-match-written')],
     breaks: ['1'],
+  },
+  {
+    name: 'a record is indexed with webhooks that have not reached the head of the store',
+    file: 'dispatch/stored-match.ts',
+    changes: [withoutLine('stored-match-before-open')],
+    breaks: ['1'],
+    profiles: ['faulty'],
+  },
+  {
+    name: 'a record is indexed while the webhooks lack an acknowledged change',
+    file: 'dispatch/stored-match.ts',
+    changes: [onLine('stored-match-behind', / \|\| \w+\.isBehind/, '')],
+    breaks: ['1'],
+  },
+  {
+    name: 'a message counts as indexed because the first message of its record is',
+    file: 'dispatch/partition-consumer.ts',
+    changes: [onLine('entry-of-another-message', /\[i\]/, '[0]')],
+    breaks: ['3', '4', '5', '7'],
   },
   {
     name: 'the webhook cache is filled only once',
@@ -191,7 +210,7 @@ export const plantedMistakes: readonly PlantedMistake[] = [
     file: 'dispatch/partition-consumer.ts',
     changes: [withoutLine('lost-message-ignored')],
     breaks: ['stuck'],
-    from: 442,
+    from: 1000,
   },
   {
     name: 'a claimed row is sent though its chain has ended',
@@ -223,7 +242,7 @@ export const plantedMistakes: readonly PlantedMistake[] = [
     file: 'dispatch/due.ts',
     changes: [onLine('claims-not-renewed', /await .*renew\((.*)\)\)/, '$1.map(() => true)')],
     breaks: ['3'],
-    from: 140,
+    from: 600,
     profiles: ['benign'],
   },
   {

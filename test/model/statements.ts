@@ -1,6 +1,9 @@
 import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
+import type { Place } from '../../src/events/ids.ts'
+import { type MessageRecord, recordedRef } from '../../src/events/message-record.ts'
 import { messageRefFields } from '../../src/events/refs.ts'
+import type { IndexEntry, Match } from '../../src/ports/message-bus.ts'
 import type { IndexedMessage } from '../../src/projections/message-index.ts'
 import { scheduleStatements } from './schedule-statements.ts'
 import { hasGuard, type Run, rowsOf } from './statement.ts'
@@ -18,6 +21,22 @@ const insertIndexRows: Run = (tables, { values }) => {
     return [row.place]
   })
   return [{ is_current: true, places }]
+}
+/** The part of `messages-produce-indexed` that writes to the index. */
+export function insertEntries(
+  tables: Tables,
+  record: MessageRecord,
+  placeOf: (index: number) => Place,
+  { webhooks, matched_at, cursor }: Match,
+): (IndexEntry | null)[] | null {
+  if (cursor !== liveCursor(tables).cursor) return null
+  return record.messages.map((message, i) => {
+    const key = indexKey(record.tenant, message.id)
+    if (tables.index.has(key)) return null
+    const entry = { webhooks: webhooks[0]![i]!, matched_at }
+    tables.index.set(key, { ...recordedRef(record, message, placeOf(i)), ...entry })
+    return entry
+  })
 }
 const storedIndex: Run = ({ index }, { values, onStateRead, life }) => {
   const [tenants, messages] = values as unknown as [string[], string[]]

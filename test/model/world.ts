@@ -9,6 +9,7 @@ import type { LeaseKeeper } from '../../src/lib/leases.ts'
 import { type Log, silentLog } from '../../src/lib/log.ts'
 import { createVault } from '../../src/lib/seal.ts'
 import { createWake } from '../../src/lib/wake.ts'
+import type { MessageBus } from '../../src/ports/message-bus.ts'
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { epochOf } from './clock.ts'
 import type { Code } from './code.ts'
@@ -18,6 +19,7 @@ import { ModelBus } from './message-bus.ts'
 import { Postgres } from './postgres.ts'
 import { Receivers, requestMs } from './receivers.ts'
 import { context, type Life, type Simulation } from './simulation.ts'
+import { insertEntries } from './statements.ts'
 import { emptyTables } from './tables.ts'
 import { webhookModel } from './webhook-model.ts'
 
@@ -105,6 +107,8 @@ export class World {
   onSaved: (partition: number, offset: bigint) => void = () => {}
   /** Functions that stop the dispatchers, by name. */
   readonly stops = new Map<string, () => void>()
+  /** The bus as each dispatcher sees it, by the dispatcher's name. A process that is also an API produces to it. */
+  readonly producers = new Map<string, Pick<MessageBus, 'produce'>>()
   readonly dispatchers: number
   /** The slots of one dispatcher. They are few, so that many deliveries are parked. */
   private readonly slots: number
@@ -125,6 +129,7 @@ export class World {
       onEnded: (delivery, chain) =>
         this.truth.ended.set(delivery, [...(this.truth.ended.get(delivery) ?? []), { chain, at: simulation.now }]),
     })
+    this.bus.insertEntries = (record, placeOf, match) => insertEntries(this.tables, record, placeOf, match)
     simulation.errorOf = (engine) =>
       engine === 'events'
         ? new code.eventStore.StoreUnavailable('no response')
@@ -205,6 +210,8 @@ export class World {
       log,
       now,
     })
+    bus.indexWith?.(code.storedMatch.createStoredMatcher({ gate, webhookCache, log }))
+    this.producers.set(life.name, bus)
     const dueDeps = { schedule, deliveryLog, webhookCache, slots, deliver, stageHealth, log, claimMs }
     const stopping = new AbortController()
     const { signal } = stopping
@@ -216,6 +223,7 @@ export class World {
     running.catch((error: unknown) => this.violate('stuck', `${life.id} failed: ${error}`))
     const stop = async () => {
       this.stops.delete(life.name)
+      bus.indexWith?.(null)
       stopping.abort()
       slots.close()
       await gate.stop()

@@ -27,14 +27,22 @@ interface MessageConsumer {
   consume: MessageBus['consume']
   /** Partitions that this process reads now. */
   owned(): readonly number[]
-  /** Announces that this process is about to produce to a partition. Call the returned function when the record is written. */
-  producing(partition: number): () => void
-  /**
-   * Hands records that this process has just committed to the partition's consumer. They follow the offset `previous`. Returns false when
-   * this process does not read the partition.
-   */
-  passOn(partition: number, previous: bigint, records: readonly BusRecord[]): boolean
+  /** Announces that this process is about to produce to a partition. */
+  producing(partition: number): Producing
 }
+/** A produce of this process to a partition, from before its statement until its end. */
+interface Producing {
+  /** Whether the consumer of the partition gets the records from memory, as far as this is known before the statement. */
+  readonly passes: boolean
+  /**
+   * Hands records that this process has just committed to the partition's consumer. They follow the offset `previous`. The consumer gets their
+   * entries only if this process has owned the partition since before the statement, because another owner may have found the records meanwhile.
+   * Returns false when this process does not read the partition.
+   */
+  passOn(previous: bigint, records: readonly BusRecord[]): boolean
+  end(): void
+}
+type Runs = ReturnType<typeof createPartitionRuns<BusRecord, PartitionView>>
 type ConsumeOptions = Parameters<MessageBus['consume']>[0]
 
 /** The most milliseconds between two divisions of the partitions while nothing changes. */
@@ -116,12 +124,7 @@ export function createMessageConsumer(options: ConsumerOptions): MessageConsumer
 
   return {
     owned: runs.owned,
-    producing: (partition) => runs.sourceOf(partition)?.producing() ?? (() => {}),
-    passOn(partition, previous, records) {
-      const source = runs.sourceOf(partition)
-      source?.passOn(previous, records)
-      return source !== undefined
-    },
+    producing: (partition) => producingTo(runs, partition),
     async consume(consumeOptions) {
       const { signal } = consumeOptions
       if (runs.running().length > 0) throw new Error('this bus is being consumed already')
@@ -137,6 +140,19 @@ export function createMessageConsumer(options: ConsumerOptions): MessageConsumer
       loseAll()
       await runs.ended()
     },
+  }
+}
+
+function producingTo(runs: Pick<Runs, 'sourceOf'>, partition: number): Producing {
+  const source = runs.sourceOf(partition)
+  return {
+    passes: source?.passes ?? false,
+    passOn(previous, records) {
+      const present = runs.sourceOf(partition)
+      present?.passOn(previous, present === source ? records : records.map(({ offset, bytes }) => ({ offset, bytes })))
+      return present !== undefined
+    },
+    end: source?.producing() ?? (() => {}),
   }
 }
 

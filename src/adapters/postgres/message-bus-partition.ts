@@ -19,6 +19,8 @@ export interface PartitionReader {
  * returned from memory.
  */
 export interface PartitionView {
+  /** Whether a record that is passed on now would be returned from memory, unless the memory overflows first. */
+  readonly passes: boolean
   /**
    * Announces that this process is about to produce, so that a poll that sees the new offsets starts no read. Call the returned function when the
    * record is written.
@@ -135,6 +137,9 @@ class View implements PartitionView {
     this.#memory = new Memory(maxHeld)
   }
 
+  get passes(): boolean {
+    return this.#mode !== 'readingBack'
+  }
   producing(): () => void {
     this.#producing++
     return () => {

@@ -8,12 +8,13 @@ import type { LeaseKeeper } from '../../lib/leases.ts'
 import type { Log } from '../../lib/log.ts'
 import { type Notices, noNotices } from '../../lib/notices.ts'
 import { transaction } from '../../lib/sql.ts'
-import { BusFull, BusUnavailable, bytesOfRecord, type MessageBus } from '../../ports/message-bus.ts'
+import { BusFull, type BusRecord, BusUnavailable, bytesOfRecord, type Matcher, type MessageBus } from '../../ports/message-bus.ts'
 import { advisoryLocks } from './advisory-locks.ts'
-import { createDayPartitions, isMissingPartition } from './day-partitions.ts'
+import { createDayPartitions } from './day-partitions.ts'
 import { createBodyReader } from './message-bus-bodies.ts'
 import { createMessageConsumer } from './message-bus-consumer.ts'
 import { busEnds, busLag, holdsNothingUnread } from './message-bus-retention.ts'
+import { createRecordWriter, type RecordToWrite } from './message-bus-write.ts'
 
 interface PostgresMessageBusOptions {
   readonly pool: Pool
@@ -46,12 +47,6 @@ export interface PostgresMessageBus extends MessageBus {
   dropDaysBefore(day: string, unread: ReadonlyMap<number, bigint>): Promise<string[]>
 }
 
-interface Item {
-  readonly day: string
-  readonly bytes: Buffer
-  readonly record: MessageRecord
-}
-
 /**
  * Makes a bus whose records are in a table of Postgres, with a sequence for each partition. Throws KolbakError `partitions_shrunk` when the
  * bus has more partitions than configured, because no process would read the records in them.
@@ -82,33 +77,33 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
     const owned = consumer.owned()
     return owned[groups++ % owned.length] ?? groups % partitions
   }
-  const write = async (items: readonly Item[]): Promise<Place[]> => {
+  const writeRecords = createRecordWriter({ pool, identity, days })
+  let matcher: Matcher | null = null
+  const write = async (records: readonly RecordToWrite[]): Promise<Place[]> => {
     const partition = nextPartition()
-    const over = consumer.producing(partition)
+    const producing = consumer.producing(partition)
     let first: bigint
     try {
-      first = await append(partition, items)
-      for (const { bytes, record } of items) rememberRecord(bytes, record)
-      const records = items.map(({ bytes }, i) => ({ offset: first + BigInt(i), bytes }))
-      if (!consumer.passOn(partition, first - 1n, records)) notices.tellOthers('messages')
+      // The consumer of a partition that passes records on in memory gets the entries with them. Without it, they would serve nobody.
+      const match = producing.passes ? (matcher?.match(records.map(({ record }) => record)) ?? null) : null
+      const startedAt = performance.now()
+      const written = await writeRecords(partition, records, match)
+      if (written.isCurrent) matcher?.confirm(match!, startedAt)
+      first = written.first
+      const busRecords = records.map(({ bytes, record }, i): BusRecord => {
+        rememberRecord(bytes, record)
+        const entries = written.entries?.[i]
+        return { offset: first + BigInt(i), bytes, ...(entries === undefined ? {} : { entries }) }
+      })
+      if (!producing.passOn(first - 1n, busRecords)) notices.tellOthers('messages')
     } finally {
-      over()
+      producing.end()
     }
-    return items.map((_, i) => placeOf(identity, partition, first + BigInt(i), 0))
+    return records.map((_, i) => placeOf(identity, partition, first + BigInt(i), 0))
   }
-  const append = async (partition: number, items: readonly Item[], isRetry = false): Promise<bigint> => {
-    await days.ensure(items.map((item) => item.day))
-    try {
-      return await insert(pool, partition, items)
-    } catch (error) {
-      if (isRetry || !isMissingPartition(error)) throw error
-      days.forget()
-      return append(partition, items, true)
-    }
-  }
-  const group = createGroupCommit<Item, Place>({
+  const group = createGroupCommit<RecordToWrite, Place>({
     write,
-    bytesOf: (item) => item.bytes.length,
+    bytesOf: ({ bytes }) => bytes.length,
     maxWaiting,
     full: () => new BusFull('more messages are waiting to be written than the bound allows: try again later'),
     isItemFault: isDataError,
@@ -133,6 +128,9 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
         waitingBytes -= bytes.length
       }
     },
+    indexWith(newMatcher) {
+      matcher = newMatcher
+    },
     consume: consumer.consume,
     dropDaysBefore: (day, unread) => days.dropBefore(day, (client, partition) => holdsNothingUnread(client, partition, unread)),
     ends: () => busEnds(pool, partitions),
@@ -143,28 +141,6 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
       await group.idle()
     },
   }
-}
-
-/** Inserts records with one statement and one commit. Returns the offset of the first record. */
-async function insert(pool: Pool, partition: number, items: readonly Item[]): Promise<bigint> {
-  const starts: number[] = []
-  let end = 1
-  for (const { bytes } of items) {
-    starts.push(end)
-    end += bytes.length
-  }
-  const { rows } = await pool.query<{ first: bigint }>({
-    name: 'messages-produce',
-    text: 'select produce_messages($1, $2, $3, $4, $5) as first',
-    values: [
-      partition,
-      `{${items.map((item) => item.day).join(',')}}`,
-      `{${starts.join(',')}}`,
-      `{${items.map((item) => item.bytes.length).join(',')}}`,
-      Buffer.concat(items.map((item) => item.bytes)),
-    ],
-  })
-  return rows[0]!.first
 }
 
 async function makeSequences(pool: Pool, partitions: number): Promise<void> {
