@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { defaultTenant } from '../../src/events/ids.ts'
 import { expectAccessible, type Filled, fill, picture, type UiWorld, withUi } from './world.ts'
 
 /** The screens, and a text that shows that the screen has its data. */
@@ -17,6 +18,13 @@ const screens: readonly { readonly name: string; path(filled: Filled): string; r
   { name: 'delivery-success', path: ({ deliveries }) => `/deliveries/${deliveries.success}`, shows: 'delivered, status 200' },
   { name: 'delivery-retrying', path: ({ deliveries }) => `/deliveries/${deliveries.retrying}`, shows: 'Next attempt' },
   { name: 'delivery-failed', path: ({ deliveries }) => `/deliveries/${deliveries.failed}`, shows: 'Kolbak gave up' },
+  { name: 'problems', path: () => '/problems', shows: 'What they have in common' },
+  { name: 'replays', path: () => '/replays', shows: 'failed ones' },
+  { name: 'keys', path: () => '/keys', shows: 'The shop' },
+  { name: 'audit', path: () => '/audit', shows: '9 changes' },
+  { name: 'tenants', path: () => '/tenants', shows: 'Customers who must not see each other' },
+  { name: 'tenant', path: () => `/tenants/${defaultTenant}`, shows: 'Suspend' },
+  { name: 'operations', path: () => '/operations', shows: 'projection webhooks' },
 ]
 
 describe('the screens of the dashboard', () => {

@@ -128,6 +128,14 @@ export async function fill({ api, receiver }: UiWorld): Promise<Filled> {
   await waitFor(async () => (await api.get<{ data: unknown[] }>('/v1/dead-letters')).data.length >= 2 || undefined, {
     what: 'the dead letters',
   })
+  await api.post('/v1/keys', { name: 'The shop', scopes: ['read:webhooks', 'write:webhooks'] })
+  const { data: job } = await api.post<{ data: { id: string } }>(`/v1/webhooks/${good.id}/replay`, {
+    since: new Date(Date.now() - 3_600_000).toISOString(),
+    status: 'failed',
+  })
+  await waitFor(async () => (await api.get<{ data: { status: string } }>(`/v1/jobs/${job.id}`)).data.status === 'completed' || undefined, {
+    what: 'the replay to end',
+  })
   const deliveryTo = (webhook: string) => state.find(({ webhook_id }) => webhook_id === webhook)!.id
   return {
     webhooks: { good: good.id, broken: broken.id, strict: strict.id, paused: paused.id },

@@ -2,10 +2,17 @@ import type { JSX } from 'preact'
 import { urlOf } from '../lib/router.ts'
 import { Empty } from '../parts/messages.tsx'
 import { Screen } from '../parts/screen.tsx'
+import { Audit } from '../screens/audit/audit.tsx'
 import { Delivery } from '../screens/delivery/delivery.tsx'
 import { Event } from '../screens/event/event.tsx'
 import { Events } from '../screens/events/events.tsx'
+import { Keys } from '../screens/keys/keys.tsx'
+import { Operations } from '../screens/operations/operations.tsx'
 import { Overview } from '../screens/overview/overview.tsx'
+import { Problems } from '../screens/problems/problems.tsx'
+import { Replays } from '../screens/replays/replays.tsx'
+import { Tenant } from '../screens/tenant/tenant.tsx'
+import { Tenants } from '../screens/tenants/tenants.tsx'
 import { Webhook } from '../screens/webhook/webhook.tsx'
 import { NewWebhook } from '../screens/webhooks/new-webhook.tsx'
 import { Webhooks } from '../screens/webhooks/webhooks.tsx'
@@ -19,6 +26,13 @@ const screens: readonly (readonly [string, (id: string) => JSX.Element])[] = [
   ['/events', () => <Events />],
   ['/events/:id', (id) => <Event key={id} id={id} />],
   ['/deliveries/:id', (id) => <Delivery key={id} id={id} />],
+  ['/problems', () => <Problems />],
+  ['/replays', () => <Replays />],
+  ['/keys', () => <Keys />],
+  ['/audit', () => <Audit />],
+  ['/tenants', () => <Tenants />],
+  ['/tenants/:id', (id) => <Tenant key={id} id={id} />],
+  ['/operations', () => <Operations />],
 ]
 const patterns = screens.map(([path, show]) => ({ pattern: new RegExp(`^${path.replace(':id', '([^/]+)')}/?$`), show }))
 

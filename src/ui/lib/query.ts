@@ -48,6 +48,18 @@ export const useAllPages = <T>(path: string | null, options: Options = {}): Quer
     options,
   )
 
+/** Reads lines of text. A line of JSON becomes its value, and any other line stays a text. */
+export const useTextLines = (path: string, options: Options = {}): Query<readonly unknown[]> =>
+  useLoad<readonly unknown[]>(
+    path,
+    async (signal) => {
+      const reply = await send('GET', path, { signal })
+      const lines = reply.text.split('\n').filter((line) => line !== '')
+      return { ...reply, body: lines.map((line) => (line.startsWith('{') ? JSON.parse(line) : line)) }
+    },
+    options,
+  )
+
 /** Loads what a key stands for, and loads it again when the key changes. A null key loads nothing. */
 function useLoad<T>(path: string | null, load: (signal: AbortSignal) => Promise<Reply<T>>, { everyMs }: Options): Query<T> {
   const [state, setState] = useState<{ path: string | null; reply: Reply<T> | null; failure: Failure | null; isLoading: boolean }>({

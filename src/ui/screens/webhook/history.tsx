@@ -3,13 +3,13 @@ import { send } from '../../lib/api.ts'
 import { useAction, useQuery } from '../../lib/query.ts'
 import { params, setParams, urlOf } from '../../lib/router.ts'
 import { can } from '../../lib/session.ts'
-import type { Delivery, NamedActor, Page, Version, Webhook } from '../../lib/types.ts'
+import type { Delivery, Page, Version, Webhook } from '../../lib/types.ts'
 import { Confirm } from '../../parts/form.tsx'
 import { Icon, type IconName } from '../../parts/icon.tsx'
 import { Failed, Loaded } from '../../parts/messages.tsx'
 import { Curl } from '../../parts/screen.tsx'
 import { Id, Time } from '../../parts/text.tsx'
-import { ValueText } from '../../parts/value-text.tsx'
+import { actorText, ValueText } from '../../parts/value-text.tsx'
 import { Axis } from './axis.tsx'
 
 const kinds: Readonly<Record<string, { word: string; icon: IconName; tone: string }>> = {
@@ -21,10 +21,6 @@ const kinds: Readonly<Record<string, { word: string; icon: IconName; tone: strin
   WebhookDeleted: { word: 'Deleted', icon: 'cross', tone: 'bad' },
 }
 const kindOf = (type: string) => kinds[type] ?? { word: type, icon: 'dot' as const, tone: '' }
-/** Returns the author of a change in words. */
-export const actorText = ({ kind, id, name }: NamedActor): string =>
-  kind === 'system' ? 'Kolbak itself' : `${kind === 'key' ? 'key' : 'client'} ${name ?? id}`
-
 /** The fields that a restoration sets. Secrets are never restored. */
 const restored = ['callback_url', 'event', 'description', 'retry_delays', 'is_active'] as const
 

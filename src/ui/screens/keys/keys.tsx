@@ -1,0 +1,253 @@
+import { useState } from 'preact/hooks'
+import { send } from '../../lib/api.ts'
+import { useAction, useAllPages } from '../../lib/query.ts'
+import { urlOf } from '../../lib/router.ts'
+import { can } from '../../lib/session.ts'
+import type { Envelope } from '../../lib/types.ts'
+import { useWebhooks } from '../../lib/webhooks.ts'
+import { Choice, Dialog, Field, onSubmit } from '../../parts/form.tsx'
+import { Icon } from '../../parts/icon.tsx'
+import { Empty, Failed, Loaded, Note } from '../../parts/messages.tsx'
+import { Curl, Screen } from '../../parts/screen.tsx'
+import { Code, Foreign, Id, Time } from '../../parts/text.tsx'
+
+interface Key {
+  readonly id: string
+  readonly key: string
+  readonly name: string
+  readonly description: string | null
+  readonly scopes: readonly string[]
+  readonly last_accessed_at: string | null
+  readonly created_at: string
+}
+type Opened = { readonly what: 'create' } | { readonly what: 'rotate' | 'delete' | 'value'; readonly key: Key }
+
+/** The API keys, with which consumers manage their own webhooks. */
+export function Keys() {
+  const query = useAllPages<Key>('/v1/keys')
+  const webhooks = useWebhooks()
+  const [open, setOpen] = useState<Opened | null>(null)
+  const close = () => setOpen(null)
+  const changed = () => {
+    query.refresh()
+  }
+  const countOf = (id: string) => webhooks.reply?.body.filter(({ key_id }) => key_id === id).length
+  return (
+    <Screen
+      title="API keys"
+      actions={
+        can('write:keys') && (
+          <button type="button" onClick={() => setOpen({ what: 'create' })}>
+            <Icon name="plus" />
+            New key
+          </button>
+        )
+      }
+    >
+      <Loaded query={query}>
+        {(keys) =>
+          keys.length === 0 ? (
+            <Empty title="There is no API key yet">
+              <p>
+                Give a consumer a key, and it manages its own webhooks with the header <code>x-api-key</code>. It sees only the webhooks
+                that it created.
+              </p>
+              <Code text="npm run -s kolbak -- keys create Shop --scopes read:webhooks,write:webhooks" label="the command" />
+            </Empty>
+          ) : (
+            <div class="table">
+              <table>
+                <caption class="visually-hidden">API keys, newest first</caption>
+                <thead>
+                  <tr>
+                    <th scope="col">Name</th>
+                    <th scope="col">Key</th>
+                    <th scope="col" class="wide">
+                      May
+                    </th>
+                    <th scope="col" class="wide">
+                      Webhooks
+                    </th>
+                    <th scope="col" class="broad">
+                      Last used
+                    </th>
+                    {can('write:keys') && <th scope="col">Change</th>}
+                  </tr>
+                </thead>
+                <tbody>
+                  {keys.map((key) => (
+                    <tr key={key.id}>
+                      <td class="long">
+                        <strong>
+                          <Foreign text={key.name} />
+                        </strong>
+                        <br />
+                        <Id id={key.id} />
+                      </td>
+                      <td>
+                        <button type="button" class="quiet" onClick={() => setOpen({ what: 'value', key })}>
+                          <code>{key.key.slice(0, 4)}…</code> Show<span class="visually-hidden"> the key {key.name}</span>
+                        </button>
+                      </td>
+                      <td class="wide">{key.scopes.join(', ')}</td>
+                      <td class="wide">
+                        <a href={urlOf('/webhooks')}>{countOf(key.id) ?? '…'}</a>
+                      </td>
+                      <td class="broad nowrap">
+                        {key.last_accessed_at === null ? <span class="soft">never</span> : <Time at={key.last_accessed_at} />}
+                      </td>
+                      {can('write:keys') && (
+                        <td>
+                          <button
+                            type="button"
+                            class="quiet"
+                            onClick={() => setOpen({ what: 'rotate', key })}
+                            aria-label={`Rotate ${key.name}`}
+                          >
+                            Rotate
+                          </button>
+                          <button
+                            type="button"
+                            class="quiet"
+                            onClick={() => setOpen({ what: 'delete', key })}
+                            aria-label={`Delete ${key.name}`}
+                          >
+                            Delete
+                          </button>
+                        </td>
+                      )}
+                    </tr>
+                  ))}
+                </tbody>
+              </table>
+            </div>
+          )
+        }
+      </Loaded>
+      <Curl request="/v1/keys" />
+      {open?.what === 'create' && <CreateKey close={close} changed={changed} />}
+      {open?.what === 'rotate' && <RotateKey target={open.key} close={close} changed={changed} />}
+      {open?.what === 'delete' && <DeleteKey target={open.key} close={close} changed={changed} />}
+      {open?.what === 'value' && (
+        <Dialog title={`The key ${open.key.name}`} close={close}>
+          <Code text={open.key.key} label="the key" />
+          {open.key.key.includes('*') && <p class="soft">It is masked, because you lack one of its scopes.</p>}
+          <div class="row end">
+            <button type="button" onClick={close}>
+              Close
+            </button>
+          </div>
+        </Dialog>
+      )}
+    </Screen>
+  )
+}
+
+interface DialogProps {
+  readonly close: () => void
+  readonly changed: () => void
+}
+const Value = ({ value, close }: { value: string; close: () => void }) => (
+  <>
+    <Note tone="good">
+      <p>Hand this key to its consumer, over a channel that you trust.</p>
+    </Note>
+    <Code text={value} label="the key" />
+    <div class="row end">
+      <button type="button" class="primary" onClick={close}>
+        Done
+      </button>
+    </div>
+  </>
+)
+const scopes = { both: ['read:webhooks', 'write:webhooks'], read: ['read:webhooks'] }
+
+function CreateKey({ close, changed }: DialogProps) {
+  const [value, setValue] = useState<string | null>(null)
+  const create = useAction(async ({ name = '', description = '', may = 'both' }: Record<string, string>) => {
+    const body = { name, ...(description === '' ? {} : { description }), scopes: may === 'read' ? scopes.read : scopes.both }
+    setValue((await send<Envelope<Key>>('POST', '/v1/keys', { body })).body.data.key)
+    changed()
+  })
+  return (
+    <Dialog title="New API key" close={close}>
+      {value !== null ? (
+        <Value value={value} close={close} />
+      ) : (
+        <form onSubmit={onSubmit(create.run)}>
+          <Field label="Name" name="name" required maxLength={255} hint="Who uses it." failure={create.failure} />
+          <Field label="Description" name="description" maxLength={2000} hint="Optional." failure={create.failure} />
+          <Choice label="It may" name="may" options={{ both: 'read and change its own webhooks', read: 'only read its own webhooks' }} />
+          {create.failure !== null && <Failed failure={create.failure} />}
+          <div class="row end">
+            <button type="button" onClick={close}>
+              Cancel
+            </button>
+            <button type="submit" class="primary" disabled={create.isRunning}>
+              Create
+            </button>
+          </div>
+        </form>
+      )}
+    </Dialog>
+  )
+}
+
+function RotateKey({ target, close, changed }: DialogProps & { target: Key }) {
+  const [value, setValue] = useState<string | null>(null)
+  const rotate = useAction(async ({ hours = '24' }: Record<string, string>) => {
+    const body = { overlap_seconds: Math.round(Number(hours) * 3_600) }
+    setValue((await send<Envelope<Key>>('POST', `/v1/keys/${target.id}/rotate`, { body })).body.data.key)
+    changed()
+  })
+  return (
+    <Dialog title={`Rotate ${target.name}`} close={close}>
+      {value !== null ? (
+        <Value value={value} close={close} />
+      ) : (
+        <form onSubmit={onSubmit(rotate.run)}>
+          <p>The key gets a new value, and keeps its webhooks.</p>
+          <Field label="Hours in which the former value works too" name="hours" type="number" min={0} max={168} defaultValue={24} />
+          {rotate.failure !== null && <Failed failure={rotate.failure} />}
+          <div class="row end">
+            <button type="button" onClick={close}>
+              Cancel
+            </button>
+            <button type="submit" class="primary" disabled={rotate.isRunning}>
+              Rotate
+            </button>
+          </div>
+        </form>
+      )}
+    </Dialog>
+  )
+}
+
+function DeleteKey({ target, close, changed }: DialogProps & { target: Key }) {
+  const deletion = useAction(async ({ webhooks = 'keep' }: Record<string, string>) => {
+    await send('DELETE', `/v1/keys/${target.id}?webhooks=${webhooks}`)
+    changed()
+    close()
+  })
+  return (
+    <Dialog title={`Delete ${target.name}?`} close={close}>
+      <form onSubmit={onSubmit(deletion.run)}>
+        <p>Its holder can no longer use it, within a second. This cannot be undone.</p>
+        <Choice
+          label="The webhooks that it created"
+          name="webhooks"
+          options={{ keep: 'stay as they are', deactivate: 'are deactivated' }}
+        />
+        {deletion.failure !== null && <Failed failure={deletion.failure} />}
+        <div class="row end">
+          <button type="button" onClick={close}>
+            Cancel
+          </button>
+          <button type="submit" class="danger" disabled={deletion.isRunning}>
+            Delete
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  )
+}

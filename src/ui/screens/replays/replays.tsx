@@ -1,0 +1,152 @@
+import { useState } from 'preact/hooks'
+import { send, withQuery } from '../../lib/api.ts'
+import { refreshMs, useAction, useQuery } from '../../lib/query.ts'
+import { params, setParams, urlOf } from '../../lib/router.ts'
+import { can } from '../../lib/session.ts'
+import { timeText } from '../../lib/time.ts'
+import type { Job, Page } from '../../lib/types.ts'
+import { useUrls } from '../../lib/webhooks.ts'
+import { WebhookName } from '../../parts/deliveries-table.tsx'
+import { FilterChoice } from '../../parts/filters.tsx'
+import { Confirm } from '../../parts/form.tsx'
+import type { IconName } from '../../parts/icon.tsx'
+import { Empty, Failed, Loaded } from '../../parts/messages.tsx'
+import { Curl, Pager, Screen } from '../../parts/screen.tsx'
+import { Status } from '../../parts/status.tsx'
+import { Time } from '../../parts/text.tsx'
+
+const states: Readonly<Record<Job['status'], { tone: 'good' | 'bad' | 'warn' | 'calm'; icon: IconName }>> = {
+  running: { tone: 'warn', icon: 'retry' },
+  completed: { tone: 'good', icon: 'check' },
+  cancelled: { tone: 'calm', icon: 'skip' },
+  failed: { tone: 'bad', icon: 'cross' },
+}
+const options = { '': 'All', running: 'Running', completed: 'Completed', cancelled: 'Cancelled', failed: 'Failed' }
+
+/** The jobs that send deliveries again: how far each is, and a button that cancels it. */
+export function Replays() {
+  const get = (name: string) => params.value.get(name)
+  const filter = { status: get('status'), webhook: get('webhook') }
+  const request = withQuery('/v1/jobs', { ...filter, cursor: get('cursor'), limit: 50 })
+  const query = useQuery<Page<Job>>(request, { everyMs: refreshMs })
+  const [cancelling, setCancelling] = useState<Job | null>(null)
+  const cancel = useAction(async (id: string) => {
+    await send('DELETE', `/v1/jobs/${id}`)
+    setCancelling(null)
+    query.refresh()
+  })
+  const urlOfWebhook = useUrls()
+  const isFiltered = filter.status !== null || filter.webhook !== null
+  return (
+    <Screen title="Replays">
+      <div class="filters">
+        <FilterChoice label="State" name="status" options={options} />
+        {filter.webhook !== null && (
+          <button type="button" onClick={() => setParams({ webhook: null })}>
+            Show all webhooks
+          </button>
+        )}
+      </div>
+      <Loaded query={query}>
+        {({ data, pagination }) =>
+          data.length > 0 ? (
+            <>
+              <JobsTable jobs={data} urlOfWebhook={urlOfWebhook} cancel={setCancelling} />
+              <Pager next={pagination?.next_cursor} />
+            </>
+          ) : (
+            <Empty title={isFiltered ? 'No replay matches' : 'Nothing was replayed yet'}>
+              <p>
+                A replay sends again what a webhook missed, for example after its receiver was down. Start one on the screen of{' '}
+                <a href={urlOf('/webhooks')}>a webhook</a>, or for a group of <a href={urlOf('/problems')}>problems</a>.
+              </p>
+            </Empty>
+          )
+        }
+      </Loaded>
+      <Curl request={request} />
+      {cancelling !== null && (
+        <Confirm
+          title="Cancel this replay?"
+          word="Cancel the replay"
+          isDangerous
+          isRunning={cancel.isRunning}
+          confirm={() => cancel.run(cancelling.id)}
+          close={() => setCancelling(null)}
+        >
+          <p>It sends nothing more. The deliveries that it has already replayed continue.</p>
+          {cancel.failure !== null && <Failed failure={cancel.failure} />}
+        </Confirm>
+      )}
+    </Screen>
+  )
+}
+
+function JobsTable({
+  jobs,
+  urlOfWebhook,
+  cancel,
+}: {
+  jobs: readonly Job[]
+  urlOfWebhook: (id: string) => string | null
+  cancel: (job: Job) => void
+}) {
+  return (
+    <div class="table">
+      <table>
+        <caption class="visually-hidden">Replays, newest first</caption>
+        <thead>
+          <tr>
+            <th scope="col">State</th>
+            <th scope="col">Webhook</th>
+            <th scope="col">Replayed</th>
+            <th scope="col" class="wide">
+              Events of
+            </th>
+            <th scope="col">Started</th>
+          </tr>
+        </thead>
+        <tbody>
+          {jobs.map((job) => (
+            <tr key={job.id}>
+              <td>
+                <Status {...states[job.status]} word={job.status} />
+                {job.reason !== null && (
+                  <>
+                    <br />
+                    <span class="faint">{job.reason.replaceAll('_', ' ')}</span>
+                  </>
+                )}
+                {job.status === 'running' && can('write:webhooks') && (
+                  <>
+                    <br />
+                    <button type="button" class="quiet" onClick={() => cancel(job)}>
+                      Cancel
+                    </button>
+                  </>
+                )}
+              </td>
+              <td class="long">
+                <a class="main" href={urlOf(`/webhooks/${job.webhook_id}`)}>
+                  <WebhookName id={job.webhook_id} url={urlOfWebhook(job.webhook_id)} />
+                </a>
+                <br />
+                <span class="faint">{job.delivery_status ?? 'failed and discarded'} ones</span>
+              </td>
+              <td>
+                {job.replayed}
+                {job.skipped > 0 && <span class="faint"> and {job.skipped} without payload</span>}
+              </td>
+              <td class="wide">
+                {timeText(job.since)} to {timeText(job.until)}
+              </td>
+              <td class="nowrap">
+                <Time at={job.created_at} />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  )
+}

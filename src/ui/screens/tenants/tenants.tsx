@@ -1,0 +1,103 @@
+import { useState } from 'preact/hooks'
+import { send } from '../../lib/api.ts'
+import { useAction, useAllPages } from '../../lib/query.ts'
+import { urlOf } from '../../lib/router.ts'
+import type { Envelope } from '../../lib/types.ts'
+import { Dialog, Field, onSubmit } from '../../parts/form.tsx'
+import { Icon } from '../../parts/icon.tsx'
+import { Failed, Loaded } from '../../parts/messages.tsx'
+import { Curl, Screen } from '../../parts/screen.tsx'
+import { Status } from '../../parts/status.tsx'
+import { Foreign, Id, Time } from '../../parts/text.tsx'
+
+export interface TenantData {
+  readonly id: string
+  readonly name: string
+  readonly limits: Readonly<Record<'webhooks' | 'events_per_second' | 'requests_per_second', number | null>>
+  readonly is_suspended: boolean
+  readonly created_at: string
+}
+export const TenantState = ({ tenant }: { tenant: TenantData }) =>
+  tenant.is_suspended ? <Status tone="warn" icon="pause" word="suspended" /> : <Status tone="good" icon="check" word="active" />
+
+/** The accounts of the service. */
+export function Tenants() {
+  const query = useAllPages<TenantData>('/v1/tenants')
+  const [isOpen, setOpen] = useState(false)
+  return (
+    <Screen
+      title="Tenants"
+      actions={
+        <button type="button" onClick={() => setOpen(true)}>
+          <Icon name="plus" />
+          New tenant
+        </button>
+      }
+    >
+      <p class="soft">
+        A tenant is an account with its own webhooks, keys and events. Customers who must not see each other are separate tenants.
+      </p>
+      <Loaded query={query}>
+        {(tenants) => (
+          <div class="table">
+            <table>
+              <caption class="visually-hidden">Tenants, newest first</caption>
+              <thead>
+                <tr>
+                  <th scope="col">Name</th>
+                  <th scope="col">State</th>
+                  <th scope="col">Created</th>
+                </tr>
+              </thead>
+              <tbody>
+                {tenants.map((tenant) => (
+                  <tr key={tenant.id}>
+                    <td class="long">
+                      <a class="main" href={urlOf(`/tenants/${tenant.id}`)}>
+                        <Foreign text={tenant.name} />
+                      </a>
+                      <br />
+                      <Id id={tenant.id} />
+                    </td>
+                    <td>
+                      <TenantState tenant={tenant} />
+                    </td>
+                    <td class="nowrap">
+                      <Time at={tenant.created_at} />
+                    </td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+        )}
+      </Loaded>
+      <Curl request="/v1/tenants" />
+      {isOpen && <CreateTenant close={() => setOpen(false)} changed={query.refresh} />}
+    </Screen>
+  )
+}
+
+function CreateTenant({ close, changed }: { close: () => void; changed: () => void }) {
+  const create = useAction(async ({ name = '' }: Record<string, string>) => {
+    await send<Envelope<TenantData>>('POST', '/v1/tenants', { body: { name } })
+    changed()
+    close()
+  })
+  return (
+    <Dialog title="New tenant" close={close}>
+      <form onSubmit={onSubmit(create.run)}>
+        <Field label="Name" name="name" required maxLength={255} failure={create.failure} />
+        {create.failure !== null && <Failed failure={create.failure} />}
+        <div class="row end">
+          <button type="button" onClick={close}>
+            Cancel
+          </button>
+          <button type="submit" class="primary" disabled={create.isRunning}>
+            Create
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  )
+}
