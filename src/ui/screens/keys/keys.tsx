@@ -55,72 +55,7 @@ export function Keys() {
               <Code text="npm run -s kolbak -- keys create Shop --scopes read:webhooks,write:webhooks" label="the command" />
             </Empty>
           ) : (
-            <div class="table">
-              <table>
-                <caption class="visually-hidden">API keys, newest first</caption>
-                <thead>
-                  <tr>
-                    <th scope="col">Name</th>
-                    <th scope="col">Key</th>
-                    <th scope="col" class="wide">
-                      May
-                    </th>
-                    <th scope="col" class="wide">
-                      Webhooks
-                    </th>
-                    <th scope="col" class="broad">
-                      Last used
-                    </th>
-                    {can('write:keys') && <th scope="col">Change</th>}
-                  </tr>
-                </thead>
-                <tbody>
-                  {keys.map((key) => (
-                    <tr key={key.id}>
-                      <td class="long">
-                        <strong>
-                          <Foreign text={key.name} />
-                        </strong>
-                        <br />
-                        <Id id={key.id} />
-                      </td>
-                      <td>
-                        <button type="button" class="quiet" onClick={() => setOpen({ what: 'value', key })}>
-                          <code>{key.key.slice(0, 4)}…</code> Show<span class="visually-hidden"> the key {key.name}</span>
-                        </button>
-                      </td>
-                      <td class="wide">{key.scopes.join(', ')}</td>
-                      <td class="wide">
-                        <a href={urlOf('/webhooks')}>{countOf(key.id) ?? '…'}</a>
-                      </td>
-                      <td class="broad nowrap">
-                        {key.last_accessed_at === null ? <span class="soft">never</span> : <Time at={key.last_accessed_at} />}
-                      </td>
-                      {can('write:keys') && (
-                        <td>
-                          <button
-                            type="button"
-                            class="quiet"
-                            onClick={() => setOpen({ what: 'rotate', key })}
-                            aria-label={`Rotate ${key.name}`}
-                          >
-                            Rotate
-                          </button>
-                          <button
-                            type="button"
-                            class="quiet"
-                            onClick={() => setOpen({ what: 'delete', key })}
-                            aria-label={`Delete ${key.name}`}
-                          >
-                            Delete
-                          </button>
-                        </td>
-                      )}
-                    </tr>
-                  ))}
-                </tbody>
-              </table>
-            </div>
+            <KeysTable keys={keys} countOf={countOf} open={setOpen} />
           )
         }
       </Loaded>
@@ -140,6 +75,68 @@ export function Keys() {
         </Dialog>
       )}
     </Screen>
+  )
+}
+
+function KeysTable(props: { keys: readonly Key[]; countOf: (id: string) => number | undefined; open: (opened: Opened) => void }) {
+  const { keys, countOf, open: setOpen } = props
+  return (
+    <div class="table">
+      <table>
+        <caption class="visually-hidden">API keys, newest first</caption>
+        <thead>
+          <tr>
+            <th scope="col">Name</th>
+            <th scope="col">Key</th>
+            <th scope="col" class="wide">
+              May
+            </th>
+            <th scope="col" class="wide">
+              Webhooks
+            </th>
+            <th scope="col" class="broad">
+              Last used
+            </th>
+            {can('write:keys') && <th scope="col">Change</th>}
+          </tr>
+        </thead>
+        <tbody>
+          {keys.map((key) => (
+            <tr key={key.id}>
+              <td class="long">
+                <strong>
+                  <Foreign text={key.name} />
+                </strong>
+                <br />
+                <Id id={key.id} />
+              </td>
+              <td>
+                <button type="button" class="quiet" onClick={() => setOpen({ what: 'value', key })}>
+                  <code>{key.key.slice(0, 4)}…</code> Show<span class="visually-hidden"> the key {key.name}</span>
+                </button>
+              </td>
+              <td class="wide">{key.scopes.join(', ')}</td>
+              <td class="wide">
+                <a href={urlOf('/webhooks')}>{countOf(key.id) ?? '…'}</a>
+              </td>
+              <td class="broad nowrap">
+                {key.last_accessed_at === null ? <span class="soft">never</span> : <Time at={key.last_accessed_at} />}
+              </td>
+              {can('write:keys') && (
+                <td>
+                  <button type="button" class="quiet" onClick={() => setOpen({ what: 'rotate', key })} aria-label={`Rotate ${key.name}`}>
+                    Rotate
+                  </button>
+                  <button type="button" class="quiet" onClick={() => setOpen({ what: 'delete', key })} aria-label={`Delete ${key.name}`}>
+                    Delete
+                  </button>
+                </td>
+              )}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   )
 }
 
