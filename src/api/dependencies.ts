@@ -52,7 +52,7 @@ export interface ApiSettings {
 
 export interface ApiDependencies {
   readonly streams: CommandStreams
-  readonly store: Pick<EventStore, 'append' | 'head'>
+  readonly store: Pick<EventStore, 'append' | 'head' | 'read'>
   readonly bus: Pick<MessageBus, 'produce'>
   /**
    * Notes which messages are accepted by now. The returned function tells whether all of them are routed. It may return false for some time

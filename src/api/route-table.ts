@@ -17,6 +17,7 @@ import { createKeyRoutes } from './routes/keys.ts'
 import { createMeRoutes } from './routes/me.ts'
 import { createOperationRoutes } from './routes/operation.ts'
 import { createPostEventRoutes } from './routes/post-events.ts'
+import { createSentRequestRoutes } from './routes/sent-request.ts'
 import { createTenantRoutes } from './routes/tenants.ts'
 import { createWebhookActionRoutes } from './routes/webhook-actions.ts'
 import { createWebhookRoutes } from './routes/webhooks.ts'
@@ -39,6 +40,7 @@ export function createRouteTable(
     ...createPostEventRoutes(deps),
     ...createEventRoutes(deps),
     ...createDeliveryRoutes(deps),
+    ...createSentRequestRoutes(deps),
     ...createJobRoutes(deps),
     ...createHistoryRoutes(deps),
     ...createExplainRoutes(deps),

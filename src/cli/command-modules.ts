@@ -35,6 +35,7 @@ export const commandModules: readonly CommandModule[] = [
     commands: {
       deliveries: 'list the deliveries of a webhook',
       delivery: 'show a delivery and its attempts',
+      request: 'show the request of an attempt as it was sent',
       'dead-letters': 'list deliveries that ended in failure',
       replay: 'send a delivery again',
     },

@@ -1,4 +1,5 @@
 import { listDeadLettersQuery, listHistoryQuery } from '../api/schemas/delivery.ts'
+import { requestQuery } from '../api/schemas/request.ts'
 import { commandName } from './command-name.ts'
 import { attemptLines, deliveryState, urlsOf } from './outcome.ts'
 import type { Session } from './session.ts'
@@ -49,6 +50,19 @@ export const verbs: readonly Verb[] = [
         `└ ${urlOf(delivery.webhook_id)}  ${deliveryState(delivery)}`,
         ...attemptLines(delivery),
       ].join('\n')
+    },
+  },
+  {
+    name: 'request',
+    description: 'show the request of an attempt, byte for byte as it was sent',
+    method: 'GET',
+    path: '/v1/deliveries/:id/request',
+    query: requestQuery,
+    ids: { id: 'delivery' },
+    format({ data }) {
+      const { url, headers, body } = rowOf(data)
+      const lines = Object.entries(rowOf(headers)).map(([name, value]) => `${name}: ${textOf(value)}`)
+      return [`POST ${textOf(url)}`, ...lines, '', body === null ? '(the payload has expired)' : textOf(body)].join('\n')
     },
   },
   {

@@ -2,8 +2,10 @@ import type { DeliveryRef } from '../events/refs.ts'
 import { openBody } from '../events/sealed-body.ts'
 import { step } from '../events/steps.ts'
 import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
+import { attemptHeaders } from '../lib/request-headers.ts'
 import { untilDone } from '../lib/retry.ts'
 import { SealBroken, type Vault } from '../lib/seal.ts'
+import { signatureHeaders } from '../lib/sign.ts'
 import type { DispatchMetrics } from './metrics.ts'
 import { outcomeOf } from './outcome.ts'
 import { type AttemptIdentity, newAttempt, type RecordAttemptDeps, recordAttempt } from './record-attempt.ts'
@@ -11,7 +13,6 @@ import { parseRetryAfter } from './retry-after.ts'
 import { nextDelay, parkingTime } from './retry-policy.ts'
 import type { Schedule } from './schedule.ts'
 import type { ReceiverResponse, Sender } from './send.ts'
-import { signatureHeaders } from './sign.ts'
 import type { Slot, Slots } from './slots.ts'
 import type { CachedWebhook, WebhookCache } from './webhook-cache.ts'
 
@@ -109,11 +110,7 @@ async function sendOrEnd(deps: DeliverDeps, delivery: Delivery, slot: Slot): Pro
   const now = deps.now()
   const identity = newAttempt(now)
   // These headers differ for each request. `send.ts` adds those that are the same for all requests, and `http-client/request.ts` those of HTTP.
-  const headers = {
-    ...signatureHeaders(webhook.signingKeys(now), ref.message, body, now),
-    'kolbak-attempt': String(ref.attempt),
-    ...(ref.chain > 1 ? { 'kolbak-replay': String(ref.chain - 1) } : {}),
-  }
+  const headers = { ...signatureHeaders(webhook.signingKeys(now), ref.message, body, now), ...attemptHeaders(ref) }
   if (!origin.isOwned()) return 'lost'
   const response = await step('delivery.post', () => deps.sender.post(webhook.callback_url, headers, body))
   slot.responded({ ok: outcomeOf(response.code) === 'success', duration_ms: response.duration_ms })

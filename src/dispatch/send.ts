@@ -1,6 +1,7 @@
 import { createHttpClient } from '../http-client/client.ts'
 import type { FailureReason } from '../http-client/failure.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
+import { commonHeaders } from '../lib/request-headers.ts'
 import { createNameResolver, type Resolve } from '../lib/resolve.ts'
 import { readableBody } from './readable-body.ts'
 
@@ -42,8 +43,7 @@ export function createSender(options: {
     resolve,
     connectTimeoutMs,
     requestTimeoutMs,
-    // Firewalls with the OWASP core rule set refuse requests without Accept.
-    headers: { 'User-Agent': userAgent, Accept: '*/*', 'Content-Type': 'application/json' },
+    headers: commonHeaders(userAgent),
     ca,
   })
   return {

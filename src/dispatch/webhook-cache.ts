@@ -5,10 +5,10 @@ import { webhookFields } from '../events/webhook.ts'
 import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
 import { SealBroken } from '../lib/seal.ts'
+import { signingKey } from '../lib/sign.ts'
 import { openRow } from '../projections/columns.ts'
 import type { ChangeCursor, ChangedWebhook, WebhookChanges } from '../projections/webhooks.ts'
 import { createPatternIndex, type PatternIndex } from './pattern-index.ts'
-import { signingKey } from './sign.ts'
 
 /** A webhook with opened values, as the last refresh read it. */
 export interface CachedWebhook extends Omit<ChangedWebhook, SecretField | 'is_active' | 'is_deleted'> {

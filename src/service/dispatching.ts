@@ -3,6 +3,7 @@ import { type Dispatcher, startDispatcher } from '../dispatch/dispatcher.ts'
 import { createOffsets, type Offsets } from '../dispatch/offsets.ts'
 import { startReplaying } from '../dispatch/replaying.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
+import { userAgentOf } from '../lib/request-headers.ts'
 import { createWake } from '../lib/wake.ts'
 import { createLiveDeliveryLog } from '../projections/live-delivery-log.ts'
 import { createMessageIndex } from '../projections/message-index.ts'
@@ -28,7 +29,7 @@ export function startDispatching(shared: Shared, { policy, registry }: { policy:
     connectTimeoutMs: config.KOLBAK_CONNECT_TIMEOUT_MS,
     requestTimeoutMs: config.KOLBAK_REQUEST_TIMEOUT_MS,
     claimMs: config.KOLBAK_CLAIM_MS,
-    userAgent: `Kolbak/${version}`,
+    userAgent: userAgentOf(version),
   })
   parts.add('dispatcher', dispatcher.stop)
   const replaying = startReplaying({

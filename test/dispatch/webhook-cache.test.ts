@@ -1,12 +1,12 @@
 import { expect } from 'chai'
 import { Webhook } from 'standardwebhooks'
-import { signatureHeaders } from '../../src/dispatch/sign.ts'
 import { createWebhookCache } from '../../src/dispatch/webhook-cache.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { TenantId, WebhookId } from '../../src/events/ids.ts'
 import { fieldAad } from '../../src/events/sealed-fields.ts'
 import { KeyDestroyed, type Keyring } from '../../src/lib/keyring.ts'
 import { silentLog } from '../../src/lib/log.ts'
+import { signatureHeaders } from '../../src/lib/sign.ts'
 import type { ChangeCursor, ChangedWebhook, WebhookChanges } from '../../src/projections/webhooks.ts'
 import { memoryKeyring } from '../support/memory-keyring.ts'
 

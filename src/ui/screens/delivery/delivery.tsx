@@ -14,6 +14,7 @@ import { Failed, Loaded, Note } from '../../parts/messages.tsx'
 import { Curl, Facts, Screen } from '../../parts/screen.tsx'
 import { DeliveryState } from '../../parts/status.tsx'
 import { Copy, Id, Time } from '../../parts/text.tsx'
+import { RequestView } from './request-view.tsx'
 import { ResponseView } from './response-view.tsx'
 
 /** One delivery: its way from the event to its end, and the request and the response of each attempt. */
@@ -44,7 +45,7 @@ export function Delivery({ id }: { id: string }) {
         )
       }
     >
-      <Loaded query={query}>{({ data }) => <Whole delivery={data} />}</Loaded>
+      <Loaded query={query}>{({ data }) => <Whole delivery={data} path={path} />}</Loaded>
       <Curl request={path} />
       {isReplaying && (
         <Confirm
@@ -68,7 +69,10 @@ export function Delivery({ id }: { id: string }) {
 
 const keyOf = ({ chain, number }: Attempt) => `${chain}.${number}`
 
-function Whole({ delivery }: { delivery: DeliveryData }) {
+/** The reasons of attempts that ended without a request. */
+const withoutRequest = new Set(['expired', 'payload_expired', 'payload_unreadable'])
+
+function Whole({ delivery, path }: { delivery: DeliveryData; path: string }) {
   const urlOfWebhook = useUrls()
   const last = delivery.attempts.at(-1)
   const asked = params.value.get('attempt')
@@ -119,6 +123,7 @@ function Whole({ delivery }: { delivery: DeliveryData }) {
               {delivery.chain > 1 ? ` of chain ${chosen.chain}` : ''}
             </h2>
             <ResponseView attempt={chosen} />
+            {can('read:events') && !withoutRequest.has(chosen.reason ?? '') && <RequestView path={path} attempt={chosen} />}
           </div>
         )}
       </div>

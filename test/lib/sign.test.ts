@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { Webhook } from 'standardwebhooks'
-import { signatureHeaders, signingKey } from '../../src/dispatch/sign.ts'
+import { signatureHeaders, signingKey } from '../../src/lib/sign.ts'
 
 const secretOf = (bytes: number) => `whsec_${randomBytes(bytes).toString('base64')}`
 

@@ -1,0 +1,78 @@
+import { type WebhookState, webhookDecider } from '../commands/webhook.ts'
+import type { DeliveryEvents } from '../events/delivery.ts'
+import type { RecordedEvent } from '../events/envelope.ts'
+import type { WebhookId } from '../events/ids.ts'
+import { attemptsStream, webhookStream } from '../events/streams.ts'
+import type { Attempt } from '../ports/delivery-log.ts'
+import { statesOf } from './as-of.ts'
+import type { ApiDependencies } from './dependencies.ts'
+
+/** The webhook as the dispatcher knew it when it made an attempt. */
+export interface WebhookAtAttempt {
+  readonly webhook: WebhookState
+  readonly revision: number
+  /** The revision of today, or null if the webhook is deleted. */
+  readonly presentRevision: number | null
+  /** Whether the revision is certain. It is not if the webhook changed just before the attempt and the event of the attempt is no longer kept. */
+  readonly isCertain: boolean
+}
+
+/**
+ * The time in which a dispatcher is sure to know a change of a webhook. Its copy is at most a second old, and the read model may be behind on a busy
+ * machine.
+ */
+const settledAfterMs = 60_000
+/** A request, and the repeated appends of its event, take less than this time. So the events of a stream are nearly in the order of their times. */
+const disorderMs = 60_000
+const pageSize = 500
+const maxPages = 40
+
+/**
+ * Finds the revision of the webhook that an attempt used. If the webhook did not change in the minute before the attempt, its events tell. Otherwise,
+ * the event of the attempt is read, which names the revision.
+ */
+export async function webhookAtAttempt(
+  { streams, store }: Pick<ApiDependencies, 'streams' | 'store'>,
+  id: WebhookId,
+  attempt: Pick<Attempt, 'event_id' | 'time'>,
+): Promise<WebhookAtAttempt | null> {
+  const { events } = await streams.read(webhookStream(id))
+  const states = statesOf(webhookDecider, events)
+  const made = Date.parse(attempt.time)
+  const latest = events.findLastIndex(({ metadata }) => Date.parse(metadata.time) <= made)
+  const settled = events.findLastIndex(({ metadata }) => Date.parse(metadata.time) <= made - settledAfterMs)
+  const isSettled = latest <= Math.max(0, settled)
+  const recorded = isSettled ? null : await recordedRevision(store, id, attempt)
+  const revision = recorded ?? Math.max(0, latest)
+  const webhook = states[revision]
+  if (webhook === undefined || webhook === null) return null
+  const isDeleted = states.at(-1)?.deleted !== false
+  return { webhook, revision, presentRevision: isDeleted ? null : events.length - 1, isCertain: isSettled || recorded !== null }
+}
+
+/** Returns the revision in the event of an attempt, or null if the event is not found. The stream of a day is searched by time. */
+async function recordedRevision(
+  store: ApiDependencies['store'],
+  webhook: WebhookId,
+  { event_id, time }: Pick<Attempt, 'event_id' | 'time'>,
+): Promise<number | null> {
+  const stream = attemptsStream(webhook, time)
+  const timeAt = async (revision: number) => Date.parse((await store.read(stream, { from: revision, limit: 1 }))[0]?.metadata.time ?? time)
+  const [last] = await store.read(stream, { backwards: true, limit: 1 })
+  let low = 0
+  let high = last?.revision ?? 0
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2)
+    if ((await timeAt(middle)) < Date.parse(time) - disorderMs) low = middle + 1
+    else high = middle
+  }
+  for (let page = 0; page < maxPages; page++) {
+    const events: readonly RecordedEvent[] = await store.read(stream, { from: low, limit: pageSize })
+    const found = events.find(({ id }) => id === event_id)
+    if (found !== undefined) return (found.data as DeliveryEvents['DeliverySucceeded']).webhook_revision
+    const end = events.at(-1)
+    if (end === undefined || Date.parse(end.metadata.time) > Date.parse(time) + disorderMs) return null
+    low = end.revision + 1
+  }
+  return null
+}

@@ -1,0 +1,93 @@
+import { isListedAttempt } from '../../events/delivery.ts'
+import { openBody } from '../../events/sealed-body.ts'
+import { attemptHeaders, commonHeaders, userAgentOf } from '../../lib/request-headers.ts'
+import { signatureHeaders, signingKey } from '../../lib/sign.ts'
+import type { Attempt } from '../../ports/delivery-log.ts'
+import { type WebhookAtAttempt, webhookAtAttempt } from '../attempt-revision.ts'
+import type { ApiDependencies } from '../dependencies.ts'
+import { ApiError, lacksScope, notFound } from '../errors.ts'
+import { parseDeliveryId } from '../ids.ts'
+import { guardedRoute, type Route } from '../route.ts'
+import { envelopeResult, noStore } from '../route-results.ts'
+import { envelope, uuid } from '../schemas/common.ts'
+import { requestQuery, sentRequest } from '../schemas/request.ts'
+
+/** The reasons of attempts that ended without a request. */
+const withoutRequest = new Set(['expired', 'payload_expired', 'payload_unreadable'])
+
+/** The route that shows the request of an attempt. The request is not stored: it is made again from the archived body and the events of the webhook. */
+export const createSentRequestRoutes = (deps: ApiDependencies): Route[] => [
+  guardedRoute({
+    method: 'GET',
+    path: '/v1/deliveries/:id/request',
+    operationId: 'getSentRequest',
+    summary: 'Read the request of an attempt, byte for byte as it was sent',
+    description:
+      'Returns the URL, the headers and the body of the request that an attempt sent, made of the event and of the webhook as it was then. It also needs the scope `read:events`, because the body holds the payload.',
+    params: { id: { ...uuid, description: 'The id of the delivery.' } },
+    tag: 'Deliveries',
+    credentials: 'bearer',
+    scope: 'read:webhooks',
+    query: requestQuery,
+    errors: ['delivery_log_unavailable', 'event_not_readable', 'key_destroyed'],
+    responses: { 200: { description: 'The request.', schema: envelope(sentRequest) } },
+    async handler({ params, query, caller }) {
+      for (const scope of ['read:events', ...(query.signed === true ? (['write:webhooks'] as const) : [])] as const)
+        if (!caller.scopes.has(scope)) throw lacksScope(scope)
+      const row = await deps.deliveryLog.find(caller.tenant, parseDeliveryId(params.id))
+      if (row === null) throw notFound()
+      const [attempts = []] = await deps.deliveryLog.attempts([row])
+      const attempt = chooseAttempt(attempts, query)
+      const at = await webhookAtAttempt(deps, row.webhook, attempt)
+      if (at === null) throw notFound()
+      const [sealedBody] = await deps.deliveryLog.bodies([row])
+      const vault = await deps.keyring.vault(caller.tenant)
+      const body = sealedBody === undefined || sealedBody === null ? null : openBody(vault, caller.tenant, row.message, sealedBody)
+      return envelopeResult(
+        200,
+        {
+          method: 'POST',
+          url: at.webhook.callback_url,
+          headers: headersOf(deps, at, { message: row.message, attempt, body, isSigned: query.signed === true }),
+          body: body?.toString() ?? null,
+          webhook_revision: at.revision,
+          is_certain: at.isCertain,
+          present_revision: at.presentRevision,
+        },
+        noStore,
+      )
+    },
+  }),
+]
+
+/** Returns the requested attempt, by default the latest one. Throws not_found if there is none, or if it sent no request. */
+function chooseAttempt(attempts: readonly Attempt[], query: { readonly chain?: number; readonly attempt?: number }): Attempt {
+  const attempt = attempts.findLast(
+    ({ type, chain, attempt: number }) => isListedAttempt(type) && (query.chain ?? chain) === chain && (query.attempt ?? number) === number,
+  )
+  if (attempt === undefined) throw notFound()
+  if (withoutRequest.has(attempt.reason ?? '')) throw new ApiError('not_found', 'This attempt ended without a request.')
+  return attempt
+}
+
+/** Returns the headers of the request, in their order. */
+function headersOf(
+  { settings }: Pick<ApiDependencies, 'settings'>,
+  { webhook }: WebhookAtAttempt,
+  { message, attempt, body, isSigned }: { message: string; attempt: Attempt; body: Buffer | null; isSigned: boolean },
+): Record<string, string> {
+  const made = Date.parse(attempt.time)
+  const { secret, previous_secret: previous, previous_secret_until: until } = webhook
+  const secrets = previous !== null && until !== null && made < Date.parse(until) ? [secret, previous] : [secret]
+  const signed = signatureHeaders(secrets.map(signingKey), message, body ?? Buffer.alloc(0), made)
+  const { 'webhook-signature': signature, ...identity } = signed
+  return {
+    Host: new URL(webhook.callback_url).host,
+    Connection: 'keep-alive',
+    ...commonHeaders(userAgentOf(settings.version)),
+    ...identity,
+    ...(isSigned && body !== null ? { 'webhook-signature': signature } : {}),
+    ...attemptHeaders(attempt),
+    ...(body === null ? {} : { 'Content-Length': String(body.length) }),
+  }
+}
