@@ -1,4 +1,5 @@
 import { expect } from 'chai'
+import { Kafka, logLevel } from 'kafkajs'
 import { parsePlace } from '../../src/events/message-record.ts'
 import { BusUnavailable, type MessageBus } from '../../src/ports/message-bus.ts'
 import { capturingLog } from '../support/capturing-log.ts'
@@ -170,6 +171,34 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     await one.stop()
     const two = collecting(second.bus)
     await waitFor(() => two.owned.size === 4, { within: 10_000 })
+  })
+
+  it('leaves the group when it stops while it joins, so that the others do not wait for its session', async () => {
+    const [first, second] = [await member({ sessionTimeoutMs: 20_000 }), await member({ sessionTimeoutMs: 20_000 })]
+    const one = collecting(first.bus)
+    await waitFor(() => one.owned.size === 4)
+    const admin = new Kafka({ brokers: [...kafka().brokers], logLevel: logLevel.NOTHING }).admin()
+    await admin.connect()
+    try {
+      const group = async () => (await admin.describeGroups([`group-of-${topic}`])).groups[0]!
+      // The group prepares a rebalance until the first member sends its next heartbeat. If that was too quick to be seen, the second member tries again.
+      for (let isJoining = false; !isJoining; ) {
+        const two = collecting(second.bus)
+        await waitFor(async () => {
+          isJoining = (await group()).state === 'PreparingRebalance'
+          return isJoining || two.owned.size > 0
+        })
+        await two.stop()
+        const isAlone = async () => {
+          const { state, members: present } = await group()
+          return state === 'Stable' && present.length === 1
+        }
+        await waitFor(isAlone, { within: 10_000, what: 'the group to go on without the second member' })
+      }
+      await waitFor(() => one.owned.size === 4)
+    } finally {
+      await admin.disconnect()
+    }
   })
 
   it('throws BusUnavailable in time while the broker is unavailable, and stores again afterwards', async () => {

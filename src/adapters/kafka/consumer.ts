@@ -122,6 +122,8 @@ async function runMember(options: MemberOptions): Promise<void> {
   let isMember = false
   let lastSignOfLife = performance.now()
   let memberId: string | null = null
+  /** Ends when the first join has succeeded or failed. */
+  let joining: Promise<unknown> = Promise.resolve()
   const isAlive = (sentAt: number): boolean => {
     if (!isMember) return false
     lastSignOfLife = performance.now()
@@ -149,9 +151,11 @@ async function runMember(options: MemberOptions): Promise<void> {
   try {
     await consumer.connect()
     await consumer.subscribe({ topics: [topic], fromBeginning: true })
+    if (signal.aborted) return
     isMember = true
     onMember(consumer)
     const running = consumer.run({ autoCommit: false, eachBatch: async ({ batch }) => takeIn(assigned, batch as FetchedBatch) })
+    joining = running.catch(() => undefined) // the error is thrown below
     await Promise.race([ended.promise, running.then(() => ended.promise)])
   } finally {
     clearInterval(silence)
@@ -162,7 +166,7 @@ async function runMember(options: MemberOptions): Promise<void> {
     isMember = false
     onMember(null)
     lease.end()
-    await leave(consumer, log)
+    await leave(consumer, joining, sessionTimeoutMs, log)
   }
 }
 
@@ -216,10 +220,16 @@ function takeIn(assigned: AssignedPartitions, batch: FetchedBatch): void {
   assigned.add(batch.partition, BigInt(batch.fetchedOffset), records, BigInt(batch.highWatermark))
 }
 
-async function leave(consumer: Consumer, log: Log): Promise<void> {
+/**
+ * Leaves the group. kafkajs does not leave while it joins for the first time, and then the whole group would wait for this member until its session ends.
+ * So the join is awaited first.
+ */
+async function leave(consumer: Consumer, joining: Promise<unknown>, sessionTimeoutMs: number, log: Log): Promise<void> {
   const late = new AbortController()
+  const atMost = (ms: number) => sleep(ms, undefined, { signal: late.signal })
   try {
-    await Promise.race([consumer.disconnect(), sleep(leaveMs, undefined, { signal: late.signal })])
+    await Promise.race([joining, atMost(sessionTimeoutMs)])
+    await Promise.race([consumer.disconnect(), atMost(leaveMs)])
   } catch (error) {
     log.warn({ error }, 'bus.group_not_left') // the group removes the member when its session ends
   } finally {
