@@ -35,6 +35,7 @@ const lanes: readonly Lane[] =
         { files: /^test\/model\//, yields: true },
         { files: /^test\/faults\/(engines|eventstoredb|crash-points)/ },
         { files: /^test\/faults\// },
+        { files: /^test\/ui\// },
         { files: /^test\/contracts\// },
         { files: /^test\/e2e\/(backup|cli|data-folder|own-postgres|readme|start|terminal|upgrade)\./ },
         { files: /^test\/e2e\// },
