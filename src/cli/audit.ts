@@ -19,12 +19,13 @@ export function auditCommands(program: Command): Command {
     .command('verify')
     .description('check every event of the audit log and every head that was given out; the service may run')
     .option('--head <file...>', 'files with heads that were kept elsewhere')
+    .option('--batches <count>', 'how many batches of attempts to compute again, or all', '100')
     .option('--json', 'print the result as JSON')
-    .action(async ({ head = [] }: { head?: string[] }, command: Command) => {
+    .action(async ({ head = [], batches }: { head?: string[]; batches: string }, command: Command) => {
       exitAtEndSignal()
       const { json } = command.optsWithGlobals<{ json?: boolean }>()
       try {
-        await runVerify(head, json === true)
+        await runVerify({ files: head, batches: batches === 'all' ? Number.POSITIVE_INFINITY : Number(batches), isJson: json === true })
       } catch (error) {
         console.error(lineOf(error) === undefined ? error : `kolbak: ${lineOf(error)}`)
         process.exitCode = exitCodes.notChecked
@@ -47,12 +48,13 @@ export function auditCommands(program: Command): Command {
   return program
 }
 
-async function runVerify(files: readonly string[], isJson: boolean): Promise<void> {
+async function runVerify({ files, batches, isJson }: { files: readonly string[]; batches: number; isJson: boolean }): Promise<void> {
   const { verify } = await import('../operator/verify.ts')
   const heads = await Promise.all(files.map((file) => readFile(file, 'utf8')))
   const { isTTY } = process.stderr
   const result = await verify(readConfig(), createLog('warn', { fd: 2 }), {
     heads,
+    batches,
     onProgress: (events) => isTTY && process.stderr.write(`\r${events} events`),
   })
   if (isTTY) process.stderr.write('\r\u001b[K')
@@ -61,7 +63,7 @@ async function runVerify(files: readonly string[], isJson: boolean): Promise<voi
     for (const { where, fault } of result.faults) console.log(`${where} ${fault}`)
     const unproven = result.events - result.withMac
     console.log(
-      `${result.events} events and ${result.heads} heads checked: ${result.faults.length === 0 ? 'no fault' : `${result.faults.length} faults`}.` +
+      `${result.events} events, ${result.heads} heads and ${result.batches.checked} of ${result.batches.sealed} batches checked: ${result.faults.length === 0 ? 'no fault' : `${result.faults.length} faults`}.` +
         (unproven > 0 ? ` ${unproven} events have no MAC: they were stored before LogStarted, and only the heads prove them.` : ''),
     )
   }

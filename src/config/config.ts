@@ -123,6 +123,10 @@ export const variables = {
   KOLBAK_CLAIM_MS: integer('Duration of a claim on a scheduled delivery. Must exceed the time limits of a request.', 60_000, { min: 100 }),
   KOLBAK_DRAIN_TIMEOUT_MS: integer('Time limit for finishing the work in flight after SIGTERM.', 20_000),
   KOLBAK_LOG_HEAD_SECONDS: integer('Seconds between two signed heads of the audit log, if it has grown.', 10, { min: 1, max: 3_600 }),
+  KOLBAK_LOG_BATCH_SECONDS: integer('Seconds after which attempts and routing events are sealed in a batch of the audit log.', 60, {
+    min: 1,
+    max: 3_600,
+  }),
   KOLBAK_LOG_ANCHOR: text(
     'File to which each head of the audit log is appended. Put it on another disk or machine than the database. Default: `log-anchor.jsonl` in the data folder.',
   ),

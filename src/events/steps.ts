@@ -41,6 +41,7 @@ export const points = [
   'log.start_position',
   'log.head',
   'log.anchor',
+  'log.batch',
   // Steps of several parts
   'leases.take',
   'leases.renew',

@@ -1,9 +1,11 @@
 import type { Pool } from 'pg'
 import { hashOf } from '../commands/command-streams.ts'
+import { type BatchSealed, isBatchSealed } from '../commands/log-events.ts'
 import type { Config } from '../config/config.ts'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
-import { commandEntry, leafHash } from '../events/leaf.ts'
+import { commandEntry, dayEntry, leafHash } from '../events/leaf.ts'
 import { EventNotReadable, upcast } from '../events/schema.ts'
+import type { Family } from '../events/streams.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { EventMacs } from '../lib/event-macs.ts'
 import type { Log } from '../lib/log.ts'
@@ -28,6 +30,8 @@ export interface Verification {
   /** The number of events that have a MAC. Those before LogStarted have none, and only the heads prove them. */
   readonly withMac: number
   readonly heads: number
+  /** The batches that were sealed, that were computed again, and that cannot be any more because the retention has dropped events. */
+  readonly batches: { readonly sealed: number; readonly checked: number; readonly expired: number; readonly moved: number }
   readonly size: number
   readonly root: string
   readonly faults: readonly Fault[]
@@ -35,6 +39,8 @@ export interface Verification {
 export interface VerifyOptions {
   /** Heads that were kept elsewhere: signed notes. */
   readonly heads?: readonly string[]
+  /** How many batches of attempts and routing events to compute again, chosen at random. Default 100. */
+  readonly batches?: number
   /** Called after each batch, with the number of events so far. */
   onProgress?(events: number): void
 }
@@ -46,7 +52,10 @@ export interface VerifyOptions {
 export const verify = (config: Config, log: Log, options: VerifyOptions = {}): Promise<Verification> =>
   withShared(config, log, (shared) => verifyLog(shared, options))
 
-export async function verifyLog(shared: Shared, { heads: given = [], onProgress }: VerifyOptions): Promise<Verification> {
+export async function verifyLog(
+  shared: Shared,
+  { heads: given = [], batches: batchesToCheck = 100, onProgress }: VerifyOptions,
+): Promise<Verification> {
   const { store, pools, macs, keyring } = shared
   const { vkey } = await openLogSigner(keyring)
   const faults = createFaults()
@@ -61,6 +70,7 @@ export async function verifyLog(shared: Shared, { heads: given = [], onProgress 
     for (const { size, root } of heads.filter((kept) => kept.size === tree.size))
       if (!tree.root().equals(root)) faults.add(`head ${size}`, 'root differs')
   }
+  const batches: BatchSealed[] = []
   let withMac = 0
   for await (const events of eventsUpTo(store, head)) {
     for (const event of events) {
@@ -69,15 +79,59 @@ export async function verifyLog(shared: Shared, { heads: given = [], onProgress 
       leaves.set(`${event.stream}@${event.revision}`, leaf)
       if (event.metadata.mac !== undefined) withMac++
       streams.check(event)
+      if (isBatchSealed(event) && macs.faultOf(event) === null) batches.push(event)
       checkRoot()
     }
     onProgress?.(tree.size)
   }
   for (const { size } of heads.filter((kept) => kept.size > tree.size)) faults.add(`head ${size}`, `the log ends at ${tree.size}`)
   await compareWithIndex(pools.reads, { head, indexedBefore, leaves }, faults)
+  const checked = await checkBatches(shared, batches, batchesToCheck, faults)
   if (store.identity.startsWith('postgres')) await checkBytes(pools.reads, faults)
   if (macs.start === null && withMac > 0) faults.add('log', 'LogStarted is missing')
-  return { events: tree.size, withMac, heads: heads.length, size: tree.size, root: tree.root().toString('base64'), faults: faults.list() }
+  return {
+    events: tree.size,
+    withMac,
+    heads: heads.length,
+    batches: checked,
+    size: tree.size,
+    root: tree.root().toString('base64'),
+    faults: faults.list(),
+  }
+}
+
+/** Computes batches again, and compares them with what BatchSealed says. Batches with expired events, and those of another store, cannot be computed. */
+async function checkBatches(
+  { store, pools, config }: Pick<Shared, 'store' | 'pools' | 'config'>,
+  batches: readonly BatchSealed[],
+  most: number,
+  faults: Faults,
+): Promise<Verification['batches']> {
+  const [engine] = await sqlOn(pools.reads)<{ since: string }>`select since from engines where port = 'event_store'`
+  const firstDay = new Date(Date.now() - (config.KOLBAK_RETENTION_DAYS - 1) * 86_400_000).toISOString().slice(0, 10)
+  const numbered = batches.map((batch, number) => ({ ...batch.data, number, time: batch.metadata.time }))
+  const inThisStore = numbered.filter(({ time }) => time > (engine?.since ?? ''))
+  // A batch begins where the one before it ended, so that nothing can be put in between.
+  const present = inThisStore.map((batch, i) => ({ ...batch, after: inThisStore[i - 1]?.through ?? batch.from }))
+  const computable = present.filter(({ oldest_day }) => oldest_day >= firstDay)
+  const chosen = computable.length <= most ? computable : computable.toSorted(() => Math.random() - 0.5).slice(0, most)
+  for (const { number, after, through, count, root } of chosen) {
+    const tree = createMerkleTree()
+    const families = ['routing', 'attempts'] as const
+    const head = await store.head(families)
+    // Without events beyond the position, a subscription would wait for ever.
+    if (head !== null && head > (after ?? ''))
+      for await (const events of eventsUpTo(store, through < head ? (through as Checkpoint) : head, families, after as Checkpoint | null))
+        for (const event of events) tree.push(leafHash(dayEntry(event)))
+    if (tree.size !== count) faults.add(`batch ${number}`, `${tree.size} events, sealed ${count}`)
+    if (tree.root().toString('base64') !== root) faults.add(`batch ${number}`, 'root differs')
+  }
+  return {
+    sealed: batches.length,
+    checked: chosen.length,
+    expired: present.length - computable.length,
+    moved: batches.length - present.length,
+  }
 }
 
 /** Collects the faults, in the order in which they are found. What is wrong with one event becomes one fault. */
@@ -121,11 +175,16 @@ async function headsToCheck(
   return [...all.values()]
 }
 
-/** Yields the events of the audit log up to a position. */
-async function* eventsUpTo(store: EventStore, head: Checkpoint | null): AsyncGenerator<readonly RecordedEvent[]> {
+/** Yields the events of the families after a position and up to another one. */
+async function* eventsUpTo(
+  store: EventStore,
+  head: Checkpoint | null,
+  families: readonly Family[] = audit.families,
+  after: Checkpoint | null = null,
+): AsyncGenerator<readonly RecordedEvent[]> {
   if (head === null) return
   const reached = new AbortController()
-  for await (const { events, checkpoint } of store.subscribe({ families: audit.families, after: null, signal: reached.signal })) {
+  for await (const { events, checkpoint } of store.subscribe({ families, after, signal: reached.signal })) {
     yield events.filter(({ position }) => position <= head)
     if (checkpoint >= head) reached.abort()
   }

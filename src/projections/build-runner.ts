@@ -111,6 +111,8 @@ class LeasedBuildRunner implements BuildRunner {
       if (firstEvent !== undefined) this.#behindSince = Date.parse(firstEvent.metadata.time) || null
       const applied = await this.#applyUntilDone(follower.state, next, signal)
       if (applied === null) return
+      const { checkpoint: after } = follower.state
+      if (read !== null && applied.is_live) await this.#projection.observe?.(read.events, after, read.checkpoint)
       follower = await this.#publish(follower, applied, signal)
     }
   }

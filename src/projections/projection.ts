@@ -1,4 +1,4 @@
-import type { RecordedEvent } from '../events/envelope.ts'
+import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import { shapeOf, upcast } from '../events/schema.ts'
 import type { Family } from '../events/streams.ts'
 import type { Sql } from '../lib/sql.ts'
@@ -66,6 +66,11 @@ export interface Projection {
   apply(sql: Sql, events: readonly RecordedEvent[], context: BuildContext): Promise<void>
   /** Called in the transaction that makes a build live, with the tables of that build. If it throws, the build does not become live. */
   checkBuild?(sql: Sql): Promise<void>
+  /**
+   * Called for the live build after each commit, with every event that was read: also those of quarantined streams. A returned promise is awaited.
+   * @param after the checkpoint before the events
+   */
+  observe?(events: readonly RecordedEvent[], after: Checkpoint | null, checkpoint: Checkpoint): Promise<void> | undefined
   /** Called after each commit, for what must follow the commit, such as waking a reader of the rows. */
   afterCommit?(): void
 }

@@ -77,7 +77,7 @@ async function start(
   const { store, bus, pools, waiter } = shared
 
   const projections = await openProjections(shared)
-  const statuses = startProjections(shared, has('projector') ? projections : [])
+  const statuses = has('projector') ? startProjections(shared, projections) : () => []
   await whenAvailable('engines', () => checkEngines({ store, bus, pool: pools.reads }), patience)
   await startLog(shared)
   const admin = await whenAvailable('event store', () => ensureAdmin({ ...shared, now: () => new Date().toISOString() }), patience)

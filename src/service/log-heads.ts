@@ -121,6 +121,8 @@ export function startLogHeads(shared: Shared): LogHeads {
   const run = async () => {
     await pause(config.KOLBAK_LOG_HEAD_SECONDS * 1_000, stopping.signal)
     if (stopping.signal.aborted || macs.start === null) return
+    // A log that has not grown needs no lease, and costs one query.
+    if ((await readLogState(pools.reads)).size === own?.size) return
     const lease = await leases.take('log')
     if (lease === null) return
     try {

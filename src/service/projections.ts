@@ -7,11 +7,13 @@ import { installProjections } from '../projections/builds.ts'
 import { deliveries } from '../projections/deliveries.ts'
 import { keyVersions } from '../projections/key-versions.ts'
 import { checkAgainstLastHead } from '../projections/log-heads.ts'
+import { projectionNames } from '../projections/names.ts'
 import type { Projection } from '../projections/projection.ts'
 import { type ProjectionStatus, startProjection } from '../projections/runner.ts'
 import { tenants } from '../projections/tenants.ts'
 import { webhookVersions } from '../projections/webhook-versions.ts'
 import { webhooks } from '../projections/webhooks.ts'
+import { createBatchSealer } from './batch-sealer.ts'
 import { whenAvailable } from './patience.ts'
 import type { Shared } from './shared.ts'
 
@@ -47,7 +49,12 @@ export async function openProjections({
 /** Runs projections in this process. Returns a function that reports their states. */
 export function startProjections(shared: Shared, projections: readonly Projection[]): () => ProjectionStatus[] {
   const { store, pools, leases, notices, progress, macs, parts, log } = shared
-  const running = projections.map((projection) => {
+  // The sealer is added before the runners, so that it stops after them and seals what they have applied.
+  const { observe } = createBatchSealer(shared)
+  const observed = projections.map((projection) =>
+    projection.name === projectionNames.deliveries ? { ...projection, observe } : projection,
+  )
+  const running = observed.map((projection) => {
     const runner = startProjection({ store, pool: pools.projections, leases, notices, progress, macs, log }, projection)
     parts.add(`projection ${projection.name}`, runner.stop)
     return runner

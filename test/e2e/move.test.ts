@@ -88,7 +88,9 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
         ['audit', 'verify'],
         services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...engines }),
       )
-      expect(`${verified.code} ${verified.out}${verified.err}`).to.match(/^0 \d+ events and [1-9]\d* heads checked: no fault\.$/m)
+      expect(`${verified.code} ${verified.out}${verified.err}`).to.match(
+        /^0 \d+ events, [1-9]\d* heads and \d+ of \d+ batches checked: no fault\.$/m,
+      )
 
       service = await start(engines)
       api = await clientOf(service.url)

@@ -45,6 +45,8 @@ const variablesOfAll = {
   ...soonTakenOver,
   KOLBAK_MAX_IN_FLIGHT: String(maxInFlight),
   KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3,0.3,0.3,0.3',
+  KOLBAK_LOG_HEAD_SECONDS: '1',
+  KOLBAK_LOG_BATCH_SECONDS: '1',
 }
 
 /** Starts one process with all roles and its own Postgres. */

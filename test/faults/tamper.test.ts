@@ -132,6 +132,8 @@ describe('what kolbak audit verify finds in a changed database', () => {
       webhooks.push(id)
     }
     await api.call('DELETE', `/v1/webhooks/${webhooks[2]}`)
+    for (let n = 0; n < 5; n++) await api.post('/v1/events', { id: `evt_${n}`, event: 'order.created', payload: {} })
+    await waitFor(async () => (await sql(`select from day_events where type = 'DeliverySucceeded'`)).rowCount === 10)
     streams = webhooks.map((id) => `webhook-${id}`)
     const stored = Number((await sql('select count(*) as n from command_events')).rows[0].n)
     size = await waitFor(async () => {
@@ -161,11 +163,12 @@ describe('what kolbak audit verify finds in a changed database', () => {
   })
 
   it('is nothing in a log that nobody has touched', async () => {
-    const { faults, events, withMac, heads } = await verifyNow()
+    const { faults, events, withMac, heads, batches } = await verifyNow()
     expect(faults).to.deep.equal([])
-    expect(events).to.equal(size)
+    expect(events).to.equal(size + 1) // BatchSealed came when the service stopped
     expect(withMac).to.equal(events)
     expect(heads).to.be.greaterThan(0)
+    expect(batches).to.deep.equal({ sealed: 1, checked: 1, expired: 0, moved: 0 })
   })
   for (const [title, alter, expected] of [
     [
@@ -184,12 +187,12 @@ describe('what kolbak audit verify finds in a changed database', () => {
     [
       '3: the last event of a stream is deleted',
       () => sql(`delete from command_events where type = 'WebhookDeleted'`),
-      () => [`head ${size} the log ends at ${size - 1}`, `${streams[2]}@2 missing (leaf ${size - 1})`],
+      () => [`head ${size} root differs`, `${streams[2]}@2 missing (leaf ${size - 1})`],
     ],
     [
       '4: a stream is deleted',
       () => sql('delete from command_events where stream = $1', [streams[0]]),
-      () => [`head ${size} the log ends at ${size - 2}`, `${streams[0]}@0 missing (leaf 3)`, `${streams[0]}@1 missing (leaf 4)`],
+      () => [`head ${size} the log ends at ${size - 1}`, `${streams[0]}@0 missing (leaf 3)`, `${streams[0]}@1 missing (leaf 4)`],
     ],
     [
       '6: an event is put at a position that is free',
@@ -216,7 +219,7 @@ describe('what kolbak audit verify finds in a changed database', () => {
     [
       '8: a stream gets another name',
       () => sql(`update command_events set stream = $2 where stream = $1`, [streams[0], renamed()]),
-      () => [`${renamed()}@0 altered (mac), not in the log`, `${streams[0]}@0 missing (leaf 3)`, `head ${size} root differs`],
+      () => [`${renamed()}@0 altered (mac)`, `${streams[0]}@0 missing (leaf 3)`, `head ${size} root differs`],
     ],
     [
       '9: a member is written twice',
@@ -264,6 +267,38 @@ describe('what kolbak audit verify finds in a changed database', () => {
       await alter()
       expect(await faultsNow()).to.include.members(expected())
     })
+  for (const [title, alter, expected] of [
+    [
+      '12: a sealed attempt is deleted',
+      `delete from day_events where id = (select id from day_events where type = 'DeliverySucceeded' order by position limit 1)`,
+      ['batch 0 14 events, sealed 15, root differs'],
+    ],
+    [
+      '13: the response of an attempt is altered',
+      `update day_events set data = replace(data, '"code":200', '"code":500')`,
+      ['batch 0 root differs'],
+    ],
+    [
+      '16: an attempt is put at a position that is taken',
+      `insert into day_events (position, id, revision, day, stream, type, data, metadata)
+       select position, gen_random_uuid(), 1000, day, stream, type, data, metadata from day_events where type = 'DeliverySucceeded' order by position limit 1`,
+      ['batch 0 16 events, sealed 15, root differs'],
+    ],
+    [
+      '17: the time at which a row was stored is altered, which no proof contains',
+      `update day_events set stored_at = now() - interval '1 year'`,
+      [],
+    ],
+  ] as const)
+    it(`attack ${title}`, async () => {
+      await sql('create table if not exists saved_days as table day_events')
+      try {
+        await sql(alter)
+        expect(await faultsNow()).to.deep.equal(expected)
+      } finally {
+        await sql('truncate day_events; insert into day_events select * from saved_days')
+      }
+    })
   it('attack 20: a head that another key has signed is refused, and a kept head of this log is accepted', async () => {
     const { note } = (await sql('select note from log_heads order by size desc limit 1')).rows[0]
     expect((await verifyNow([note])).faults).to.deep.equal([])
@@ -275,7 +310,7 @@ describe('what kolbak audit verify finds in a changed database', () => {
       runProgram('cli/kolbak.ts', ['audit', 'verify'], { ...(await environment()), ...more })
     const clean = await run()
     expect(clean.code, clean.err).to.equal(0)
-    expect(clean.out).to.match(/^\d+ events and \d+ heads checked: no fault\.$/m)
+    expect(clean.out).to.match(/^\d+ events, \d+ heads and \d+ of \d+ batches checked: no fault\.$/m)
     await sql(`update command_events set data = replace(data, 'order.*', '*') where stream = $1 and revision = 0`, [streams[0]])
     const faulty = await run()
     expect(faulty.code).to.equal(1)

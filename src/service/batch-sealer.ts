@@ -1,0 +1,151 @@
+import { appendLogEvent, lastBatch } from '../commands/log-events.ts'
+import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
+import type { EventId } from '../events/ids.ts'
+import { dayEntry, leafHash } from '../events/leaf.ts'
+import type { LogEvents } from '../events/log.ts'
+import { step } from '../events/steps.ts'
+import { dayOfStream } from '../events/streams.ts'
+import { uuidV5 } from '../events/uuid.ts'
+import { createMerkleTree } from '../lib/merkle.ts'
+import { keepRunning, pause } from '../lib/retry.ts'
+import { sqlOn } from '../lib/sql.ts'
+import { RevisionConflict } from '../ports/event-store.ts'
+import type { Shared } from './shared.ts'
+
+/** A batch is sealed at this number of events, so that it can be computed again in some seconds. */
+const maxEvents = 262_144
+const dayFamilies = ['routing', 'attempts'] as const
+
+export interface BatchSealer {
+  /**
+   * Takes events of day streams that the projection `deliveries` has just applied: all that were stored after `after` and up to `checkpoint`. It returns a
+   * promise only if events from before must be read first.
+   */
+  observe(events: readonly RecordedEvent[], after: Checkpoint | null, checkpoint: Checkpoint): Promise<void> | undefined
+}
+
+interface Batch {
+  readonly from: Checkpoint | null
+  through: Checkpoint
+  readonly tree: ReturnType<typeof createMerkleTree>
+  oldest_day: string
+  readonly startedAt: number
+}
+
+/** Returns the position up to which events are sealed, or undefined. A batch from before a move names positions of another store. */
+async function lastSealed({ store, pools }: Pick<Shared, 'store' | 'pools'>): Promise<Checkpoint | undefined> {
+  const [engine] = await sqlOn(pools.reads)<{ since: string }>`select since from engines where port = 'event_store'`
+  return (await lastBatch(store, engine?.since ?? ''))?.data.through as Checkpoint | undefined
+}
+/** Yields the events of day streams after a position and up to another one. */
+async function* dayEventsUpTo({ store }: Pick<Shared, 'store'>, after: Checkpoint, upTo: Checkpoint, stop: AbortSignal) {
+  const reached = new AbortController()
+  const signal = AbortSignal.any([reached.signal, stop])
+  for await (const { events, checkpoint } of store.subscribe({ families: dayFamilies, after, signal })) {
+    yield events.filter(({ position }) => position <= upTo)
+    if (checkpoint >= upTo) reached.abort()
+  }
+}
+
+/**
+ * Seals the events of day streams in batches: some seconds after the first event of a batch, BatchSealed names the range of positions, the number of events and the root of their Merkle tree. So
+ * nobody can change, add or remove an attempt later without a trace. The events come from the projection, so that nothing is read twice.
+ *
+ * The state is the stream of the log: after a start, events after the last batch are read again.
+ */
+export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'macs' | 'pools' | 'config' | 'parts' | 'log'>): BatchSealer {
+  const { store, streams, macs, config, parts, log } = shared
+  const sealMs = config.KOLBAK_LOG_BATCH_SECONDS * 1_000
+  /** The position up to which every event is in a batch, or undefined before the first event and after a conflict. */
+  let reached: Checkpoint | '' | undefined
+  let batch: Batch | null = null
+  let sealing: Promise<void> | null = null
+  const stopping = new AbortController()
+
+  const push = (event: RecordedEvent) => {
+    if (reached === undefined || event.position <= reached) return
+    batch ??= {
+      from: reached === '' ? null : reached,
+      through: event.position,
+      tree: createMerkleTree(),
+      oldest_day: dayOfStream(event.stream),
+      startedAt: performance.now(),
+    }
+    batch.tree.push(leafHash(dayEntry(event)))
+    batch.through = event.position
+    const day = dayOfStream(event.stream)
+    if (day < batch.oldest_day) batch.oldest_day = day
+    reached = event.position
+  }
+  /** Continues after the last batch. Events that came after it and were applied before `upTo` are read again. */
+  const resume = async (upTo: Checkpoint | null) => {
+    reached = (await lastSealed(shared)) ?? upTo ?? ''
+    batch = null
+    if (upTo === null || reached >= upTo) return
+    for await (const events of dayEventsUpTo(shared, reached as Checkpoint, upTo, stopping.signal)) for (const event of events) push(event)
+  }
+  const seal = async ({ from, through, tree, oldest_day }: Batch) => {
+    const root = tree.root().toString('base64')
+    const data: LogEvents['BatchSealed'] = { of: 'deliveries', from, through, count: tree.size, root, oldest_day }
+    // The root is part of the id, so that another process with another content never counts as a repetition.
+    const id = uuidV5('log', 'deliveries', from ?? '', through, root) as EventId
+    await step('log.batch', () => appendLogEvent({ store, streams }, { id, type: 'BatchSealed', data, now: new Date() }))
+  }
+  /** Seals the present batch. New events begin the next one meanwhile. */
+  const sealPresent = async (): Promise<void> => {
+    const present = batch
+    if (present === null || macs.start === null) return
+    batch = null
+    try {
+      await seal(present)
+    } catch (error) {
+      // Another process has sealed, or the result is unknown. In both cases the stream says where to continue.
+      reached = undefined
+      batch = null
+      if (!(error instanceof RevisionConflict)) log.warn({ error }, 'log.batch_failed')
+    }
+  }
+  const sealIfDue = () => {
+    if (batch === null || sealing !== null) return
+    if (performance.now() - batch.startedAt < sealMs && batch.tree.size < maxEvents) return
+    sealing = sealPresent().finally(() => {
+      sealing = null
+    })
+  }
+  const running = keepRunning(
+    async () => {
+      await pause(Math.min(5_000, sealMs), stopping.signal)
+      sealIfDue()
+      await sealing
+    },
+    { signal: stopping.signal, onError: (error) => log.warn({ error }, 'log.batch_failed') },
+  )
+  parts.add('log batches', async () => {
+    stopping.abort()
+    await running
+    await sealing
+    await sealPresent()
+  })
+  const take = (events: readonly RecordedEvent[], checkpoint: Checkpoint) => {
+    for (const event of events) push(event)
+    if (reached !== undefined && checkpoint > reached) reached = checkpoint
+    sealIfDue()
+  }
+  return {
+    observe(events, after, checkpoint) {
+      if (macs.start === null) return undefined
+      if (reached !== undefined && (after ?? '') <= reached) {
+        take(events, checkpoint)
+        return undefined
+      }
+      return resume(after).then(
+        () => take(events, checkpoint),
+        (error: unknown) => {
+          // The next batch tries again. Its events are in the store, so none is lost.
+          reached = undefined
+          log.warn({ error }, 'log.batch_failed')
+        },
+      )
+    },
+  }
+}
