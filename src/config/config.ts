@@ -70,6 +70,11 @@ export const variables = {
   KOLBAK_CONNECT_TIMEOUT_MS: integer('Time limit for connecting to a receiver.', 5_000, { min: 1 }),
   KOLBAK_REQUEST_TIMEOUT_MS: integer('Time limit for the whole response of a receiver.', 15_000, { min: 1 }),
   KOLBAK_MAX_IN_FLIGHT: integer('Maximum number of requests in flight of one dispatcher.', 256, { min: 1, max: 10_000 }),
+  KOLBAK_MAX_WAITING_BYTES: integer(
+    'Maximum number of bytes of deliveries that wait in the memory of one dispatcher. What does not fit is parked in Postgres, which takes longer.',
+    16 << 20,
+    { min: 1 << 16, max: 1 << 30 },
+  ),
   KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK: integer(
     'Maximum number of requests in flight to one webhook, over all dispatchers. ' +
       'Each dispatcher may always have one, so there can be as many as there are dispatchers.',

@@ -8,7 +8,7 @@ const longestWaitMs = 60_000
 
 /** Takes messages from the bus. Saves for each partition the offset of its first record that is not done. Runs until the signal aborts. */
 export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<void> {
-  const { bus, offsets, log, maxInProgress = 6_000, maxBytesInProgress = 64 << 20, saveEveryMs = 200 } = deps
+  const { bus, offsets, log, maxInProgress = 100_000, maxBytesInProgress = 64 << 20, saveEveryMs = 200 } = deps
   const workInProgress = new WorkInProgress(maxInProgress, maxBytesInProgress)
   const consumers = new Map<number, PartitionConsumer>()
   const starts = new Map<number, bigint>()

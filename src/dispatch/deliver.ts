@@ -59,7 +59,7 @@ export const createDeliverer =
     if (ref.chain > 1 && ref.attempt === 1) await webhookCache.refresh()
     else await webhookCache.refreshIfOld()
     if (knownWebhook(deps, ref) === null) return park(deps, ref, origin)
-    const slot = await slots.acquire(ref.webhook, ref.tenant, origin)
+    const slot = await slots.acquire(ref.webhook, ref.tenant, { fromTable: origin.fromTable, bytes: origin.sealedBody?.length ?? 0 })
     if (slot === 'parked') return park(deps, ref, origin)
     try {
       await webhookCache.refreshIfOld() // The cache may be old, because the wait for a slot can be long.

@@ -44,6 +44,7 @@ export interface DispatcherDeps {
   readonly onParked: () => void
   readonly retryDelays: readonly number[]
   readonly maxInFlight: number
+  readonly maxWaitingBytes: number
   readonly maxInFlightPerWebhook: number
   readonly maxInFlightPerHighThroughputWebhook: number
   readonly connectTimeoutMs: number
@@ -68,6 +69,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   const schedule = createSchedule({ pool, owner: deps.processId, claimMs, onParked: deps.onParked })
   const slots = createSlots({
     total: deps.maxInFlight,
+    maxWaitingBytes: deps.maxWaitingBytes,
     perWebhook: deps.maxInFlightPerWebhook,
     perHighThroughputWebhook: deps.maxInFlightPerHighThroughputWebhook,
     dispatchers: () => deps.live.count('dispatcher'),

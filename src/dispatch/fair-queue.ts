@@ -18,6 +18,17 @@ export class FairQueue<W extends { readonly tenant: TenantId }> {
     const webhooks = this.webhooksByTenant.get(webhook.tenant)
     if (webhooks?.delete(webhook) && webhooks.size === 0) this.webhooksByTenant.delete(webhook.tenant)
   }
+  /** The number of tenants that have deliveries waiting. */
+  get tenants(): number {
+    return this.webhooksByTenant.size
+  }
+  /** Returns the number of webhooks of a tenant that have deliveries waiting. */
+  webhooksOf(tenant: TenantId): number {
+    return this.webhooksByTenant.get(tenant)?.size ?? 0
+  }
+  *webhooks(): Generator<W> {
+    for (const webhooks of this.webhooksByTenant.values()) yield* webhooks
+  }
   /** Returns the next webhook that can start a request, and moves it and its tenant to the end. The webhook stays in the queue until `remove`. */
   next(rules: { canTenantStart(tenant: TenantId): boolean; canWebhookStart(webhook: W): boolean }): W | undefined {
     for (let left = this.webhooksByTenant.size; left > 0; left--) {

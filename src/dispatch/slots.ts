@@ -1,20 +1,25 @@
 import type { TenantId, WebhookId } from '../events/ids.ts'
 import { FairQueue } from './fair-queue.ts'
+import { mostBeyondShare, shareOf } from './memory-shares.ts'
 import { type OpenRequest, type ResponseSample, Responsiveness } from './responsiveness.ts'
+import { WaitingDeliveries } from './waiting-deliveries.ts'
 
 /**
  * The slots of this process: each is the right to have one request in flight.
  *
  * Four limits hold: all slots of the process; a quarter of them per tenant; the concurrency limit of the webhook; and half of them for
- * all slow webhooks together, so that receivers that hang never take the whole pool (decision 4). A delivery over one of these limits waits
- * in its webhook's bounded queue. It is parked if that queue is full, or after `queueMs`, unless only the whole pool is full.
+ * all slow webhooks together, so that receivers that hang never take the whole pool (decision 4).
+ *
+ * A delivery over one of these limits waits in memory. The memory is shared fairly between tenants and webhooks, and what does not fit is parked. A
+ * delivery is also parked after it has waited too long for its webhook, so that the offset of its partition can move (decision 52). A delivery that
+ * waits only for the whole pool is not parked.
  */
 export interface Slots {
   /**
    * Resolves with a slot, or with `parked` when the delivery has to wait in the table. A delivery from the table does not wait
    * behind the parked rows of its webhook.
    */
-  acquire(webhook: WebhookId, tenant: TenantId, options?: { fromTable: boolean }): Promise<Slot | 'parked'>
+  acquire(webhook: WebhookId, tenant: TenantId, options?: AcquireOptions): Promise<Slot | 'parked'>
   /** Returns how many rows of the webhook may be claimed: as many as could start at once, and more for a healthy webhook, ahead of its slots. */
   claimableRows(webhook: WebhookId, tenant: TenantId): number
   /** Notes that the webhook has parked rows. While it has any, new deliveries are parked behind them. */
@@ -29,6 +34,11 @@ export interface Slots {
   close(): void
   /** Ends the timer. */
   stop(): void
+}
+interface AcquireOptions {
+  readonly fromTable: boolean
+  /** The size of the delivery's sealed body. Default 0. */
+  readonly bytes?: number
 }
 export interface Slot {
   /** Records the response, and frees the slot for other requests. The attempt counts as unrecorded from now on. */
@@ -49,13 +59,19 @@ export interface SlotLimits {
   dispatchers(): number
   /** The most attempts that have a response and no event yet. Default: 20 for each slot. */
   readonly unrecorded?: number
-  /** The most waiting deliveries of one webhook. */
-  readonly queue?: number
-  readonly queueMs?: number
+  /** The most bytes of waiting deliveries, over all webhooks. Default 16 MiB. */
+  readonly maxWaitingBytes?: number
+  /** The most bytes of waiting deliveries of a webhook that does not respond well. Default: a 32nd of all. */
+  readonly maxUnresponsiveBytes?: number
+  /** The most milliseconds that a delivery waits for its webhook: for one that responds well (default 10,000), and for any other (2,000). */
+  readonly longestWaitMs?: number
+  readonly longestUnresponsiveWaitMs?: number
 }
 
 interface WaitingDelivery {
   readonly since: number
+  /** The memory that the delivery takes. */
+  readonly bytes: number
   /** Whether the delivery has a row in the table. To park it then only releases its claim. */
   readonly fromTable: boolean
   resolve(result: Slot | 'parked'): void
@@ -65,11 +81,15 @@ interface WebhookLoad {
   readonly webhook: WebhookId
   readonly tenant: TenantId
   readonly responsiveness: Responsiveness
-  waiting: WaitingDelivery[]
+  readonly waiting: WaitingDeliveries<WaitingDelivery>
   hasParkedRows: boolean
 }
 
 const sweepMs = 100
+/** The bytes that a waiting delivery takes besides its body. */
+const overheadBytes = 256
+/** When room is needed, the webhook that uses most beyond its share loses at least this part of the memory. */
+const partToFree = 1 / 64
 const maxIdleLoads = 50_000
 
 /** @param now milliseconds of a monotonic clock */
@@ -85,6 +105,7 @@ class SlotPool implements Slots {
   private readonly openByTenant = new Map<TenantId, number>()
   private openToSlow = 0
   private waitingDeliveries = 0
+  private waitingBytes = 0
   private readonly loads = new Map<WebhookId, WebhookLoad>()
   /** The webhooks that have deliveries waiting. */
   private readonly fairQueue = new FairQueue<WebhookLoad>()
@@ -97,7 +118,15 @@ class SlotPool implements Slots {
   private timer: NodeJS.Timeout | null = null
 
   constructor(limits: SlotLimits, now: () => number) {
-    this.limits = { queue: 500, queueMs: 2_000, unrecorded: limits.total * 20, ...limits }
+    const { maxWaitingBytes = 16 << 20 } = limits
+    this.limits = {
+      maxWaitingBytes,
+      maxUnresponsiveBytes: maxWaitingBytes / 32,
+      longestWaitMs: 10_000,
+      longestUnresponsiveWaitMs: 2_000,
+      unrecorded: limits.total * 20,
+      ...limits,
+    }
     this.perTenant = Math.max(1, Math.floor(limits.total / 4))
     this.forSlow = Math.max(1, Math.floor(limits.total / 2))
     this.now = now
@@ -109,14 +138,16 @@ class SlotPool implements Slots {
     return this.waitingDeliveries
   }
 
-  acquire(webhook: WebhookId, tenant: TenantId, { fromTable } = { fromTable: false }): Promise<Slot | 'parked'> {
+  acquire(webhook: WebhookId, tenant: TenantId, { fromTable, bytes = 0 }: AcquireOptions = { fromTable: false }): Promise<Slot | 'parked'> {
     const load = this.loadOf(webhook, tenant)
     if (this.mode === 'closed' || (load.hasParkedRows && !fromTable)) return Promise.resolve('parked')
     if (load.waiting.length === 0 && this.canStart(load)) return Promise.resolve(this.start(load))
-    if (load.waiting.length >= this.limits.queue) return Promise.resolve('parked')
+    const size = bytes + overheadBytes
+    if (!this.makeRoom(load, size)) return Promise.resolve('parked')
     return new Promise((resolve) => {
-      load.waiting.push({ since: this.now(), fromTable, resolve })
+      load.waiting.push({ since: this.now(), fromTable, bytes: size, resolve })
       this.waitingDeliveries++
+      this.waitingBytes += size
       this.sweepRegularly()
       this.fairQueue.add(load)
     })
@@ -138,7 +169,11 @@ class SlotPool implements Slots {
   }
   close(): void {
     this.mode = 'closed'
-    for (const load of this.loads.values()) this.park(load, () => true)
+    for (const load of this.loads.values())
+      this.park(
+        load,
+        load.waiting.remove(() => true),
+      )
   }
   stop(): void {
     if (this.timer !== null) clearInterval(this.timer)
@@ -164,7 +199,7 @@ class SlotPool implements Slots {
     const existing = this.loads.get(webhook)
     if (existing !== undefined) return existing
     const responsiveness = new Responsiveness({ normal: this.limits.perWebhook, highThroughput: this.limits.perHighThroughputWebhook })
-    const load: WebhookLoad = { webhook, tenant, responsiveness, waiting: [], hasParkedRows: false }
+    const load: WebhookLoad = { webhook, tenant, responsiveness, waiting: new WaitingDeliveries(), hasParkedRows: false }
     this.loads.set(webhook, load)
     return load
   }
@@ -246,31 +281,65 @@ class SlotPool implements Slots {
     if (load.waiting.length === 0) this.fairQueue.remove(load)
     if (delivery === undefined) return
     this.waitingDeliveries--
+    this.waitingBytes -= delivery.bytes
     delivery.resolve(this.start(load))
   }
-  private park(load: WebhookLoad, isToPark: (delivery: WaitingDelivery) => boolean): void {
-    const parked = load.waiting.filter(isToPark)
-    if (parked.length === 0) return
-    load.waiting = load.waiting.filter((delivery) => !isToPark(delivery))
+  /** Parks deliveries that were removed from those that wait. */
+  private park(load: WebhookLoad, removed: readonly WaitingDelivery[]): void {
     if (load.waiting.length === 0) this.fairQueue.remove(load)
-    this.waitingDeliveries -= parked.length
-    for (const delivery of parked) delivery.resolve('parked')
+    this.waitingDeliveries -= removed.length
+    for (const { bytes, resolve } of removed) {
+      this.waitingBytes -= bytes
+      resolve('parked')
+    }
+  }
+  /** Whether the webhook responds well, so that its deliveries will not wait for long. */
+  private isResponsive({ responsiveness }: WebhookLoad, now: number): boolean {
+    return responsiveness.isFast && responsiveness.breaker === 'closed' && !responsiveness.isStalled(now)
+  }
+  /**
+   * Returns whether a delivery of the webhook may wait in memory. If the webhook is within its share, the newest deliveries of webhooks beyond their
+   * shares are parked to make room.
+   */
+  private makeRoom(load: WebhookLoad, size: number): boolean {
+    const { maxWaitingBytes, maxUnresponsiveBytes } = this.limits
+    const needed = load.waiting.bytes + size
+    if (needed > maxUnresponsiveBytes && !this.isResponsive(load, this.now())) return false
+    if (this.waitingBytes + size <= maxWaitingBytes) return true
+    this.fairQueue.add(load) // from now on it has its share
+    while (this.waitingBytes + size > maxWaitingBytes && needed <= shareOf(this.fairQueue, load, maxWaitingBytes)) {
+      const greediest = mostBeyondShare(this.fairQueue, maxWaitingBytes)
+      if (greediest === undefined) break
+      this.park(greediest, greediest.waiting.removeNewest(Math.max(size, maxWaitingBytes * partToFree)))
+    }
+    if (load.waiting.length === 0) this.fairQueue.remove(load)
+    return this.waitingBytes + size <= maxWaitingBytes
   }
   private sweepRegularly(): void {
     this.timer ??= setInterval(() => this.sweep(), sweepMs)
   }
-  /** Handles what changes with time alone: webhooks become slow or stall, and deliveries exceed `queueMs`. */
+  /** Handles what changes with time alone: webhooks become slow or stall, and deliveries wait too long. */
   private sweep(): void {
     const now = this.now()
     for (const load of this.loads.values()) {
-      const { responsiveness } = load
+      const { responsiveness, waiting } = load
       if (responsiveness.inFlight > 0) this.assess(load)
-      if (load.waiting.length > 0) {
+      if (waiting.length > 0) {
+        const isResponsive = this.isResponsive(load, now)
         // Rows that were claimed ahead for a webhook are parked when it is no longer healthy, because they would take the place
         // of rows of other webhooks.
-        if (!responsiveness.isFast || responsiveness.breaker === 'open' || responsiveness.isStalled(now))
-          this.park(load, ({ fromTable }) => fromTable)
-        if (this.shareLeft(load) <= 0) this.park(load, ({ fromTable, since }) => !fromTable && now - since >= this.limits.queueMs)
+        if (!isResponsive) {
+          this.park(
+            load,
+            waiting.remove(({ fromTable }) => fromTable),
+          )
+          if (waiting.bytes > this.limits.maxUnresponsiveBytes)
+            this.park(load, waiting.removeNewest(waiting.bytes - this.limits.maxUnresponsiveBytes))
+        }
+        const waitMs = isResponsive ? this.limits.longestWaitMs : this.limits.longestUnresponsiveWaitMs
+        const isLate = ({ fromTable, since }: WaitingDelivery) => !fromTable && now - since >= waitMs
+        if (waiting.oldest !== undefined && now - waiting.oldest.since >= waitMs && this.shareLeft(load) <= 0)
+          this.park(load, waiting.remove(isLate))
       } else if (this.loads.size > maxIdleLoads && responsiveness.inFlight === 0 && !load.hasParkedRows) this.loads.delete(load.webhook)
     }
     this.serve(this.limits.total)

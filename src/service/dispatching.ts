@@ -24,6 +24,7 @@ export function startDispatching(shared: Shared, { policy, registry }: { policy:
     pool: pools.dispatch,
     retryDelays: config.KOLBAK_RETRY_DELAYS,
     maxInFlight: config.KOLBAK_MAX_IN_FLIGHT,
+    maxWaitingBytes: config.KOLBAK_MAX_WAITING_BYTES,
     maxInFlightPerWebhook: config.KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK,
     maxInFlightPerHighThroughputWebhook: config.KOLBAK_MAX_IN_FLIGHT_PER_HIGH_THROUGHPUT_WEBHOOK,
     connectTimeoutMs: config.KOLBAK_CONNECT_TIMEOUT_MS,

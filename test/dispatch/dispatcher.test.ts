@@ -87,6 +87,7 @@ describe('the dispatcher', () => {
       dueWake,
       retryDelays: [0.2, 0.2],
       maxInFlight: 32,
+      maxWaitingBytes: 1 << 20,
       maxInFlightPerWebhook: 4,
       maxInFlightPerHighThroughputWebhook: 8,
       connectTimeoutMs: 10_000,

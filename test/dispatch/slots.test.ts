@@ -3,7 +3,19 @@ import { createSlots, type Slot, type SlotLimits, type Slots } from '../../src/d
 import type { TenantId, WebhookId } from '../../src/events/ids.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-const limits: SlotLimits = { total: 16, perWebhook: 4, perHighThroughputWebhook: 4, dispatchers: () => 1, queue: 5, queueMs: 60 }
+/** The memory of a waiting delivery with an empty body. */
+const deliveryBytes = 256
+const limits: SlotLimits = {
+  total: 16,
+  perWebhook: 4,
+  perHighThroughputWebhook: 4,
+  dispatchers: () => 1,
+  maxUnresponsiveBytes: 5 * deliveryBytes,
+  longestWaitMs: 60,
+  longestUnresponsiveWaitMs: 60,
+}
+/** Limits with which no delivery waits too long. */
+const patient = { longestWaitMs: 10_000, longestUnresponsiveWaitMs: 10_000 }
 const hook = (name: string) => name as WebhookId
 const tenant = (name: string) => name as TenantId
 
@@ -44,7 +56,7 @@ describe('the slots', () => {
     expect(slots.inFlight).to.equal(4)
   })
   it('free a slot at its response, and grant none while too many attempts are not recorded', async () => {
-    const slots = startSlots({ total: 8, perWebhook: 2, unrecorded: 2, queueMs: 10_000 })
+    const slots = startSlots({ total: 8, perWebhook: 2, unrecorded: 2, ...patient })
     for (const t of ['a', 'b', 'c', 'd']) await makeFast(slots, t, t)
     const held = await Promise.all(['a', 'a', 'b', 'b', 'c', 'c', 'd', 'd'].map((t) => take(slots, t, t)))
     const next = slots.acquire(hook('a'), tenant('a'))
@@ -61,7 +73,7 @@ describe('the slots', () => {
   })
   it('let more rows be claimed ahead for a faster healthy webhook, and park them when it stalls', async () => {
     let at = 0
-    const slots = startSlots({ total: 64, perWebhook: 4, queue: 500 }, () => at)
+    const slots = startSlots({ total: 64, perWebhook: 4, maxUnresponsiveBytes: 500 * deliveryBytes }, () => at)
     const claimableAfter = async (webhook: string, duration_ms: number) => {
       for (let i = 0; i < 9; i++) end(await take(slots, webhook, webhook), { ok: true, duration_ms })
       return slots.claimableRows(hook(webhook), tenant(webhook))
@@ -92,7 +104,7 @@ describe('the slots', () => {
       }
     }
     it('increase while it responds quickly, and return to the normal limit once it takes longer', async () => {
-      const slots = startSlots({ total: 200, perHighThroughputWebhook: 8, queueMs: 10_000 })
+      const slots = startSlots({ total: 200, perHighThroughputWebhook: 8, ...patient })
       for (const most of [4, 8, 8]) {
         const held = await begin(slots)
         expect(held).to.have.length(most)
@@ -106,7 +118,7 @@ describe('the slots', () => {
         [10, 8, 16],
         [2, 4, 7],
       ] as const) {
-        const slots = startSlots({ total: 200, perHighThroughputWebhook: 16, queueMs: 10_000 })
+        const slots = startSlots({ total: 200, perHighThroughputWebhook: 16, ...patient })
         let ended = 0
         for (let round = 0; round < 40; round++)
           for (const slot of await begin(slots)) end(slot, { ok: ++ended % everyNth !== 0, duration_ms: 20 })
@@ -114,7 +126,7 @@ describe('the slots', () => {
       }
     })
     it('stay at the normal limit while its tenant or the pool is busy, so that hanging webhooks leave slots for others', async () => {
-      const slots = startSlots({ total: 200, perHighThroughputWebhook: 16, queueMs: 10_000 }) // A tenant may use 50 slots.
+      const slots = startSlots({ total: 200, perHighThroughputWebhook: 16, ...patient }) // A tenant may use 50 slots.
       const webhooks = ['w1', 'w2', 'w3'].flatMap((webhook) => ['a', 'b', 'c'].map((of) => [`${webhook}-${of}`, of] as const))
       for (const [webhook, of] of webhooks) for (let i = 0; i < 20; i++) end(await take(slots, webhook, of), quick)
       const begun = new Map<string, number>()
@@ -143,7 +155,7 @@ describe('the slots', () => {
   })
   it('count a webhook as slow as soon as its open requests have lasted for more than a second', async () => {
     let now = 0
-    const slots = startSlots({ queueMs: 10_000 }, () => now)
+    const slots = startSlots({ ...patient }, () => now)
     for (const t of ['a', 'b', 'c']) await makeFast(slots, `w-${t}`, t)
     for (const t of ['a', 'b']) for (let i = 0; i < 4; i++) await take(slots, `w-${t}`, t)
     now = 2_000
@@ -159,13 +171,84 @@ describe('the slots', () => {
     await waitFor(() => slots.inFlight === 1)
     expect(slots.claimableRows(hook('w'), tenant('a'))).to.be.greaterThan(1)
   })
-  it("park a delivery if its webhook's queue is full", async () => {
+  it('park a delivery if the memory for its webhook is full', async () => {
     const slots = startSlots()
     await Promise.all([1, 2, 3, 4].map(() => take(slots, 'w')))
     const waiting = [1, 2, 3, 4, 5].map(() => slots.acquire(hook('w'), tenant('a')))
     expect(await slots.acquire(hook('w'), tenant('a'))).to.equal('parked')
     expect(await isSettled(Promise.all(waiting))).to.equal(false)
     expect(slots.waiting).to.equal(5)
+  })
+  describe('with deliveries that wait in memory', () => {
+    /** A memory of 64 deliveries, of which a webhook that does not respond well may use 5. */
+    const memory = { maxWaitingBytes: 64 * deliveryBytes, ...patient }
+    /** Acquires slots and counts those that wait and those that are parked. */
+    const enter = async (slots: Slots, webhook: string, owner: string, count: number) => {
+      const tally = { waiting: count, parked: 0 }
+      for (let i = 0; i < count; i++)
+        void slots.acquire(hook(webhook), tenant(owner)).then((slot) => {
+          tally.waiting--
+          if (slot === 'parked') tally.parked++
+        })
+      await new Promise((resolve) => setImmediate(resolve))
+      return tally
+    }
+    const fill = async (slots: Slots, webhook: string, owner: string, count: number) => {
+      await makeFast(slots, webhook, owner)
+      await Promise.all([1, 2, 3, 4].map(() => take(slots, webhook, owner)))
+      return enter(slots, webhook, owner, count)
+    }
+    const settle = () => new Promise((resolve) => setImmediate(resolve))
+
+    it('park nothing of a burst that fits', async () => {
+      expect(await fill(startSlots(memory), 'w', 'a', 64)).to.deep.equal({ waiting: 64, parked: 0 })
+    })
+    it('park what does not fit', async () => {
+      expect(await fill(startSlots(memory), 'w', 'a', 100)).to.deep.equal({ waiting: 64, parked: 36 })
+    })
+    it('count the bytes of the bodies', async () => {
+      const slots = startSlots(memory)
+      await makeFast(slots, 'w')
+      await Promise.all([1, 2, 3, 4].map(() => take(slots, 'w')))
+      const big = Array.from({ length: 4 }, () => slots.acquire(hook('w'), tenant('a'), { fromTable: false, bytes: 20 * deliveryBytes }))
+      expect(await big[3]).to.equal('parked')
+      expect(await isSettled(big[2]!)).to.equal(false)
+    })
+    it('divide the memory between tenants, and the part of a tenant between its webhooks', async () => {
+      const slots = startSlots({ ...memory, total: 64 })
+      const greedy = await fill(slots, 'greedy', 'a', 64)
+      const second = await fill(slots, 'second', 'a', 64)
+      const other = await fill(slots, 'other', 'b', 64)
+      await settle()
+      expect([greedy.waiting, second.waiting, other.waiting]).to.deep.equal([16, 16, 32])
+    })
+    it('park the newest deliveries of the webhook that uses most, so that its oldest ones are not delayed', async () => {
+      const slots = startSlots(memory)
+      await makeFast(slots, 'w', 'a')
+      const held = await Promise.all([1, 2, 3, 4].map(() => take(slots, 'w', 'a')))
+      const waiting = Array.from({ length: 64 }, () => slots.acquire(hook('w'), tenant('a')))
+      const other = await fill(slots, 'other', 'b', 8)
+      expect(other.parked).to.equal(0)
+      for (const newest of waiting.slice(56)) expect(await newest).to.equal('parked')
+      end(held[0]!, { ok: true, duration_ms: 1 })
+      expect(await waiting[0]).to.not.equal('parked')
+    })
+    it('keep only the part of an unresponsive webhook, as soon as its requests have lasted for a second', async () => {
+      let now = 0
+      const slots = startSlots(memory, () => now)
+      const waiting = await fill(slots, 'w', 'a', 60)
+      expect(waiting.parked).to.equal(0)
+      now = 1_500
+      await waitFor(() => waiting.parked === 55)
+      expect(await enter(slots, 'w', 'a', 3)).to.deep.equal({ waiting: 0, parked: 3 })
+    })
+    it('park the rest of a long backlog, so that the offset can move', async () => {
+      let now = 0
+      const slots = startSlots({ ...memory, longestWaitMs: 800 }, () => now)
+      const waiting = await fill(slots, 'w', 'a', 60)
+      now = 900
+      await waitFor(() => waiting.parked === 60)
+    })
   })
   it('park a delivery that has waited too long for its webhook', async () => {
     const slots = startSlots()
@@ -187,7 +270,7 @@ describe('the slots', () => {
     expect(await isSettled(sixth)).to.equal(false)
   })
   it('serve waiting webhooks round robin, so that a long queue does not delay a short one', async () => {
-    const slots = startSlots({ total: 1, perWebhook: 4, queueMs: 10_000 })
+    const slots = startSlots({ total: 1, perWebhook: 4, ...patient })
     const first = await take(slots, 'busy', 'a')
     const order: string[] = []
     const enter = (w: string, t: string) =>
@@ -201,7 +284,7 @@ describe('the slots', () => {
     expect(order.indexOf('quiet')).to.be.lessThan(2)
   })
   it('serve waiting tenants round robin, so that many webhooks of one tenant do not delay another tenant', async () => {
-    const slots = startSlots({ total: 1, perWebhook: 4, queueMs: 10_000 })
+    const slots = startSlots({ total: 1, perWebhook: 4, ...patient })
     const first = await take(slots, 'busy', 'a')
     const order: string[] = []
     const enter = (w: string, t: string) =>
@@ -223,7 +306,7 @@ describe('the slots', () => {
     expect(await slots.acquire(hook('w'), tenant('a'))).to.have.property('release')
   })
   it('park all waiting deliveries when they close', async () => {
-    const slots = startSlots({ queueMs: 10_000 })
+    const slots = startSlots({ ...patient })
     await Promise.all([1, 2, 3, 4].map(() => take(slots, 'w')))
     const waiting = slots.acquire(hook('w'), tenant('a'))
     slots.close()

@@ -35,7 +35,7 @@ export interface Traffic {
 
 /** How many events a second are posted to each API, beside the batches. */
 const perSecond = 40
-/** More events than a webhook has slots and places in its queue, so that some are parked. */
+/** More events than a webhook has slots and places in the memory of `crash-processes.ts`, so that some are parked. */
 const batchSize = 540
 
 /**

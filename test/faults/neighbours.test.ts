@@ -151,4 +151,17 @@ describe('a good receiver beside bad ones', () => {
     const posts = others.map((post, n) => ({ ...post, token: greedy.token, event: `load.greedy${n}` }))
     await compare(others, posts, 10)
   })
+  it('keeps its latency while others have large backlogs, one of them at a receiver that hangs', async () => {
+    const bad = await withWell('Bad')
+    await subscribe(bad, receiver.url('/hangs'), 'load.hangs')
+    await subscribe(bad, receiver.url('/backlog'), 'load.backlog')
+    receiver.answer('/backlog', (_request, response) => setTimeout(() => response.end(), 50))
+    // The receiver of the backlog gets at most 32 requests in 50 ms, so most of these events have to wait.
+    const batch = isFull ? 500 : 100
+    const posts = [
+      { token: bad.token, event: 'load.hangs', perSecond: 1, batch },
+      { token: bad.token, event: 'load.backlog', perSecond: 3, batch },
+    ]
+    await compare(well(posts), posts)
+  })
 })

@@ -173,8 +173,11 @@ export class World {
       perWebhook: 2,
       perHighThroughputWebhook: 3,
       dispatchers: () => this.dispatchers,
-      queue: 1,
-      queueMs: 150,
+      // The memory has room for two deliveries of all webhooks, and one of a webhook that does not respond well.
+      maxWaitingBytes: 900,
+      maxUnresponsiveBytes: 450,
+      longestWaitMs: 300,
+      longestUnresponsiveWaitMs: 150,
     })
     const metrics = metricsOf(code)
     const stageHealth = new code.stageHealth.StageHealth(log)
