@@ -14,8 +14,8 @@ export function JsonView({ text, label }: { text: string; label: string }) {
   return (
     <div class="code">
       <div class="row">
-        <button type="button" class="quiet" aria-pressed={isRaw} onClick={() => setRaw(!isRaw)}>
-          {isRaw ? 'Exact bytes' : 'Line breaks'}
+        <button type="button" class="quiet" onClick={() => setRaw(!isRaw)}>
+          {isRaw ? 'Show line breaks' : 'Show exact bytes'}
         </button>
         <Copy text={text} what={label} />
       </div>

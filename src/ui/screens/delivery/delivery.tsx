@@ -187,7 +187,7 @@ function Timeline({ delivery, chosen }: { delivery: DeliveryData; chosen: Attemp
           </div>
         </li>
       )}
-      {isOver && (
+      {isOver && delivery.status !== 'success' && (
         <li>
           <Icon name={delivery.status === 'pending' ? 'clock' : 'dot'} />
           <div>

@@ -7,7 +7,7 @@ import type { Attempt, Envelope } from '../../lib/types.ts'
 import { Field, onSubmit } from '../../parts/form.tsx'
 import { JsonView } from '../../parts/json-view.tsx'
 import { Loaded, Note } from '../../parts/messages.tsx'
-import { Code, Copy, Foreign } from '../../parts/text.tsx'
+import { Code, Copy } from '../../parts/text.tsx'
 
 interface SentRequest {
   readonly method: 'POST'
@@ -37,11 +37,6 @@ function Request({ request }: { request: SentRequest }) {
   const head = [`POST ${url}`, ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`)].join('\n')
   return (
     <>
-      <p class="break">
-        <code>
-          POST <Foreign text={url} />
-        </code>
-      </p>
       <p class="faint">
         The webhook was at revision {revision}
         {present === null ? ', and is deleted now' : present === revision ? ', as it is today' : `, and is at revision ${present} today`}.

@@ -173,7 +173,7 @@ const FirstSteps = ({ hasEvents }: { hasEvents: boolean }) => (
           <strong>Start a receiver</strong> on this machine. It creates a webhook for every <code>order.</code> event and prints what it
           gets. It needs a service that was started with <code>npm run dev</code>.
         </p>
-        <Code text="npm run -s kolbak -- listen 'order.*'" label="the command" />
+        <Code text="npm run -s kolbak -- listen 'order.*'" label="the command that starts a receiver" />
         <p>
           Or <a href={urlOf('/webhooks/new')}>create a webhook</a> for a receiver that you have.
         </p>
@@ -183,7 +183,7 @@ const FirstSteps = ({ hasEvents }: { hasEvents: boolean }) => (
           <strong>Post an event</strong>
           {hasEvents ? ' (there are events already)' : ''}, by the command line or by the API.
         </p>
-        <Code text={`npm run -s kolbak -- send order.created '{"order": 7}'`} label="the command" />
+        <Code text={`npm run -s kolbak -- send order.created '{"order": 7}'`} label="the command that posts an event" />
         <Code text={curlOf('POST', '/v1/events', '{"event": "order.created", "payload": {"order": 7}}')} label="the curl command" />
       </li>
       <li>

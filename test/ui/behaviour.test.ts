@@ -1,0 +1,229 @@
+import { expect } from 'chai'
+import type { Page } from 'playwright-core'
+import { admin } from '../support/service.ts'
+import type { WebhookResponse } from '../support/service-client.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { expectAccessible, picture, withUi } from './world.ts'
+
+describe('the dashboard in a browser', () => {
+  const world = withUi()
+  const open = async (page: Page, screen: string) => page.goto(`${world.service.url}/ui${screen}`)
+  const create = (path: string, event: string, more: object = {}) =>
+    world.api.post<WebhookResponse>('/v1/webhooks', { callback_url: world.receiver.url(path), event, ...more })
+  const focused = (page: Page) => page.evaluate('document.activeElement.textContent || document.activeElement.name') as Promise<string>
+
+  it('teaches the first steps to somebody who has nothing yet, on every screen', async () => {
+    const page = await world.page()
+    for (const [screen, sentence] of [
+      ['/', 'Three steps to the first delivery'],
+      ['/webhooks', 'There is no webhook yet'],
+      ['/events', 'No event has come yet'],
+      ['/problems', 'Nothing failed for good in this time'],
+      ['/replays', 'Nothing was replayed yet'],
+      ['/keys', 'There is no API key yet'],
+    ] as const) {
+      await open(page, screen)
+      await page.getByText(sentence).waitFor()
+      await picture(page, `empty${screen.replace('/', '-')}`)
+      await expectAccessible(page, screen)
+    }
+  })
+  it('signs in with a client and its secret, stays at the asked screen, and signs out', async () => {
+    const page = await world.page({ isSignedIn: false })
+    await open(page, '/events?status=unmatched')
+    await page.getByLabel('Client id').fill(admin.id)
+    await page.getByLabel('Client secret').fill('a wrong secret')
+    await page.keyboard.press('Enter')
+    await page.getByText('or its secret is wrong').waitFor()
+    await page.getByLabel('Client secret').fill(admin.secret)
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { name: 'Events' }).waitFor()
+    expect(page.url()).to.match(/\/ui\/events\?status=unmatched$/)
+    expect(await page.evaluate('document.cookie')).to.equal('')
+    expect(await page.evaluate('JSON.stringify([{ ...localStorage }, { ...sessionStorage }])')).to.equal('[{},{}]')
+    await page.getByRole('button', { name: 'Sign out' }).click()
+    await page.getByRole('button', { name: 'Sign in' }).waitFor()
+  })
+  it('asks to sign in again when the session has ended, and goes on at the same screen', async () => {
+    const page = await world.page()
+    await open(page, '/webhooks')
+    await page.getByRole('heading', { name: 'Webhooks' }).waitFor()
+    await page.context().clearCookies()
+    await page.getByRole('link', { name: 'Replays' }).click()
+    await page.getByLabel('Client id').fill(admin.id)
+    await page.getByLabel('Client secret').fill(admin.secret)
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { name: 'Replays' }).waitFor()
+  })
+  it('creates a webhook, tests it and shows its delivery, by keyboard alone', async () => {
+    const page = await world.page()
+    await open(page, '/')
+    await page.getByRole('heading', { name: 'Overview' }).waitFor()
+    await page.keyboard.press('g')
+    await page.keyboard.press('w')
+    await page.getByRole('heading', { name: 'Webhooks' }).waitFor()
+    expect(await focused(page)).to.equal('Webhooks') // the focus is on the title, so that a screen reader says it
+    await page.keyboard.press('Tab')
+    expect(await focused(page)).to.equal('New webhook')
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { name: 'New webhook' }).waitFor()
+    await page.keyboard.press('Tab')
+    await page.keyboard.type(world.receiver.url('/by-keyboard'))
+    await page.keyboard.press('Tab')
+    await page.keyboard.type('keyboard.*')
+    await page.keyboard.press('Enter')
+    await page.getByText('Copy the secret now').waitFor()
+    await page.getByRole('button', { name: 'Send a test event' }).focus()
+    await page.keyboard.press('Enter')
+    await page.getByText('Kolbak sends the event').waitFor()
+    await page.getByRole('button', { name: 'Send a test event' }).focus()
+    await page.keyboard.press('Enter')
+    await page.getByText('delivered, status 200').waitFor()
+    expect(world.receiver.received('/by-keyboard').length).to.equal(1)
+  })
+  it('shows what somebody else changed meanwhile, and saves nothing before a person has chosen', async () => {
+    const { id } = await create('/shared', 'shared.*')
+    const page = await world.page()
+    await open(page, `/webhooks/${id}?tab=settings`)
+    await page.getByLabel('Events').fill('mine.*')
+    await world.api.patch(`/v1/webhooks/${id}`, { description: 'theirs' })
+    await page.getByRole('button', { name: 'Save' }).click()
+    await page.getByText('Somebody else changed this webhook').waitFor()
+    await page.getByRole('cell', { name: 'theirs' }).waitFor()
+    await picture(page, 'conflict')
+    await expectAccessible(page, 'the conflict')
+    expect((await world.api.get<{ event: string }>(`/v1/webhooks/${id}`)).event).to.equal('shared.*')
+    await page.getByRole('button', { name: 'Save mine over it' }).click()
+    await page.getByText('Saved.').waitFor()
+    const saved = await world.api.get<{ event: string; description: string }>(`/v1/webhooks/${id}`)
+    expect([saved.event, saved.description]).to.deep.equal(['mine.*', 'theirs'])
+  })
+  it('finds who changed the URL, and puts it back as a new change', async () => {
+    const { id } = await create('/right', 'past.*')
+    await world.api.patch(`/v1/webhooks/${id}`, { callback_url: world.receiver.url('/wrong') })
+    const page = await world.page()
+    await open(page, `/webhooks/${id}?tab=history`)
+    await page.getByText('by client admin').first().waitFor()
+    await page.keyboard.press('[')
+    await page.getByRole('button', { name: 'Restore revision 0' }).click()
+    await page.getByRole('button', { name: 'Restore', exact: true }).click()
+    await waitFor(
+      async () => (await world.api.get<{ callback_url: string }>(`/v1/webhooks/${id}`)).callback_url.endsWith('/right') || undefined,
+      {
+        what: 'the URL to be restored',
+      },
+    )
+    await page.getByText('2. Changed').waitFor()
+  })
+  it('verifies a signature in the browser, without sending the secret', async () => {
+    const { id, secret } = await create('/signed', 'signed.*')
+    await world.api.post('/v1/events', { id: 'signed-1', event: 'signed.one', payload: { text: 'ü' } })
+    const delivery = await waitFor(
+      async () => {
+        const { data } = await world.api.get<{ data: { id: string; status: string }[] }>(`/v1/webhooks/${id}/deliveries`)
+        return data[0]?.status === 'success' ? data[0].id : undefined
+      },
+      { what: 'the delivery' },
+    )
+    const page = await world.page()
+    const sent: string[] = []
+    page.on('request', (request) => sent.push(`${request.url()} ${request.postData() ?? ''} ${JSON.stringify(request.headers())}`))
+    await open(page, `/deliveries/${delivery}`)
+    await page.getByText('Verify the signature with your secret').click()
+    const field = page.getByLabel('Secret')
+    await field.fill(secret)
+    await page.getByRole('button', { name: 'Verify' }).click()
+    await page.getByText('The signature is right').waitFor()
+    await picture(page, 'delivery-signed')
+    await field.fill(`whsec_${Buffer.alloc(32).toString('base64')}`)
+    await page.getByRole('button', { name: 'Verify' }).click()
+    await page.getByText('is not of this secret').waitFor()
+    expect(sent.join('\n')).to.not.include(secret)
+  })
+  it('shows a payload byte for byte', async () => {
+    const payload = '{ "z": 1.10, "a": 12345678901234567890, "a2":[ ],\t"e":{} }'
+    await fetch(`${world.service.url}/v1/events`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${world.api.token}`, 'content-type': 'application/json' },
+      body: `{"id": "exact-1", "event": "exact.one", "payload": ${payload}}`,
+    })
+    const page = await world.page()
+    await open(page, '/events/exact-1')
+    await page.getByText('12345678901234567890').waitFor()
+    await page.getByRole('button', { name: 'Show exact bytes' }).click()
+    expect(await page.getByLabel('the payload', { exact: true }).textContent()).to.equal(payload)
+  })
+  it('says that the service does not respond, and recovers when it does again', async () => {
+    const page = await world.page()
+    await open(page, '/webhooks')
+    await page.getByRole('heading', { name: 'Webhooks' }).waitFor()
+    await page.context().setOffline(true)
+    await page.getByText('Kolbak does not respond. What you see').waitFor()
+    await page.context().setOffline(false)
+    await page.getByText('Kolbak does not respond. What you see').waitFor({ state: 'detached' })
+  })
+
+  describe('with hostile texts', () => {
+    const canary = '__pwned'
+    const script = `window.${canary}=1`
+    const hostile = [
+      `<script>${script}</script>`,
+      `<img src=x onerror="${script}">`,
+      `<svg onload="${script}"><animate onbegin="${script}"/></svg>`,
+      `"><iframe srcdoc="<script>parent.${canary}=1</script>"></iframe>`,
+      `javascript:${script}`,
+      '\u001b[31m\u0000\u202Eevil\u2066\ufeff',
+      '<'.repeat(4_096),
+      `{"__proto__": {"x": "<img src=x onerror=${script}>"}}`,
+      '\udc00\ud800',
+      '{'.repeat(2_000),
+    ]
+    it('runs nothing that a receiver, a producer or a consumer writes', async () => {
+      for (const [i, text] of hostile.entries()) {
+        world.receiver.answer(`/hostile-${i}`, (_request, response) => response.writeHead(400, { 'content-type': 'text/html' }).end(text))
+        await create(`/hostile-${i}?q=${encodeURIComponent(text.slice(0, 200).toWellFormed())}`, 'hostile.*', {
+          description: text.slice(0, 1_000).toWellFormed(),
+        }).catch(() => undefined)
+        await create(`/hostile-${i}`, 'hostile.*', { description: text.slice(0, 1_000).toWellFormed() })
+        await world.api.post('/v1/keys', { name: text.slice(0, 200).toWellFormed(), scopes: ['read:webhooks'] })
+      }
+      await world.api.post('/v1/events', {
+        id: 'hostile-1',
+        event: 'hostile.one',
+        source: hostile[1],
+        payload: Object.fromEntries(hostile.map((text) => [text.toWellFormed(), text.toWellFormed()])),
+      })
+      const deliveries = await waitFor(
+        async () => {
+          const { data } = await world.api.get<{ data: { id: string; status: string }[] }>('/v1/events/hostile-1/deliveries?limit=100')
+          return data.length >= hostile.length && data.every(({ status }) => status !== 'pending') ? data : undefined
+        },
+        { what: 'the hostile responses' },
+      )
+      const page = await world.page()
+      for (const screen of [
+        ...['/', '/webhooks', '/events', '/events/hostile-1', '/problems', '/keys', '/audit'],
+        ...deliveries.map(({ id }) => `/deliveries/${id}`),
+      ]) {
+        await open(page, screen)
+        await page.locator('h1').waitFor()
+        await page.locator('[aria-busy]').first().waitFor({ state: 'detached' })
+        expect(await page.evaluate(`window.${canary}`), screen).to.equal(undefined)
+        expect(await page.locator('main script, main iframe, main img, a[href^="javascript" i]').count(), screen).to.equal(0)
+      }
+    })
+    it('shows hidden characters as their codes', async () => {
+      const page = await world.page()
+      await open(page, '/events/hostile-1')
+      await page.getByText('U+202E').first().waitFor()
+    })
+  })
+
+  it('signs in by the link that a start prints, and takes the code out of the address', async () => {
+    const page = await world.page({ isSignedIn: false })
+    // A code that nobody has issued is as good as a used one.
+    await open(page, '/#start=used')
+    await page.getByText('The link was used already').waitFor()
+    expect(page.url()).to.equal(`${world.service.url}/ui/`)
+  })
+})
