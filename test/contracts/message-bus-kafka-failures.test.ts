@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import { Kafka, logLevel } from 'kafkajs'
+import { createRecordWriter } from '../../src/adapters/kafka/produce.ts'
 import { parsePlace } from '../../src/events/message-record.ts'
 import { BusUnavailable, type MessageBus } from '../../src/ports/message-bus.ts'
 import { capturingLog } from '../support/capturing-log.ts'
@@ -198,6 +199,43 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
       await waitFor(() => one.owned.size === 4)
     } finally {
       await admin.disconnect()
+    }
+  })
+
+  it('stores what was sent while a broker was away for a moment, and refuses nothing', async () => {
+    const { bus } = await member({ produceTimeoutMs: 120_000 })
+    const collector = collecting(bus)
+    const producing = loading(bus)
+    await waitFor(() => producing.stored.size > 100)
+    await kafka().kill()
+    await kafka().start()
+    const before = producing.stored.size
+    await waitFor(() => producing.stored.size > before + 100, { what: 'producing to go on' })
+    await producing.stop()
+    expect(producing.failures).to.deep.equal([])
+    await expectNothingLost(collector, bus, producing.stored)
+  })
+
+  it('sends a batch to another partition when the leader of the first one is away', async () => {
+    const { bus } = await member() // creates the topic
+    const client = new Kafka({ brokers: [...kafka().brokers], logLevel: logLevel.NOTHING })
+    const producer = client.producer({ createPartitioner: () => (args) => args.message.partition ?? 0, retry: { retries: 0 } })
+    const refused: number[] = []
+    const send: typeof producer.send = (batch) => {
+      const partition = batch.messages[0]!.partition!
+      if (partition === 2) return producer.send(batch)
+      refused.push(partition)
+      return Promise.reject(Object.assign(new Error('the partition has no leader'), { type: 'LEADER_NOT_AVAILABLE', retriable: true }))
+    }
+    const limits = { maxWaiting: 100, maxWaitingBytes: 1 << 20, produceTimeoutMs: 60_000, requestTimeoutMs: 5_000 }
+    const writer = await createRecordWriter({ producer: { ...producer, send }, topic, partitions: 4, owned: () => [0], ...limits })
+    try {
+      for (let i = 0; i < 10; i++) expect((await writer.write(Buffer.from(`record ${i}`))).partition).to.equal(2)
+      expect(refused[0]).to.equal(0)
+      expect(refused.length).to.be.at.most(10)
+      expect((await bus.ends()).get(2)).to.equal(10n)
+    } finally {
+      await writer.close()
     }
   })
 

@@ -61,6 +61,7 @@ export function createKafkaClients(options: KafkaConnection): Clients {
           allowAutoTopicCreation: false,
           metadataMaxAge,
           idempotent: false,
+          retry: { ...retry, retries: 0 }, // the writer sends again itself, to another partition
         }),
       ),
     consumer: (config) => watched((client) => client.consumer({ metadataMaxAge, ...config })),
@@ -97,6 +98,12 @@ function tell(log: Log, { level, namespace, log: entry }: LogEntry): void {
   else if (level === logLevel.WARN) log.info(text, 'kafka.client')
   else log.debug(text, 'kafka.client')
 }
+
+/** Whether a request failed for a reason that may pass, so that it is worth sending again. */
+export const isPassing = (error: unknown): boolean =>
+  find(error, (cause) =>
+    cause.name === 'KafkaJSNumberOfRetriesExceeded' || ('retriable' in cause && cause.retriable === true) ? true : undefined,
+  ) === true
 
 /** Returns the name of a protocol error, such as `MESSAGE_TOO_LARGE`, from the error or one of its causes. */
 export function protocolErrorOf(error: unknown): string | undefined {

@@ -1,7 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Producer } from 'kafkajs'
 import { createGroupCommit } from '../../lib/group-commit.ts'
 import { BusFull, BusUnavailable, RecordTooLarge } from '../../ports/message-bus.ts'
-import { protocolErrorOf } from './client.ts'
+import { isPassing, protocolErrorOf } from './client.ts'
 
 interface WriterOptions {
   /** A producer that is not connected yet. */
@@ -32,6 +33,8 @@ interface Item {
   readonly bytes: Buffer
   /** Whether `write` has failed because it took too long. The record is then no longer sent. */
   givenUp: boolean
+  /** Why the last send of the record failed. */
+  lastError?: unknown
 }
 interface Written {
   readonly partition: number
@@ -47,6 +50,10 @@ const lanes = 2
 const batch = { maxCount: 1_000, maxBytes: 1 << 20 }
 /** Milliseconds for which a partition that has failed is avoided while other partitions work. */
 const avoidMs = 3_000
+/** Milliseconds for which a partition counts as working after a success. */
+const provenMs = 10_000
+/** A failed batch is sent again after this many milliseconds, doubled after each further failure, up to the second number. */
+const resendMs = [25, 1_000] as const
 /** The errors with which a broker refuses a record for ever. */
 const faulty = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_RECORD', 'INVALID_TIMESTAMP', 'CORRUPT_MESSAGE'])
 
@@ -58,36 +65,51 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
   const { producer, topic, partitions, owned, maxWaiting, maxWaitingBytes, produceTimeoutMs, requestTimeoutMs } = options
   await producer.connect()
 
+  /** Times until which partitions are avoided, and times of the last success. */
   const avoided = new Map<number, number>()
+  const succeeded = new Map<number, number>()
   let groups = Math.floor(Math.random() * partitions)
-  const nextPartition = (): number => {
+  const nextPartition = (isResent: boolean): number => {
     const now = performance.now()
     const isGood = (partition: number) => (avoided.get(partition) ?? 0) < now
-    const all = Array.from({ length: partitions }, (_, partition) => partition)
-    const choices = [owned().filter(isGood), all.filter(isGood), all].find((choice) => choice.length > 0)!
-    return choices[groups++ % choices.length]!
+    const hasWorked = (partition: number) => (succeeded.get(partition) ?? Number.NEGATIVE_INFINITY) > now - provenMs
+    const good = Array.from({ length: partitions }, (_, partition) => partition).filter(isGood)
+    // The leaders of other partitions may be away too. So a failed batch goes to a partition that has worked lately, if there is one.
+    const preferred = isResent ? good.filter(hasWorked) : owned().filter(isGood)
+    const choices = [preferred, good].find((choice) => choice.length > 0)
+    return choices === undefined ? groups++ % partitions : choices[groups++ % choices.length]!
   }
+  const sendTo = async (partition: number, items: ReadonlySet<Item>): Promise<bigint> => {
+    const responses = await producer.send({
+      topic,
+      acks: -1,
+      // The time is shorter than the request time-out, so that the broker reports late replicas before the connection counts as dead.
+      timeout: Math.ceil(requestTimeoutMs * 0.8),
+      messages: [...items].map(({ bytes }) => ({ value: bytes, partition })),
+    })
+    const first = firstOffset(responses, partition)
+    avoided.delete(partition)
+    succeeded.set(partition, performance.now())
+    return first
+  }
+  /** Sends a batch until it is stored, or all of its records are given up. After a failure it prefers another partition, whose leader may be another broker. */
   const send = async (items: readonly Item[]): Promise<(Written | null)[]> => {
-    const sent = new Set(items.filter((item) => !item.givenUp))
-    if (sent.size === 0) return items.map(() => null)
-    const partition = nextPartition()
-    let first: bigint
-    try {
-      const responses = await producer.send({
-        topic,
-        acks: -1,
-        // The time is shorter than the request time-out, so that the broker reports late replicas before the connection counts as dead.
-        timeout: Math.ceil(requestTimeoutMs * 0.8),
-        messages: [...sent].map(({ bytes }) => ({ value: bytes, partition })),
-      })
-      first = firstOffset(responses, partition)
-      avoided.delete(partition)
-    } catch (error) {
-      if (!isFaulty(error)) avoided.set(partition, performance.now() + avoidMs)
-      throw error
+    for (let failures = 0; ; failures++) {
+      const sent = new Set(items.filter((item) => !item.givenUp))
+      if (sent.size === 0) return items.map(() => null)
+      const partition = nextPartition(failures > 0)
+      try {
+        const first = await sendTo(partition, sent)
+        let index = 0n
+        return items.map((item) => (sent.has(item) ? { partition, offset: first + index++ } : null))
+      } catch (error) {
+        if (isFaulty(error)) throw error
+        avoided.set(partition, performance.now() + avoidMs)
+        if (!isPassing(error)) throw error
+        for (const item of sent) item.lastError = error
+      }
+      await sleep(Math.min(resendMs[0] * 2 ** failures, resendMs[1]))
     }
-    let index = 0n
-    return items.map((item) => (sent.has(item) ? { partition, offset: first + index++ } : null))
   }
   const groupsOf = Array.from({ length: lanes }, () =>
     createGroupCommit<Item, Written | null>({
@@ -111,7 +133,7 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
     }, produceTimeoutMs)
     try {
       const written = await Promise.race([lane.add(item), late.promise])
-      if (written === null) throw new Error(`no response for ${produceTimeoutMs} ms`)
+      if (written === null) throw new Error(`no response for ${produceTimeoutMs} ms`, { cause: item.lastError })
       return written
     } catch (error) {
       if (protocolErrorOf(error) === 'MESSAGE_TOO_LARGE')
