@@ -113,6 +113,19 @@ describe('in a terminal', () => {
       .to.match(new RegExp(`Kolbak is ready on ${url}\n[^]*${url}/docs/[^]*admin;[^]*npm run dev`))
       .and.not.include('KOLBAK_LEASE_MS')
     expect((await fetch(`${url}/docs/`)).status).to.equal(200)
+    // The printed link signs in to the dashboard once.
+    const start = /Dashboard +http\S+\/ui\/#start=([\w-]{43})\s/.exec(terminal.text())?.[1]
+    const signIn = () =>
+      fetch(`${url}/ui/session`, {
+        method: 'POST',
+        headers: { 'x-kolbak-ui': '1', 'content-type': 'application/json' },
+        body: JSON.stringify({ start }),
+      })
+    const [first, second] = [await signIn(), await signIn()]
+    expect([first.status, second.status]).to.deep.equal([204, 401])
+    const cookie = first.headers.get('set-cookie')?.split(';')[0] ?? ''
+    const me = await fetch(`${url}/v1/me`, { headers: { cookie, 'x-kolbak-ui': '1' } })
+    expect((await me.json()) as object).to.have.nested.property('data.name', 'admin')
     terminal.pressCtrlC()
     await terminal.ended
   })

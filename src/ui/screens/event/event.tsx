@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks'
 import { send } from '../../lib/api.ts'
 import { memberText } from '../../lib/json-text.ts'
 import { type Query, refreshMs, useAction, useQuery } from '../../lib/query.ts'
-import { params, setParams } from '../../lib/router.ts'
+import { params, setParams, urlOf } from '../../lib/router.ts'
 import { can } from '../../lib/session.ts'
 import type { Delivery, Envelope, EventDetail, Explanation, Page, Webhook } from '../../lib/types.ts'
 import { useWebhooks } from '../../lib/webhooks.ts'
@@ -48,6 +48,15 @@ export function Event({ id }: { id: string }) {
         )
       }
     >
+      {query.failure?.status === 404 && (
+        <Empty title={`There is no event with the id ${id}`}>
+          <p>
+            It may be older than the retention time, or the id may be a number inside the payload, which cannot be searched because payloads
+            are stored sealed. Look for the event by its name and time.
+          </p>
+          <a href={urlOf('/events')}>Search the events</a>
+        </Empty>
+      )}
       <Loaded query={query}>
         {({ data }) => (
           <>
