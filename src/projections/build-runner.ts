@@ -145,7 +145,9 @@ class LeasedBuildRunner implements BuildRunner {
       })
     for (const delays = createBackoff(); !signal.aborted; )
       try {
-        const is_live = await goLive(pool, this.#projection, this.#build, catchUp)
+        const is_live = await goLive(pool, this.#projection, this.#build, catchUp, (difference) =>
+          log.error({ projection: name, build: this.#build, ...difference }, 'projection.differs'),
+        )
         if (is_live) {
           log.info({ projection: name, build: this.#build, version }, 'projection.switched')
           this.#deps.notices?.tell('builds')

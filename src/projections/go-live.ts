@@ -2,12 +2,16 @@ import type { Pool } from 'pg'
 import type { Checkpoint } from '../events/envelope.ts'
 import { sqlOn, transaction } from '../lib/sql.ts'
 import { type Build, lockBuilds, lockName, schemaOf, showViews } from './builds.ts'
+import { compareTables, type Difference } from './compare-tables.ts'
 import type { Projection } from './projection.ts'
 
 /**
  * Makes a build the live build by switching views and `is_live` in one transaction. Meanwhile the old live build is locked, and `catchUp`
  * brings the new build to the same checkpoint, so that no reader sees less than before. Without the lock, a busy live build would always be
  * ahead. Returns false when `catchUp` does not succeed, or when the build was dropped or is older than the live build.
+ *
+ * A new build of the same version must have the same rows as the live build, because both come from the same events. Each other row is reported: somebody has
+ * changed the live build by SQL, or the code has a fault.
  *
  * With `externalBuilds`, the new build continues at the checkpoint of the former live build, even if it was ahead. It also takes over the quarantined
  * streams of the former build. The reason: events that the former build has not applied must still be applied. `catchUp` is then always called, and
@@ -21,14 +25,15 @@ export async function goLive(
   projection: Projection,
   build: number,
   catchUp: (checkpoint: Checkpoint | null) => Promise<boolean>,
+  onDifference: (difference: Difference) => void = () => {},
 ): Promise<boolean> {
   const { name } = projection
   return transaction(pool, async (client) => {
     await client.query(`set local lock_timeout = '5s'`)
     await lockBuilds(client, name)
     const sql = sqlOn(client)
-    const [live] = await sql<{ build: number; checkpoint: Checkpoint | null }>`
-      select build, checkpoint from projections where name = ${name} and is_live for update`
+    const [live] = await sql<{ build: number; version: number; checkpoint: Checkpoint | null }>`
+      select build, version, checkpoint from projections where name = ${name} and is_live for update`
     const readBuild = async () =>
       (await sql<{ checkpoint: Checkpoint | null }>`select checkpoint from projections where name = ${name} and build = ${build}`)[0]
     const candidate = await readBuild()
@@ -46,6 +51,9 @@ export async function goLive(
       await projection.checkBuild(sql)
       await client.query('set local search_path to default')
     }
+    // Only at the same checkpoint must both have the same rows. The new build may be ahead if events arrive at this moment.
+    const isComparable = live?.version === projection.version && (await readBuild())?.checkpoint === liveCheckpoint
+    if (isComparable) await compareTables(client, projection, live.build, build, onDifference)
     await client.query(`set local lock_timeout = '200ms'`)
     await showViews(client, projection, schemaOf(projection, build))
     // The old build loses `is_live` first, because an index allows only one live build of a projection.

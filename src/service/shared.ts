@@ -2,6 +2,7 @@ import type { Pool } from 'pg'
 import { ulid } from 'ulid'
 import { type CommandStreams, createCommandStreams } from '../commands/command-streams.ts'
 import type { Config, Role } from '../config/config.ts'
+import { KolbakError } from '../lib/errors.ts'
 import { type EventMacs, openEventMacs } from '../lib/event-macs.ts'
 import { type Keyring, openKeyring, type ServiceSecrets } from '../lib/keyring.ts'
 import { createLeaseKeeper, type LeaseKeeper } from '../lib/leases.ts'
@@ -64,6 +65,21 @@ export interface Shared {
   readonly waiter: ProjectionWaiter
 }
 
+/**
+ * Throws KolbakError `log_key_missing` if the audit log has heads and one of its keys is gone. A new key would make every event look forged, and would begin
+ * another log.
+ */
+async function checkLogKeys(pool: Pool): Promise<void> {
+  const [row] = await sqlOn(pool)<{ has_heads: boolean; keys: number }>`
+    select exists (select from log_heads) as has_heads,
+      (select count(*)::int from data_keys where owner = 'service' and purpose in ('event-mac', 'log-signing') and wrapped is not null) as keys`
+  if (row?.has_heads && row.keys < 2)
+    throw new KolbakError(
+      'log_key_missing',
+      'A key of the audit log is missing in the table data_keys (owner service, purposes event-mac and log-signing): put the table back from your newest backup.',
+    )
+}
+
 /** Opens the database, the keyring and the engines, and announces this process. */
 export async function openShared(options: SharedOptions): Promise<Shared> {
   const { config, log, engines, patience, parts, roles, assignment, besideService = false } = options
@@ -83,6 +99,7 @@ export async function openShared(options: SharedOptions): Promise<Shared> {
 
   const onError = (what: string) => (error: unknown) => log.warn({ error }, what)
   const keyring = await openKeyring(pools.reads, masterKey)
+  await checkLogKeys(pools.reads)
   const macs = await openEventMacs(keyring)
   const leases = createLeaseKeeper({
     ...{ pool: pools.leases, owner: processId, leaseMs: config.KOLBAK_LEASE_MS },

@@ -99,6 +99,23 @@ describe('what somebody changes in the database', () => {
     await sql('delete from command_events where stream = $1', [`webhook-${id}`])
     expect((await change(id)).body.error.message).to.include(`webhook-${id}@0 is missing`)
   })
+  it('rights that somebody gives to a client in the read model are found by the next rebuild (attack 21)', async () => {
+    const { data } = await api.post<{ data: { id: string } }>('/v1/tenants', { name: 'a customer' })
+    const issued = await api.post<{ data: { client_id: string } }>(`/v1/tenants/${data.id}/clients`, {
+      name: 'shop',
+      scopes: ['read:events'],
+    })
+    const { client_id } = issued.data
+    await sql(`update clients set scopes = scopes || '["admin"]' where client_id = $1`, [client_id])
+    const rebuilt = await runProgram('operator/operate.ts', ['rebuild', 'tenants'], {
+      ...services.variables({ KOLBAK_DATA_DIR: services.dataDir }),
+      ...(await enginesFor(services.db.url)),
+    })
+    expect(rebuilt.code, rebuilt.err).to.equal(0)
+    const line = await waitFor(() => service.logLines.find(({ msg, key }) => msg === 'projection.differs' && key === client_id))
+    expect(line).to.deep.include({ projection: 'tenants', table: 'clients', columns: ['scopes'] })
+    await waitFor(async () => (await sql('select scopes from clients where client_id = $1', [client_id])).rows[0].scopes.length === 1)
+  })
   for (const [title, alteration] of [
     ['data (attack 1)', `data = replace(data, 'order.*', '*')`],
     ['author (attack 2)', `metadata = replace(metadata, 'client:admin', 'client:other')`],
@@ -318,6 +335,17 @@ describe('what kolbak audit verify finds in a changed database', () => {
     const blind = await run({ KOLBAK_MASTER_KEY: Buffer.alloc(32, 9).toString('base64') })
     expect(blind.code).to.equal(2)
     expect(blind.err).to.include('wrong_master_key')
+  })
+  it('attack 25: the deletion of a key of the log is refused at the start, and by the check', async () => {
+    await sql(`delete from data_keys where owner = 'service' and purpose = 'event-mac'`)
+    try {
+      const { code, stderr } = await services.failToStart({ KOLBAK_DATA_DIR: services.dataDir })
+      expect(stderr).to.include('log_key_missing')
+      expect(code).to.equal(78)
+      expect(await verifyNow().catch((error) => error.code)).to.equal('log_key_missing')
+    } finally {
+      await sql('delete from data_keys; insert into data_keys overriding system value select * from "saved data_keys"')
+    }
   })
   it('attack 11, 22: a service whose log lacks events refuses to start, until the loss is declared', async () => {
     await sql('delete from command_events where position > (select position from command_events where stream = $1 and revision = 0)', [

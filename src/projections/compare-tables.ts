@@ -1,0 +1,62 @@
+import type { ClientBase } from 'pg'
+import { codeOf } from '../lib/errors.ts'
+import { schemaOf } from './builds.ts'
+import type { Projection } from './projection.ts'
+
+/** A row in which a new build differs from the live build. */
+export interface Difference {
+  readonly table: string
+  /** The value of the first column of the row, which identifies it. */
+  readonly key: string
+  /** The names of the columns that differ. It is empty if only one of the builds has the row. */
+  readonly columns: readonly string[]
+}
+
+/** The most rows of a table that are reported. */
+const maxReported = 100
+const maxSeconds = 30
+
+/** Compares the tables that readers see in two builds at the same checkpoint. A comparison that takes too long is given up, so that the switch is not delayed. */
+export async function compareTables(
+  client: ClientBase,
+  projection: Projection,
+  live: number,
+  build: number,
+  report: (difference: Difference) => void,
+): Promise<void> {
+  if (projection.tables === undefined) return
+  const [before, after] = [schemaOf(projection, live), schemaOf(projection, build)]
+  for (const table of projection.views ?? []) {
+    await client.query('savepoint comparing')
+    try {
+      await client.query(`set local statement_timeout = '${maxSeconds}s'`)
+      const differing = (one: string, other: string) =>
+        `select row_to_json(d) as row from (select * from ${one}.${table} except all select * from ${other}.${table} limit ${maxReported}) d`
+      const { rows: gone } = await client.query<{ row: Record<string, unknown> }>(differing(before, after))
+      const { rows: added } = await client.query<{ row: Record<string, unknown> }>(differing(after, before))
+      for (const difference of differences(
+        table,
+        gone.map(({ row }) => row),
+        added.map(({ row }) => row),
+      ))
+        report(difference)
+    } catch (error) {
+      if (codeOf(error) !== '57014') throw error // 57014: the statement took too long
+      await client.query('rollback to savepoint comparing')
+    }
+    await client.query('release savepoint comparing')
+  }
+}
+
+function differences(table: string, gone: readonly Record<string, unknown>[], added: readonly Record<string, unknown>[]): Difference[] {
+  const keyOf = (row: Record<string, unknown>) => String(Object.values(row)[0])
+  const rebuilt = new Map(added.map((row) => [keyOf(row), row]))
+  const found = new Map<string, Difference>()
+  for (const row of gone) {
+    const other = rebuilt.get(keyOf(row))
+    const columns = other === undefined ? [] : Object.keys(row).filter((name) => JSON.stringify(row[name]) !== JSON.stringify(other[name]))
+    found.set(keyOf(row), { table, key: keyOf(row), columns })
+  }
+  for (const key of rebuilt.keys()) if (!found.has(key)) found.set(key, { table, key, columns: [] })
+  return [...found.values()]
+}
