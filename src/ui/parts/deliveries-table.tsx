@@ -42,7 +42,9 @@ export function DeliveriesTable({
             <th scope="col" class="wide">
               Next attempt
             </th>
-            <th scope="col">Accepted</th>
+            <th scope="col" class="broad">
+              Accepted
+            </th>
           </tr>
         </thead>
         <tbody>
@@ -52,6 +54,10 @@ export function DeliveriesTable({
               <tr key={delivery.id}>
                 <td>
                   <DeliveryState status={delivery.status} />
+                  <span class="narrow faint">
+                    <br />
+                    <Time at={delivery.accepted_at} />
+                  </span>
                 </td>
                 {hides === 'event' ? null : (
                   <td class="long">
@@ -78,7 +84,7 @@ export function DeliveriesTable({
                 </td>
                 <td class="wide">{delivery.attempt_count}</td>
                 <td class="wide nowrap">{delivery.next_attempt_at !== null && <Time at={delivery.next_attempt_at} />}</td>
-                <td class="nowrap">
+                <td class="nowrap broad">
                   <Time at={delivery.accepted_at} />
                 </td>
               </tr>

@@ -31,7 +31,9 @@ export const EventsTable = ({ events }: { events: readonly ListedEvent[] }) => (
         <tr>
           <th scope="col">Event</th>
           <th scope="col">Deliveries</th>
-          <th scope="col">Accepted</th>
+          <th scope="col" class="broad">
+            Accepted
+          </th>
         </tr>
       </thead>
       <tbody>
@@ -43,6 +45,10 @@ export const EventsTable = ({ events }: { events: readonly ListedEvent[] }) => (
               </a>
               <br />
               <Id id={event.id} />
+              <span class="narrow faint">
+                <br />
+                <Time at={event.accepted_at} />
+              </span>
               {event.has_rejections && (
                 <span class="status warn" title="Other content was posted under this id, and rejected">
                   {' '}
@@ -53,7 +59,7 @@ export const EventsTable = ({ events }: { events: readonly ListedEvent[] }) => (
             <td>
               <Counts counts={event.deliveries} />
             </td>
-            <td class="nowrap">
+            <td class="nowrap broad">
               <Time at={event.accepted_at} />
             </td>
           </tr>
