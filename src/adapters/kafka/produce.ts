@@ -62,55 +62,10 @@ const faulty = new Set(['MESSAGE_TOO_LARGE', 'RECORD_LIST_TOO_LARGE', 'INVALID_R
  * producer never gives up. So a repeated send may store a record at two places. The message index then drops the second one.
  */
 export async function createRecordWriter(options: WriterOptions): Promise<Writer> {
-  const { producer, topic, partitions, owned, maxWaiting, maxWaitingBytes, produceTimeoutMs, requestTimeoutMs } = options
+  const { producer, maxWaiting, maxWaitingBytes, produceTimeoutMs } = options
   await producer.connect()
 
-  /** Times until which partitions are avoided, and times of the last success. */
-  const avoided = new Map<number, number>()
-  const succeeded = new Map<number, number>()
-  let groups = Math.floor(Math.random() * partitions)
-  const nextPartition = (isResent: boolean): number => {
-    const now = performance.now()
-    const isGood = (partition: number) => (avoided.get(partition) ?? 0) < now
-    const hasWorked = (partition: number) => (succeeded.get(partition) ?? Number.NEGATIVE_INFINITY) > now - provenMs
-    const good = Array.from({ length: partitions }, (_, partition) => partition).filter(isGood)
-    // The leaders of other partitions may be away too. So a failed batch goes to a partition that has worked lately, if there is one.
-    const preferred = isResent ? good.filter(hasWorked) : owned().filter(isGood)
-    const choices = [preferred, good].find((choice) => choice.length > 0)
-    return choices === undefined ? groups++ % partitions : choices[groups++ % choices.length]!
-  }
-  const sendTo = async (partition: number, items: ReadonlySet<Item>): Promise<bigint> => {
-    const responses = await producer.send({
-      topic,
-      acks: -1,
-      // The time is shorter than the request time-out, so that the broker reports late replicas before the connection counts as dead.
-      timeout: Math.ceil(requestTimeoutMs * 0.8),
-      messages: [...items].map(({ bytes }) => ({ value: bytes, partition })),
-    })
-    const first = firstOffset(responses, partition)
-    avoided.delete(partition)
-    succeeded.set(partition, performance.now())
-    return first
-  }
-  /** Sends a batch until it is stored, or all of its records are given up. After a failure it prefers another partition, whose leader may be another broker. */
-  const send = async (items: readonly Item[]): Promise<(Written | null)[]> => {
-    for (let failures = 0; ; failures++) {
-      const sent = new Set(items.filter((item) => !item.givenUp))
-      if (sent.size === 0) return items.map(() => null)
-      const partition = nextPartition(failures > 0)
-      try {
-        const first = await sendTo(partition, sent)
-        let index = 0n
-        return items.map((item) => (sent.has(item) ? { partition, offset: first + index++ } : null))
-      } catch (error) {
-        if (isFaulty(error)) throw error
-        avoided.set(partition, performance.now() + avoidMs)
-        if (!isPassing(error)) throw error
-        for (const item of sent) item.lastError = error
-      }
-      await sleep(Math.min(resendMs[0] * 2 ** failures, resendMs[1]))
-    }
-  }
+  const send = createSend(options)
   const groupsOf = Array.from({ length: lanes }, () =>
     createGroupCommit<Item, Written | null>({
       write: send,
@@ -162,6 +117,64 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
       await Promise.allSettled(inFlight)
       await producer.disconnect()
     },
+  }
+}
+
+/**
+ * Makes the function that sends a batch until it is stored, or all of its records are given up. It returns null for the records that are given up. After a
+ * failure it prefers another partition, whose leader may be another broker.
+ */
+function createSend({
+  producer,
+  topic,
+  partitions,
+  owned,
+  requestTimeoutMs,
+}: WriterOptions): (items: readonly Item[]) => Promise<(Written | null)[]> {
+  /** Times until which partitions are avoided, and times of the last success. */
+  const avoided = new Map<number, number>()
+  const succeeded = new Map<number, number>()
+  let groups = Math.floor(Math.random() * partitions)
+  const nextPartition = (isResent: boolean): number => {
+    const now = performance.now()
+    const isGood = (partition: number) => (avoided.get(partition) ?? 0) < now
+    const hasWorked = (partition: number) => (succeeded.get(partition) ?? Number.NEGATIVE_INFINITY) > now - provenMs
+    const good = Array.from({ length: partitions }, (_, partition) => partition).filter(isGood)
+    // The leaders of other partitions may be away too. So a failed batch goes to a partition that has worked lately, if there is one.
+    const preferred = isResent ? good.filter(hasWorked) : owned().filter(isGood)
+    const choices = [preferred, good].find((choice) => choice.length > 0)
+    return choices === undefined ? groups++ % partitions : choices[groups++ % choices.length]!
+  }
+  const sendTo = async (partition: number, items: ReadonlySet<Item>): Promise<bigint> => {
+    const responses = await producer.send({
+      topic,
+      acks: -1,
+      // The time is shorter than the request time-out, so that the broker reports late replicas before the connection counts as dead.
+      timeout: Math.ceil(requestTimeoutMs * 0.8),
+      messages: [...items].map(({ bytes }) => ({ value: bytes, partition })),
+    })
+    const first = firstOffset(responses, partition)
+    avoided.delete(partition)
+    succeeded.set(partition, performance.now())
+    return first
+  }
+  return async (items) => {
+    for (let failures = 0; ; failures++) {
+      const sent = new Set(items.filter((item) => !item.givenUp))
+      if (sent.size === 0) return items.map(() => null)
+      const partition = nextPartition(failures > 0)
+      try {
+        const first = await sendTo(partition, sent)
+        let index = 0n
+        return items.map((item) => (sent.has(item) ? { partition, offset: first + index++ } : null))
+      } catch (error) {
+        if (isFaulty(error)) throw error
+        avoided.set(partition, performance.now() + avoidMs)
+        if (!isPassing(error)) throw error
+        for (const item of sent) item.lastError = error
+      }
+      await sleep(Math.min(resendMs[0] * 2 ** failures, resendMs[1]))
+    }
   }
 }
 
