@@ -27,7 +27,7 @@ export interface Replayable {
 export function createStartReplays(deps: Pick<ApiDependencies, 'store' | 'waiter' | 'settings' | 'now'>) {
   return async (
     replayables: readonly Replayable[],
-    { caller, plan }: Identity & Pick<RawRequest, 'plan'>,
+    { caller, plan, kolbakRequestId }: Identity & Pick<RawRequest, 'plan' | 'kolbakRequestId'>,
   ): Promise<{ replayed: Delivery[]; headers: Record<string, string> }> => {
     const { time, chains } = await plan(() => ({
       time: new Date(deps.now()).toISOString(),
@@ -40,7 +40,7 @@ export function createStartReplays(deps: Pick<ApiDependencies, 'store' | 'waiter
     let latest: { position: Checkpoint; stream: StreamName } | null = null
     const start = async ({ delivery, webhookRevision }: Replayable) => {
       const chain = chainOf.get(delivery.delivery) ?? delivery.chain + 1
-      const { stream, event } = replay(delivery, { chain, caller, webhookRevision, now: time })
+      const { stream, event } = replay(delivery, { chain, caller, webhookRevision, now: time, cause: { request_id: kolbakRequestId } })
       const since = latestOf(delivery.time, new Date(Date.parse(time) - joinedMs).toISOString())
       const { position } = await step('replay.append', () => deps.store.append(stream, [event], 'any', { since }))
       replayed.push({ ...delivery, status: 'pending', chain: event.data.chain, code: null, reason: null, next_attempt_at: null })

@@ -17,6 +17,8 @@ interface ReplayRequest {
   /** The key that created the webhook, or null. */
   readonly key_id: KeyId | null
   readonly actor: Actor
+  /** Kolbak's own id of the request that asked for the job, or null for a job of version 0.2. */
+  readonly request_id: string | null
   /** Start of the range (inclusive), RFC 3339. */
   readonly since: string
   /** End of the range (exclusive), RFC 3339. */
@@ -84,18 +86,18 @@ export interface ReplayJobs {
   expire(day: string): Promise<number>
 }
 
-const columns = `id, tenant, webhook, key_id, actor, since, until, delivery_status, status, reason, replayed,
+const columns = `id, tenant, webhook, key_id, actor, request_id, since, until, delivery_status, status, reason, replayed,
   skipped, created_at, updated_at, finished_at`
 
 export function createReplayJobs(pool: Pool): ReplayJobs {
   const sql = sqlOn(pool)
   return {
-    async begin({ id, tenant, webhook, key_id, actor, since, until, delivery_status }) {
+    async begin({ id, tenant, webhook, key_id, actor, request_id, since, until, delivery_status }) {
       await step(
         'job.begin',
         () =>
-          sql`insert into replay_jobs (id, tenant, webhook, key_id, actor, since, until, delivery_status)
-              values (${id}, ${tenant}, ${webhook}, ${key_id}, ${actor}, ${since}, ${until}, ${delivery_status})
+          sql`insert into replay_jobs (id, tenant, webhook, key_id, actor, request_id, since, until, delivery_status)
+              values (${id}, ${tenant}, ${webhook}, ${key_id}, ${actor}, ${request_id}, ${since}, ${until}, ${delivery_status})
               on conflict do nothing`,
       )
       const { rows } = await pool.query<ReplayJob>(`select ${columns} from replay_jobs where id = $1`, [id])

@@ -1,11 +1,14 @@
 import type { DeliveryData } from '../events/delivery.ts'
 import { replayedId } from '../events/delivery-id.ts'
-import type { NewEvent } from '../events/envelope.ts'
+import type { Metadata, NewEvent } from '../events/envelope.ts'
 import { deliveryEventRefOf } from '../events/refs.ts'
 import { sealEvent } from '../events/sealed-fields.ts'
 import { attemptsStream, type StreamName } from '../events/streams.ts'
 import type { Delivery } from '../ports/delivery-log.ts'
 import type { Caller } from './caller.ts'
+
+/** Kolbak's own id of the request that asked for the replay, and the job that carries it out, if there is one. */
+type ReplayCause = Pick<Metadata, 'request_id' | 'job'>
 
 /**
  * Returns the event that begins a chain of a delivery. This is usually the chain after its last one, which need not have ended. The id of the event
@@ -15,7 +18,7 @@ import type { Caller } from './caller.ts'
  */
 export function replay(
   delivery: Delivery,
-  by: { chain: number; caller: Pick<Caller, 'actor'>; webhookRevision: number; now: string },
+  by: { chain: number; caller: Pick<Caller, 'actor'>; webhookRevision: number; now: string; cause?: ReplayCause },
 ): { stream: StreamName; event: NewEvent<'DeliveryReplayed', DeliveryData> } {
   const { chain } = by
   const metadata = {
@@ -24,6 +27,7 @@ export function replay(
     time: by.now,
     $correlationId: delivery.correlation_id,
     $causationId: null,
+    ...by.cause,
   }
   const data: DeliveryData = { ...deliveryEventRefOf(delivery), webhook_revision: by.webhookRevision, chain, attempt: 0 }
   const stream = attemptsStream(delivery.webhook, by.now)

@@ -171,7 +171,7 @@ class Replaying {
     const bodies = await deliveryLog.bodies(chainsInHistory.map(({ delivery }) => delivery))
     const replayable = chainsInHistory.filter((_, i) => bodies[i] != null)
     await mapBounded(replayable, pageSize, ({ delivery, chain }) => {
-      const { stream, event } = replay(delivery, { chain, caller: job, webhookRevision, now: time })
+      const { stream, event } = replay(delivery, { chain, caller: job, webhookRevision, now: time, cause: causeOf(job) })
       return step('replay.append', () => store.append(stream, [event], 'any', { patient: true, since: time }))
     })
     const counts = { replayed: replayable.length, skipped: deliveries.length - replayable.length }
@@ -190,3 +190,6 @@ const newestFirst = (a: Delivery, b: Delivery): number => {
   if (a.accepted_at !== b.accepted_at) return a.accepted_at < b.accepted_at ? 1 : -1
   return a.delivery < b.delivery ? 1 : -1
 }
+
+/** Returns what the events of a job name as their cause. A job of version 0.2 names no request. */
+const causeOf = ({ id, request_id }: ActiveJob) => ({ ...(request_id === null ? {} : { request_id }), job: id })

@@ -46,6 +46,8 @@ export interface Metadata {
   /** The version of Kolbak that stored the event. Command events before version 0.3 have none of the following fields. */
   readonly app?: string
   readonly request_id?: string
+  /** The replay job that replayed a delivery. */
+  readonly job?: string
   readonly operation?: string
   readonly auth?: Credential
   readonly reason?: string

@@ -49,6 +49,7 @@ describe('POST /v1/deliveries/:id/replay', () => {
       actor: `client:${admin.clientId}`,
       tenant: admin.tenant,
       $correlationId: produced?.record.correlation_id,
+      request_id: begun.headers.get('kolbak-request-id'),
     })
     expect(facts).to.deep.equal({
       tenant: admin.tenant,

@@ -55,7 +55,11 @@ describe('POST /v1/webhooks/:id/replay', () => {
     expect(events.map(({ data }) => data.delivery)).to.have.members(failed.map(({ id }) => id))
     for (const { id, data, metadata } of events) {
       expect([data.chain, id]).to.deep.equal([2, replayedId(data.delivery, 2)])
-      expect(metadata.actor).to.equal(`client:${admin.clientId}`)
+      expect(metadata).to.include({
+        actor: `client:${admin.clientId}`,
+        job: begun.get('data.id'),
+        request_id: begun.headers.get('kolbak-request-id'),
+      })
     }
     const { rows } = await api.db.pool.query('select chain, attempt, due_at <= now() as due from scheduled_deliveries where webhook = $1', [
       webhook,

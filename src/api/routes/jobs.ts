@@ -139,6 +139,7 @@ function replayWebhookRoute(deps: ApiDependencies & { newUlid(): string }): Rout
         webhook: id,
         key_id: webhook.key_id,
         actor,
+        request_id: request.kolbakRequestId,
         since,
         until,
         delivery_status: body.status ?? null,
