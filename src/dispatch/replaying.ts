@@ -113,7 +113,7 @@ class Replaying {
   private async isHistoryUpToDate(): Promise<boolean> {
     const { store, waiter } = this.deps
     const head = await store.head(['routing', 'attempts'])
-    return head === null || waiter.waitFor(projectionNames.deliveries, head, 1_000)
+    return head === null || waiter.waitFor(projectionNames.deliveries, head, 5_000)
   }
   /** Returns whether the job may have another page now. A failure is logged and returns false, so that the other jobs continue. */
   private async replayPage(job: ActiveJob): Promise<boolean> {

@@ -1,4 +1,4 @@
-import type { Checkpoint } from '../events/envelope.ts'
+import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import { codeOf, describeError } from '../lib/errors.ts'
 import { orIdle } from '../lib/or-idle.ts'
 import { createBackoff, keepRunning, pause } from '../lib/retry.ts'
@@ -84,7 +84,7 @@ class LeasedBuildRunner implements BuildRunner {
   }
 
   async #follow(signal: AbortSignal): Promise<void> {
-    const { store, pool, batchSize: batch = 500 } = this.#deps
+    const { store, pool, progress, batchSize: batch = 500 } = this.#deps
     const { name, families, gathering } = this.#projection
     const initial = await readState(pool, name, this.#build)
     if (initial === null) return this.#stopping.abort() // The projection's runner then removes this build runner at its next refresh.
@@ -94,7 +94,8 @@ class LeasedBuildRunner implements BuildRunner {
     /** A batch without events for this projection, whose checkpoint is not saved yet. */
     let unsaved: EventBatch | null = null
     const subscription = store.subscribe({ families, after: follower.state.checkpoint, signal, batch })
-    const batches = gathering === undefined ? subscription : gather(subscription, gathering)
+    const isUrgent = (event: RecordedEvent) => progress.isAwaited(name) || gathering?.isUrgent(event) === true
+    const batches = gathering === undefined ? subscription : gather(subscription, { ...gathering, isUrgent })
     for await (const read of orIdle(batches, idleMs)) {
       const next: EventBatch | null = read === null ? unsaved : this.#select(read, follower.state)
       // This build may have applied the batch already, while it went live.

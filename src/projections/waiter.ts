@@ -17,6 +17,8 @@ export interface ProjectionProgress {
   stateOf(name: string): LiveState | undefined
   /** Calls `listener` after each report. Returns a function that removes the listener. */
   onReport(name: string, listener: () => void): () => void
+  /** Whether a caller of this process waits for the projection. */
+  isAwaited(name: string): boolean
 }
 
 export function createProjectionProgress(): ProjectionProgress {
@@ -36,6 +38,7 @@ export function createProjectionProgress(): ProjectionProgress {
       listeners.set(name, listenersOfName.add(listener))
       return () => void listenersOfName.delete(listener)
     },
+    isAwaited: (name) => (listeners.get(name)?.size ?? 0) > 0,
   }
 }
 

@@ -80,6 +80,15 @@ describe('the projection runner', () => {
     })
   const upTo = (n: number) => Array.from({ length: n }, (_, i) => i)
 
+  it('applies gathered events at once when an event comes while a caller waits', async () => {
+    await run(kept({ gathering: { ms: aMinute, urgentMs: 0, isUrgent: () => false } }))
+    const position = await append(aTenant(), 1)
+    const waiting = createProjectionWaiter({ pool: db.pool, progress }).waitFor('kept', position, aMinute)
+    await waitFor(() => progress.isAwaited('kept'))
+    await append(aTenant(), 1)
+    expect(await waiting).to.equal(true)
+    expect(progress.isAwaited('kept')).to.equal(false)
+  })
   it('applies every event of the families once, in order, across batches and restarts', async () => {
     const [a, b] = [aTenant(), aTenant()]
     const first = await run(kept())
