@@ -16,6 +16,7 @@ const faultOf = (failure: Failure | null | undefined, name: string): string | nu
 interface InputProps {
   readonly type?: 'text' | 'url' | 'password' | 'number' | 'search'
   readonly required?: boolean
+  readonly autoComplete?: 'off' | 'username' | 'current-password'
   readonly maxLength?: number
   readonly min?: number
   readonly max?: number
@@ -24,7 +25,7 @@ interface InputProps {
   readonly onKeyUp?: (event: TargetedKeyboardEvent<HTMLInputElement>) => void
 }
 /** A labelled input with its hint and its fault. */
-export function Field({ label, name, hint, failure, type, ...input }: FieldProps & InputProps) {
+export function Field({ label, name, hint, failure, type, autoComplete = 'off', ...input }: FieldProps & InputProps) {
   const id = useId()
   const fault = faultOf(failure, name)
   return (
@@ -35,7 +36,7 @@ export function Field({ label, name, hint, failure, type, ...input }: FieldProps
         name={name}
         aria-invalid={fault !== null}
         aria-describedby={`${id}-hint`}
-        autoComplete="off"
+        autoComplete={autoComplete}
         spellcheck={false}
         type={type as 'text'} // the types of Preact do not take a union
         {...input}

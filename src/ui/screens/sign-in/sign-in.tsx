@@ -19,15 +19,16 @@ export function SignIn() {
         <form onSubmit={onSubmit((values) => action.run(values))}>
           {kind === 'client' ? (
             <>
-              <Field label="Client id" name="client_id" required key="client_id" />
+              <Field label="Client id" name="client_id" autoComplete="username" required key="client_id" />
               <Field
                 label="Client secret"
                 name="client_secret"
                 key="client_secret"
+                autoComplete="current-password"
                 type="password"
                 required
                 onKeyUp={noteCapsLock}
-                hint={hasCapsLock ? 'Caps Lock is on.' : 'The start of Kolbak names the file that holds the first one.'}
+                hint={hasCapsLock ? 'Caps Lock is on.' : 'When Kolbak starts, it says where the secret of the admin client is.'}
               />
             </>
           ) : (
