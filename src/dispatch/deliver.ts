@@ -166,7 +166,7 @@ async function recordResponse(
   vault: Vault,
 ): Promise<void> {
   const { retryDelays, metrics, log, now, random } = deps
-  const { code, duration_ms } = response
+  const { code, duration_ms, address } = response
   const outcome = outcomeOf(code)
   const isSuccess = outcome === 'success'
   const retryAfter = parseRetryAfter(response.retryAfter, now())
@@ -174,7 +174,8 @@ async function recordResponse(
   const reason = isSuccess ? null : (response.reason ?? `http_${code}`)
   const responseBytes = response.body.length === 0 ? null : response.body.toString('base64')
   const detail = response.reason_detail === null ? {} : { reason_detail: response.reason_detail }
-  const facts = { webhook_revision: webhook.revision, code, duration_ms, reason, ...detail, response: responseBytes }
+  const sentTo = address === null ? {} : { address }
+  const facts = { webhook_revision: webhook.revision, code, duration_ms, ...sentTo, reason, ...detail, response: responseBytes }
   const attempt = { ref, identity, vault }
   const type = isSuccess ? 'DeliverySucceeded' : delay_seconds === null ? 'DeliveryDeadLettered' : 'DeliveryFailed'
   if (type === 'DeliveryFailed') await recordAttempt(deps, { ...attempt, type, facts: { ...facts, delay_seconds: delay_seconds! } }, origin)

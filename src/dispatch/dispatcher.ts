@@ -88,7 +88,10 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     random: Math.random,
   })
   const gate = createRoutingGate({ head: () => store.head(webhooks.families), webhookCache, log })
-  const router = createRouter({ gate, webhookCache, index, deliveryLog, schedule, store, deliver, metrics, stageHealth, log, now })
+  const router = createRouter({
+    ...{ gate, webhookCache, index, deliveryLog, schedule, store, deliver, metrics, stageHealth, log, now },
+    readsMessagesRouted: () => deps.live.areAllCurrent,
+  })
   bus.indexWith?.(createStoredMatcher({ gate, webhookCache, log }))
   const stopping = new AbortController()
   const { signal } = stopping

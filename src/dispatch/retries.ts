@@ -53,7 +53,7 @@ function decide(events: readonly RecordedDeliveryEvent[]): { next: Scheduling[];
   const last = new Map<DeliveryId, Scheduling>()
   const ended = new Map<DeliveryId, number>()
   for (const event of events) {
-    if (event.type === 'MessageRouted' || event.type === 'MessageRejected') continue
+    if (event.type === 'MessageRouted' || event.type === 'MessagesRouted' || event.type === 'MessageRejected') continue
     const { delivery, chain } = event.data
     if (event.type === 'DeliveryFailed' || event.type === 'DeliveryReplayed') {
       const other = last.get(delivery)

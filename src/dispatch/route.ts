@@ -11,7 +11,7 @@ import type { IndexEntry } from '../ports/message-bus.ts'
 import type { IndexedMessage, MessageIndex } from '../projections/message-index.ts'
 import type { Deliver } from './deliver.ts'
 import type { DispatchMetrics } from './metrics.ts'
-import { appendRejected, appendRouted, type RouteEventsDeps } from './route-events.ts'
+import { type AppendRouted, appendRejected, createRoutedAppends, type RouteEventsDeps } from './route-events.ts'
 import type { RoutingGate } from './routing-gate.ts'
 import type { Schedule } from './schedule.ts'
 import type { StageHealth } from './stage-health.ts'
@@ -41,7 +41,7 @@ export interface Router {
   /** Resolves when the message is in the index and its deliveries have started, or when it is quarantined. */
   route(incoming: Incoming): Promise<void>
 }
-interface RouteDeps extends RouteEventsDeps {
+interface RouterDeps extends RouteEventsDeps {
   readonly gate: RoutingGate
   readonly webhookCache: WebhookCache
   readonly index: Pick<MessageIndex, 'insertNew' | 'stored'>
@@ -50,6 +50,10 @@ interface RouteDeps extends RouteEventsDeps {
   readonly deliver: Deliver
   readonly metrics: Pick<DispatchMetrics, 'routed'>
   readonly stageHealth: StageHealth
+}
+
+interface RouteDeps extends RouterDeps {
+  readonly appendRouted: AppendRouted
 }
 
 /**
@@ -62,7 +66,8 @@ const triesOfFaultyMessage = 3
  * Creates the router, which matches, archives and indexes a message, starts its deliveries and appends MessageRouted (steps 3 and 6 of "The way of a
  * message" in README.md).
  */
-export function createRouter(deps: RouteDeps): Router {
+export function createRouter(routerDeps: RouterDeps): Router {
+  const deps: RouteDeps = { ...routerDeps, appendRouted: createRoutedAppends(routerDeps) }
   const batchesFor = (work: RouteWork) =>
     createGroupCommit<Incoming, undefined>({
       write: (batch) => routeUntilDone(deps, batch, work),
@@ -235,7 +240,7 @@ function startDeliveries(
   finished: ReadonlySet<string>,
   isRedelivered: boolean,
 ): void {
-  const { deliver, stageHealth } = deps
+  const { deliver, stageHealth, appendRouted } = deps
   const { message } = incoming
   const deliveries = firstAttempts(incoming, row).filter(({ delivery }) => !finished.has(delivery))
   incoming.addDeliveries(deliveries.length)
@@ -246,7 +251,7 @@ function startDeliveries(
   }
   // The append starts after the requests, because receivers wait for the requests.
   setImmediate(() => {
-    appendRouted(deps, incoming, row, isRedelivered).then(() => countdown.end(), failed) // mutation: done-without-routed
+    appendRouted(incoming, row, isRedelivered).then(() => countdown.end(), failed) // mutation: done-without-routed
   })
   const origin = {
     fromTable: false,

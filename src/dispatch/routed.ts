@@ -1,7 +1,8 @@
 import type { RecordedDeliveryEvent } from '../events/delivery.ts'
+import { routedMessagesIn } from '../events/delivery-facts.ts'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { WebhookId } from '../events/ids.ts'
-import { type DeliveryRef, firstAttempt, messageRefOf } from '../events/refs.ts'
+import { type DeliveryRef, firstAttempt, type MessageRef, messageRefOf } from '../events/refs.ts'
 import { upcast } from '../events/schema.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { IndexedMessage } from '../projections/message-index.ts'
@@ -10,18 +11,24 @@ import type { IndexedMessage } from '../projections/message-index.ts'
 interface RoutedMessage extends IndexedMessage {
   readonly deliveries: readonly DeliveryRef[]
 }
+type MessagesRouted = Extract<RecordedDeliveryEvent, { type: 'MessagesRouted' }>
 type MessageRouted = Extract<RecordedDeliveryEvent, { type: 'MessageRouted' }>
 
 const isRouted = (event: RecordedEvent): event is MessageRouted => event.type === 'MessageRouted'
 const eventsPerRead = 20
 
 /**
- * Returns the messages whose last MessageRouted is among these events. A large fan-out has several parts, which are appended in order. A message with
+ * Returns the messages of which a MessagesRouted or the last MessageRouted is among these events. A large fan-out has several parts, which are appended in order. A message with
  * a missing part is left out, because the bus delivers it again.
  */
 export async function routedMessagesOf(store: Pick<EventStore, 'read'>, events: readonly RecordedEvent[]): Promise<RoutedMessage[]> {
   const messages = new Map<string, RoutedMessage>()
   for (const event of events) {
+    if (event.type === 'MessagesRouted') {
+      for (const message of messagesTogether(event as MessagesRouted))
+        if (!messages.has(message.place)) messages.set(message.place, message)
+      continue
+    }
     if (!isRouted(event) || event.data.part + 1 < event.data.parts || messages.has(event.data.place)) continue
     const webhooks = await allWebhooks(store, event)
     if (webhooks !== null) messages.set(event.data.place, messageOf(event, webhooks))
@@ -44,7 +51,13 @@ async function allWebhooks(store: Pick<EventStore, 'read'>, last: MessageRouted)
   return [...parts].sort(([a], [b]) => a - b).flatMap(([, webhooks]) => webhooks)
 }
 
-function messageOf({ data, metadata }: MessageRouted, webhooks: readonly WebhookId[]): RoutedMessage {
-  const row: IndexedMessage = { ...messageRefOf(data), webhooks, matched_at: data.matched_at as Checkpoint }
-  return { ...row, deliveries: webhooks.map((webhook) => firstAttempt(row, webhook, metadata.$correlationId)) }
+const messageOf = ({ data, metadata }: MessageRouted, webhooks: readonly WebhookId[]): RoutedMessage =>
+  routedMessage(messageRefOf(data), webhooks, data.matched_at, metadata.$correlationId)
+const messagesTogether = (event: MessagesRouted): RoutedMessage[] =>
+  routedMessagesIn(event).map(({ message, webhooks, correlation_id }) =>
+    routedMessage(message, webhooks, event.data.matched_at, correlation_id),
+  )
+function routedMessage(message: MessageRef, webhooks: readonly WebhookId[], matched_at: string, correlation_id: string): RoutedMessage {
+  const row: IndexedMessage = { ...message, webhooks, matched_at: matched_at as Checkpoint }
+  return { ...row, deliveries: webhooks.map((webhook) => firstAttempt(row, webhook, correlation_id)) }
 }

@@ -10,6 +10,8 @@ export interface ReceiverResponse {
   /** The HTTP status, or null when none could be read. Only the status line decides the outcome, because Kolbak or the network may cut the rest. */
   readonly code: number | null
   readonly duration_ms: number
+  /** The address to which the request was sent, or null if no connection was made. */
+  readonly address: string | null
   /** A stable word for the failure if there is no status, or else null. */
   readonly reason: FailureReason | null
   /** A sentence that says what was wrong if there is no status, or else null. It shows no address and quotes no byte of the response. */
@@ -48,11 +50,21 @@ export function createSender(options: {
   })
   return {
     async post(url, headers, body) {
-      const { code, duration_ms, failure, body: rawBody, retryAfter, contentType, contentEncoding } = await client.post(url, headers, body)
+      const {
+        code,
+        duration_ms,
+        address,
+        failure,
+        body: rawBody,
+        retryAfter,
+        contentType,
+        contentEncoding,
+      } = await client.post(url, headers, body)
       const readable = readableBody(rawBody, contentType, contentEncoding)
       return {
         code,
         duration_ms,
+        address,
         reason: failure?.reason ?? null,
         reason_detail: failure?.detail ?? null,
         body: readable instanceof Promise ? await readable : readable,

@@ -1,9 +1,12 @@
 import type { FactType, RecordedDeliveryEvent } from './delivery.ts'
 import type { NewEvent, RecordedEvent } from './envelope.ts'
-import type { EventId } from './ids.ts'
-import { type DeliveryRef, deliveryRefOf, firstAttempt } from './refs.ts'
+import type { EventId, TenantId, WebhookId } from './ids.ts'
+import { type DeliveryRef, deliveryRefOf, firstAttempt, type MessageRef, messageRefOf } from './refs.ts'
 
-/** One stored event as a fact about one delivery. A MessageRouted is one fact for each of its webhooks. */
+/**
+ * One stored event as a fact about one delivery. A MessageRouted is one fact for each of its webhooks. A MessagesRouted is the same for each of its
+ * messages, and these facts have the type MessageRouted.
+ */
 export interface DeliveryFact extends DeliveryRef {
   readonly type: FactType
   readonly event_id: EventId
@@ -23,19 +26,37 @@ export interface DeliveryFact extends DeliveryRef {
 }
 const noOutcome = { code: null, duration_ms: null, reason: null, reason_detail: null, response: null, delay_seconds: null }
 
-/** Returns the facts of an event: one fact for each webhook of a MessageRouted, or else one fact. */
+/** Returns the facts of an event: one fact for each webhook of a routed message, or else one fact. */
 export function factsOf(recorded: NewEvent & Pick<RecordedEvent, 'in_history'>): DeliveryFact[] {
   const event = recorded as RecordedDeliveryEvent
   if (event.type === 'MessageRejected') return []
   const correlation_id = event.metadata.$correlationId
-  const common = { ...noOutcome, type: event.type, event_id: event.id, time: event.metadata.time }
-  if (event.type === 'MessageRouted')
-    return event.data.webhooks.map((webhook) => ({ ...firstAttempt(event.data, webhook, correlation_id), attempt: 0, ...common }))
-  const fact = { ...deliveryRefOf({ ...event.data, correlation_id }), ...common }
+  const common = { ...noOutcome, event_id: event.id, time: event.metadata.time }
+  if (event.type === 'MessageRouted' || event.type === 'MessagesRouted')
+    return routedMessagesIn(event).flatMap(({ message, webhooks, correlation_id }) =>
+      webhooks.map((webhook) => ({ ...firstAttempt(message, webhook, correlation_id), attempt: 0, ...common, type: 'MessageRouted' })),
+    )
+  const fact = { ...deliveryRefOf({ ...event.data, correlation_id }), ...common, type: event.type }
   if (event.type === 'DeliveryDiscarded') return [{ ...fact, reason: event.data.reason }]
   if (event.type === 'DeliveryReplayed') return [fact]
   const { code, duration_ms, reason, reason_detail = null, response } = event.data
   const delay_seconds = event.type === 'DeliveryFailed' ? event.data.delay_seconds : null
   const outcome = { code, duration_ms, reason, reason_detail, response, delay_seconds }
   return [{ ...fact, ...outcome, ...(event.in_history === true ? { in_history: true } : {}) }]
+}
+
+type Routed = Extract<RecordedDeliveryEvent, { type: 'MessageRouted' | 'MessagesRouted' }>
+/** Returns the messages of an event of routing. A MessageRouted may have only a part of the webhooks of its message. */
+export function routedMessagesIn({ data, metadata }: Pick<Routed, 'data' | 'metadata'>): {
+  readonly message: MessageRef
+  readonly webhooks: readonly WebhookId[]
+  readonly correlation_id: string
+}[] {
+  if (!('messages' in data)) return [{ message: messageRefOf(data), webhooks: data.webhooks, correlation_id: metadata.$correlationId }]
+  const tenant = metadata.tenant as TenantId
+  return data.messages.map(({ webhooks, correlation_id, ...message }) => ({
+    message: messageRefOf({ ...message, tenant }),
+    webhooks,
+    correlation_id,
+  }))
 }

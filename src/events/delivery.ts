@@ -15,12 +15,24 @@ export interface Outcome {
   /** The HTTP status, or null when none could be read. */
   code: number | null
   duration_ms: number
+  /** The address to which the request was sent. Absent if no connection was made, and in the events of version 0.2. */
+  address?: string
   /** A stable word for the reason of the failure, or null. */
   reason: string | null
   /** A sentence by Kolbak that says what was wrong, if there is no status. It never quotes a response, because responses are sealed. */
   reason_detail?: string
   /** The first 4 KiB of the response in base64 (sealed when stored), or null without a response. */
   response: string | null
+}
+
+/** A message in a MessagesRouted. The event's metadata names its tenant. */
+export interface RoutedMessage extends Omit<MessageRef, 'tenant'> {
+  /** Absent if the producer sent none. */
+  readonly source?: string
+  readonly event_time?: string
+  readonly correlation_id: string
+  readonly webhooks: WebhookId[]
+  readonly producer?: Producer
 }
 
 export interface DeliveryEvents {
@@ -35,6 +47,15 @@ export interface DeliveryEvents {
     matched_at: string
     /** Who posted the message. Absent for messages that version 0.2 accepted. */
     producer?: Producer
+  }
+  /**
+   * Messages of one tenant that one process has routed at nearly the same time. Under load they share an event, because an event costs more than a
+   * message in it. Each message is in a MessageRouted or in one of these, and a repeated routing always writes a MessageRouted.
+   */
+  MessagesRouted: {
+    messages: RoutedMessage[]
+    /** The checkpoint of the projection `webhooks` at which all of them were matched. */
+    matched_at: string
   }
   /** A message with the same id and other content had been posted before. */
   MessageRejected: MessageRef & { reason: 'content_differs' }
@@ -59,6 +80,7 @@ export const deliveryEventFields = {
   part: 'clear',
   parts: 'clear',
   matched_at: 'clear',
+  messages: 'clear',
   producer: 'clear',
   webhook: 'clear',
   webhook_revision: 'clear',
@@ -67,12 +89,13 @@ export const deliveryEventFields = {
   attempt: 'clear',
   code: 'clear',
   duration_ms: 'clear',
+  address: 'clear',
   reason: 'clear',
   reason_detail: 'clear',
   response: 'sealed',
   delay_seconds: 'clear',
 } as const satisfies FieldsOf<DeliveryEvents>
-type RoutingEventType = 'MessageRouted' | 'MessageRejected'
+type RoutingEventType = 'MessageRouted' | 'MessagesRouted' | 'MessageRejected'
 export type AttemptEventType = Exclude<keyof DeliveryEvents, RoutingEventType>
 export type RecordedDeliveryEvent = { [T in keyof DeliveryEvents]: RecordedEvent<T, DeliveryEvents[T]> }[keyof DeliveryEvents]
 

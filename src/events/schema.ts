@@ -60,6 +60,7 @@ export const eventTypes = {
   BatchSealed: shape(logEventFields),
   LossDeclared: shape(logEventFields),
   MessageRouted: shape(deliveryEventFields),
+  MessagesRouted: shape(deliveryEventFields),
   MessageRejected: shape(deliveryEventFields),
   DeliverySucceeded: shape(deliveryEventFields),
   DeliveryFailed: shape(deliveryEventFields),

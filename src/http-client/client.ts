@@ -30,6 +30,7 @@ export interface HttpClient {
 const failedAtOnce = (failure: Failure): ExchangeResult => ({
   code: null,
   duration_ms: 0,
+  address: null,
   failure,
   body: Buffer.alloc(0),
   retryAfter: undefined,

@@ -17,12 +17,15 @@ export class Connection {
   /** The time when the connection was opened, and the time until which it may be idle (both by `performance.now`). */
   readonly openedAt = performance.now()
   idleUntil = 0
+  /** The address of the receiver. A socket that was closed has none any more, so it is read at the start. */
+  readonly address: string | null
   private readonly socket: Socket
   private requests = 0
   private user: ConnectionUser | null = null
 
   constructor(socket: Socket) {
     this.socket = socket
+    this.address = socket.remoteAddress ?? null
     socket.setKeepAlive(true, 60_000)
     socket.on('data', (bytes: Buffer) => {
       if (this.user !== null) this.user.onData(bytes)

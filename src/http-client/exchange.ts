@@ -9,6 +9,8 @@ export interface ExchangeResult {
   /** The HTTP status, or null when none could be read. Only the status line decides the outcome, because the client or the network may cut the rest. */
   readonly code: number | null
   readonly duration_ms: number
+  /** The address to which the request was sent, or null if no connection was made. */
+  readonly address: string | null
   /** The reason why there is no status, or null if there is one. */
   readonly failure: Failure | null
   /** The first 4 KiB of the body as it was sent, or the first 64 KiB of a compressed body. */
@@ -142,6 +144,7 @@ export class Exchange implements ConnectionUser, ResponseSink {
     this.resolve({
       code,
       duration_ms: Math.round(performance.now() - this.startedAt),
+      address: connection?.address ?? null,
       failure: code === null ? failure : null,
       body: this.chunks.length === 0 ? noBytes : Buffer.concat(this.chunks),
       retryAfter: parser.field('retry-after'),

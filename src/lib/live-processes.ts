@@ -10,6 +10,8 @@ export interface LiveProcesses {
   count(role: string): number
   /** Whether this is the only live process. Processes of all roles count. */
   readonly isAlone: boolean
+  /** Whether no live process is of version 0.2, as of the last heartbeat. Such a process cannot read every event of this version. */
+  readonly areAllCurrent: boolean
   /** Returns whether every live process writes MACs. A process of version 0.2 does not. */
   allWriteMacs(): Promise<boolean>
   close(): Promise<void>
@@ -31,10 +33,11 @@ export async function joinLiveProcesses(options: {
   /** Live processes of each role, this one included. */
   let counts = new Map(roles.map((role) => [role, 1]))
   let isAlone = true
+  let areAllCurrent = false
   const wake = createWake()
   const stop = new AbortController()
   const beat = async () => {
-    const { rows } = await pool.query<{ roles: string[] }>({
+    const { rows } = await pool.query<{ roles: string[]; writes_macs: boolean }>({
       name: 'live-processes-beat',
       text: `with beat as (
                insert into live_processes (id, roles, seen_at, writes_macs) values ($1, $2, clock_timestamp(), true)
@@ -42,13 +45,14 @@ export async function joinLiveProcesses(options: {
              ), gone as (
                delete from live_processes where seen_at < clock_timestamp() - interval '1 hour'
              )
-             select roles from live_processes where seen_at > clock_timestamp() - $3 * interval '1 ms' and id <> $1`,
+             select roles, writes_macs from live_processes where seen_at > clock_timestamp() - $3 * interval '1 ms' and id <> $1`,
       values: [id, roles, everyMs * 3],
     })
     const former = counts
     counts = new Map(roles.map((role) => [role, 1]))
     for (const role of rows.flatMap((row) => row.roles)) counts.set(role, (counts.get(role) ?? 0) + 1)
     isAlone = rows.length === 0
+    areAllCurrent = rows.every((row) => row.writes_macs)
     if (!isDeepStrictEqual(counts, former)) notices.tell('processes')
   }
   await beat()
@@ -65,6 +69,9 @@ export async function joinLiveProcesses(options: {
     count: (role) => Math.max(1, counts.get(role) ?? 0),
     get isAlone() {
       return isAlone
+    },
+    get areAllCurrent() {
+      return areAllCurrent
     },
     async allWriteMacs() {
       const { rowCount } = await pool.query(

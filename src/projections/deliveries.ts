@@ -10,7 +10,7 @@ import type { Projection } from './projection.ts'
 import { recordHealth } from './webhook-health.ts'
 
 /** Events that a delivery usually has cause no effect, and the history shows most of them without a row. All others have effects that are waited for. */
-const isUrgent = ({ type }: RecordedEvent): boolean => type !== 'MessageRouted' && type !== 'DeliverySucceeded'
+const isUrgent = ({ type }: RecordedEvent): boolean => type !== 'MessageRouted' && type !== 'MessagesRouted' && type !== 'DeliverySucceeded'
 
 /**
  * Makes the projection of routing and attempts. It first writes the facts to the delivery log. In the transaction of the checkpoint it then writes

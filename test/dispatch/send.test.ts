@@ -21,10 +21,10 @@ describe('sending a request', () => {
     await send.close()
   })
 
-  it('POSTs the bytes with their headers, and returns the status and the beginning of the response', async () => {
+  it('POSTs the bytes with their headers, and returns the status, the address and the beginning of the response', async () => {
     receiver.answer('/ok', (_request, response) => response.writeHead(201).end('thanks'))
     const reply = await post(receiver.url('/ok'))
-    expect(reply).to.include({ code: 201, reason: null })
+    expect(reply).to.include({ code: 201, reason: null, address: '127.0.0.1' })
     expect(reply.body.toString()).to.equal('thanks')
     const [request] = receiver.received('/ok')
     expect(request?.raw).to.equal('{"id":"evt_1"}')
@@ -118,7 +118,7 @@ describe('sending a request', () => {
       expect(await post(receiver.url(`/${reason}`))).to.include({ code: null, reason })
     })
   it('returns connection_refused for a port without a listener', async () => {
-    expect(await post('http://127.0.0.1:1/')).to.include({ code: null, reason: 'connection_refused' })
+    expect(await post('http://127.0.0.1:1/')).to.include({ code: null, reason: 'connection_refused', address: null })
   })
   it('returns dns_failed for a name that does not exist', async () => {
     expect(await post('https://does-not-exist.invalid/')).to.include({ code: null, reason: 'dns_failed' })

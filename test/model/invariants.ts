@@ -1,5 +1,5 @@
 import { endsChain } from '../../src/events/delivery.ts'
-import { factsOf } from '../../src/events/delivery-facts.ts'
+import { factsOf, routedMessagesIn } from '../../src/events/delivery-facts.ts'
 import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { RecordedEvent } from '../../src/events/envelope.ts'
 import type { DeliveryId, MessageId, WebhookId } from '../../src/events/ids.ts'
@@ -41,7 +41,8 @@ export class Invariants {
   }
   private stored(event: RecordedEvent): void {
     const { place } = event.data as { place?: string }
-    if (event.type === 'MessageRouted') this.routed.set(place!, event)
+    if (event.type === 'MessageRouted' || event.type === 'MessagesRouted')
+      for (const { message } of routedMessagesIn(event as Parameters<typeof routedMessagesIn>[0])) this.routed.set(message.place, event)
     if (event.type === 'MessageRejected') this.rejected.add(place!)
     if (event.stream.startsWith('routing') || event.stream.startsWith('attempts'))
       for (const fact of factsOf(event)) this.facts.set(fact.delivery, [...(this.facts.get(fact.delivery) ?? []), fact])
@@ -86,7 +87,7 @@ export class Invariants {
           if (row.fingerprint !== message.fingerprint && !this.rejected.has(place)) past('not rejected')
           return
         }
-        if (!this.routed.has(place)) past('no MessageRouted')
+        if (!this.routed.has(place)) past('no event of its routing')
         for (const webhook of row.webhooks) {
           const id = deliveryId(record.tenant, message.id, place, webhook)
           const isBegun = (this.facts.get(id) ?? []).some((fact) => fact.attempt > 0 || fact.chain > 1)

@@ -70,7 +70,9 @@ export class Receivers {
           simulation.at(simulation.now + ms, () => {
             this.open--
             const heardAs = { code: heard ? code : null, reason: heard ? null : ('timeout' as const), reason_detail: null }
-            simulation.resume(caller, () => resolve({ ...heardAs, duration_ms: ms, body: Buffer.alloc(0), retryAfter: undefined }))
+            simulation.resume(caller, () =>
+              resolve({ ...heardAs, duration_ms: ms, body: Buffer.alloc(0), retryAfter: undefined, address: '192.0.2.1' }),
+            )
           })
         })
       }),

@@ -212,6 +212,7 @@ export class World {
       stageHealth,
       log,
       now,
+      readsMessagesRouted: () => true,
     })
     bus.indexWith?.(code.storedMatch.createStoredMatcher({ gate, webhookCache, log }))
     this.producers.set(life.name, bus)

@@ -25,7 +25,14 @@ const delivery = {
   chain: 1,
   attempt: 1,
 }
-const outcome = { code: 503, duration_ms: 12.5, reason: 'http_503', reason_detail: 'A sentence.', response: 'cmVjZWl2ZXIgYW5zd2VyZWQ=' }
+const outcome = {
+  code: 503,
+  duration_ms: 12.5,
+  address: '203.0.113.7',
+  reason: 'http_503',
+  reason_detail: 'A sentence.',
+  response: 'cmVjZWl2ZXIgYW5zd2VyZWQ=',
+}
 
 /**
  * The data of one event of every type, with a value in every field. In this order, the events of a stream are a possible history of one aggregate.
@@ -90,6 +97,14 @@ export const sampleData: { readonly [T in EventType]: Required<Events[T]> } = {
   DeliveryDiscarded: { ...delivery, attempt: 2, reason: 'webhook_inactive' },
   DeliveryReplayed: { ...delivery, chain: 2, attempt: 0 },
   DeliverySucceeded: { ...delivery, ...outcome, chain: 2, code: 204, reason: null },
+  MessagesRouted: {
+    messages: ['message_2', 'message_3'].map((id, i) => ({
+      ...{ message: id as MessageId, place: `bus/0/18/${i}` as Place, fingerprint: 'f'.repeat(64), event: 'order.created', accepted_at },
+      ...{ source: 'shop', event_time: accepted_at, correlation_id: 'samples', webhooks: [webhook] },
+      producer: { actor: 'client:client_of_samples', request_id: '01JZZZZZZZZZZZZZZZZZZZZZR1' } as const,
+    })),
+    matched_at: '00000000000000000007',
+  },
 }
 export const sampleTypes = Object.keys(sampleData) as EventType[]
 
