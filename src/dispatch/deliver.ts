@@ -152,7 +152,7 @@ async function discard(deps: DeliverDeps, { ref, origin, webhook }: Delivery): P
 async function deadLetter(deps: DeliverDeps, { ref, origin, webhook }: Delivery, reason: string): Promise<DeliverResult> {
   deps.metrics.attempts.inc({ outcome: 'DeliveryDeadLettered' })
   deps.log.info({ delivery: ref.delivery, webhook: ref.webhook, reason }, 'delivery.dead_lettered')
-  const facts = { webhook_revision: webhook.revision, code: null, duration_ms: 0, reason, response: null }
+  const facts = { webhook_revision: webhook.revision, code: null, duration_ms: 0, address: null, reason, response: null }
   await recordAttempt(deps, { ref, identity: newAttempt(deps.now()), type: 'DeliveryDeadLettered', facts, vault: null }, origin)
   return 'done'
 }
@@ -174,8 +174,7 @@ async function recordResponse(
   const reason = isSuccess ? null : (response.reason ?? `http_${code}`)
   const responseBytes = response.body.length === 0 ? null : response.body.toString('base64')
   const detail = response.reason_detail === null ? {} : { reason_detail: response.reason_detail }
-  const sentTo = address === null ? {} : { address }
-  const facts = { webhook_revision: webhook.revision, code, duration_ms, ...sentTo, reason, ...detail, response: responseBytes }
+  const facts = { webhook_revision: webhook.revision, code, duration_ms, address, reason, ...detail, response: responseBytes }
   const attempt = { ref, identity, vault }
   const type = isSuccess ? 'DeliverySucceeded' : delay_seconds === null ? 'DeliveryDeadLettered' : 'DeliveryFailed'
   if (type === 'DeliveryFailed') await recordAttempt(deps, { ...attempt, type, facts: { ...facts, delay_seconds: delay_seconds! } }, origin)

@@ -86,6 +86,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     ...{ store, keyring, webhookCache, slots, schedule, sender, metrics, log, now },
     retryDelays: deps.retryDelays,
     random: Math.random,
+    readsImplied: () => deps.live.areAllCurrent,
   })
   const gate = createRoutingGate({ head: () => store.head(webhooks.families), webhookCache, log })
   const router = createRouter({

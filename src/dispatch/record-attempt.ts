@@ -3,6 +3,7 @@ import type { AttemptEventType, DeliveryEvents } from '../events/delivery.ts'
 import type { Metadata, NewEvent } from '../events/envelope.ts'
 import type { EventId } from '../events/ids.ts'
 import { type DeliveryRef, deliveryEventRefOf } from '../events/refs.ts'
+import { withoutImplied } from '../events/schema.ts'
 import { sealEvent } from '../events/sealed-fields.ts'
 import { step } from '../events/steps.ts'
 import { attemptsStream } from '../events/streams.ts'
@@ -16,6 +17,8 @@ export interface RecordAttemptDeps {
   readonly store: Pick<EventStore, 'append'>
   readonly schedule: Pick<Schedule, 'done'>
   readonly log: Log
+  /** Whether every live process reads attempts whose implied fields are absent. A process of version 0.2 does not. */
+  readsImplied(): boolean
 }
 /** The id and the time (RFC 3339) of an attempt's event. Both are fixed before the request, so that a repeated append stores the same event. */
 export interface AttemptIdentity {
@@ -35,6 +38,9 @@ export interface Attempt<T extends AttemptEventType = AttemptEventType> {
   readonly vault: Vault | null
 }
 
+/** The schema of attempts in version 0.2, whose events have every field. */
+const schemaOfVersion02 = 1
+
 /** Appends the event of an attempt, and then deletes the scheduled row of the attempt. Retries until both succeed. */
 export async function recordAttempt<T extends AttemptEventType>(
   deps: RecordAttemptDeps,
@@ -45,20 +51,24 @@ export async function recordAttempt<T extends AttemptEventType>(
   if (fromTable) await deleteRow(deps, attempt.ref)
 }
 
-async function append<T extends AttemptEventType>({ store, log }: RecordAttemptDeps, attempt: Attempt<T>): Promise<void> {
+async function append<T extends AttemptEventType>({ store, log, readsImplied }: RecordAttemptDeps, attempt: Attempt<T>): Promise<void> {
   const { ref, identity, type, facts, vault } = attempt
   const { delivery, chain, attempt: number } = ref
   const stream = attemptsStream(ref.webhook, identity.time)
   const data = { ...deliveryEventRefOf(ref), ...facts }
   const unsealed = { id: identity.id, type, data, metadata: metadataOf(ref, identity) }
-  let event: NewEvent = sealEvent(vault, stream, unsealed)
+  const seal = (vaultOfResponse: Vault | null, event: typeof unsealed): NewEvent => {
+    const sealed: NewEvent = sealEvent(vaultOfResponse, stream, event)
+    return readsImplied() ? withoutImplied(sealed, stream) : { ...sealed, metadata: { ...sealed.metadata, schema: schemaOfVersion02 } }
+  }
+  let event = seal(vault, unsealed)
   const appendEvent = () => store.append(stream, [event], 'any', { patient: true }) // mutation: new-event-per-try
   await untilDone(() => step('delivery.append', appendEvent), {
     onError(error, delayMs) {
       log.warn({ error, delayMs, delivery, chain, attempt: number }, 'attempt.append_failed')
       // The receiver chooses the bytes of its response. If the store refuses them, the attempt is recorded without them.
       if (error instanceof EventRefused || error instanceof EventTooLarge)
-        event = sealEvent(null, stream, { ...unsealed, data: { ...data, response: null } })
+        event = seal(null, { ...unsealed, data: { ...data, response: null } })
     },
   })
 }

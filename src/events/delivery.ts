@@ -15,8 +15,8 @@ export interface Outcome {
   /** The HTTP status, or null when none could be read. */
   code: number | null
   duration_ms: number
-  /** The address to which the request was sent. Absent if no connection was made, and in the events of version 0.2. */
-  address?: string
+  /** The address to which the request was sent. Null if no connection was made, and in the events of version 0.2. */
+  address: string | null
   /** A stable word for the reason of the failure, or null. */
   reason: string | null
   /** A sentence by Kolbak that says what was wrong, if there is no status. It never quotes a response, because responses are sealed. */

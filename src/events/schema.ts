@@ -3,6 +3,7 @@ import type { NewEvent } from './envelope.ts'
 import type { SealedAs, StoredAs } from './fields.ts'
 import { type KeyEvents, keyEventFields } from './key.ts'
 import { type LogEvents, logEventFields } from './log.ts'
+import type { StreamName } from './streams.ts'
 import { type TenantEvents, tenantEventFields } from './tenant.ts'
 import { type WebhookEvents, webhookEventFields } from './webhook.ts'
 
@@ -23,13 +24,29 @@ interface StoredShape {
   /** The number that events of this type get when they are stored. */
   readonly schema: number
   readonly upcasters: readonly Upcaster[]
+  /** The fields that may be absent in a stored event, and the values that they then have. */
+  readonly implied: readonly (readonly [field: string, impliedBy: Implied])[]
 }
+/** Returns the value of a field that is not stored. It follows from the name of the stream or from the metadata, or is the usual one. */
+type Implied = (stored: { readonly stream: StreamName; readonly metadata: NewEvent['metadata'] }) => unknown
 /** Every change of a stored shape adds one function, which raises the number of the schema by one. */
 const shape = <F extends StoredShape['fields']>(fields: F, ...upcasters: readonly Upcaster[]) => ({
   fields,
   sealed: Object.entries(fields).filter((field): field is [string, SealedAs] => field[1] !== 'clear'),
   schema: 1 + upcasters.length,
   upcasters,
+  implied: [] as StoredShape['implied'],
+})
+/** The shape of attempts. Most events are attempts, so that their size counts. In schema 1, all fields were stored except `address`. */
+const attempt = () => ({
+  ...shape(deliveryEventFields, (data) => ({ address: null, ...data })),
+  implied: Object.entries<Implied>({
+    tenant: ({ metadata }) => metadata.tenant,
+    webhook: ({ stream }) => stream.slice('attempts-'.length, -'-yyyymmdd'.length),
+    address: () => null,
+    reason: () => null,
+    response: () => null,
+  }),
 })
 
 /** Renames a field. A sealed field must keep its name. */
@@ -62,9 +79,9 @@ export const eventTypes = {
   MessageRouted: shape(deliveryEventFields),
   MessagesRouted: shape(deliveryEventFields),
   MessageRejected: shape(deliveryEventFields),
-  DeliverySucceeded: shape(deliveryEventFields),
-  DeliveryFailed: shape(deliveryEventFields),
-  DeliveryDeadLettered: shape(deliveryEventFields),
+  DeliverySucceeded: attempt(),
+  DeliveryFailed: attempt(),
+  DeliveryDeadLettered: attempt(),
   DeliveryDiscarded: shape(deliveryEventFields),
   DeliveryReplayed: shape(deliveryEventFields),
 } satisfies { [T in EventType]: StoredShape & { fields: { [F in keyof Events[T]]-?: StoredAs } } }
@@ -84,19 +101,35 @@ export class EventNotReadable extends Error {
   readonly code = 'event_not_readable'
 }
 
-/** Converts an event to the present schema of its type. Throws EventNotReadable if this version does not know the type or the schema. */
-export function upcast<E extends NewEvent>(event: E): E {
+/**
+ * Converts an event to the present schema of its type, and adds the fields that are implied. Throws EventNotReadable if this version does not know the
+ * type or the schema.
+ */
+export function upcast<E extends NewEvent & { readonly stream?: StreamName }>(event: E): E {
   const { type, metadata } = event
   const typeShape = shapes.get(type)
   if (typeShape === undefined)
     throw new EventNotReadable(`this version knows no event of type ${JSON.stringify(type.slice(0, 100))}: run the version that stored it`)
   const { schema } = metadata
-  if (schema === typeShape.schema) return event
+  const { implied } = typeShape
+  if (schema === typeShape.schema && implied.length === 0) return event
   if (!Number.isInteger(schema) || schema < 1 || schema > typeShape.schema)
     throw new EventNotReadable(
       `a ${type} has the schema ${JSON.stringify(schema)}, and this version reads up to ${typeShape.schema}: run the version that stored it`,
     )
   let { data } = event as NewEvent
   for (const toNext of typeShape.upcasters.slice(schema - 1)) data = toNext({ ...data })
+  if (event.stream !== undefined && implied.length > 0) data = { ...impliedValues(typeShape, { stream: event.stream, metadata }), ...data }
   return { ...event, data, metadata: { ...metadata, schema: typeShape.schema } }
+}
+const impliedValues = ({ implied }: StoredShape, stored: Parameters<Implied>[0]): object =>
+  Object.fromEntries(implied.map(([field, impliedBy]) => [field, impliedBy(stored)]))
+
+/** Returns an event without the fields that `upcast` adds. */
+export function withoutImplied<E extends NewEvent>(event: E, stream: StreamName): E {
+  const { type, data, metadata } = event as NewEvent
+  const implied = impliedValues(shapes.get(type)!, { stream, metadata }) as Readonly<Record<string, unknown>>
+  const stored: Record<string, unknown> = {}
+  for (const [field, value] of Object.entries(data)) if (!(field in implied) || implied[field] !== value) stored[field] = value
+  return { ...event, data: stored }
 }

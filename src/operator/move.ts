@@ -4,6 +4,7 @@ import { factsOf } from '../events/delivery-facts.ts'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import { commandEntry, leafHash } from '../events/leaf.ts'
 import type { MessageRef } from '../events/refs.ts'
+import { upcast } from '../events/schema.ts'
 import { everyFamily, type Family, isDayStream, type StreamName } from '../events/streams.ts'
 import { chunks } from '../lib/chunks.ts'
 import { KolbakError } from '../lib/errors.ts'
@@ -309,7 +310,7 @@ async function copyHistory(
   let recorded = 0
   const read = ['routing', 'attempts'] as const
   for await (const events of everyEvent(store, read, await store.head(read))) {
-    const facts = events.flatMap(factsOf).filter(isCopied)
+    const facts = events.map(upcast).flatMap(factsOf).filter(isCopied)
     if (facts.length > 0) await history.record(facts)
     recorded += facts.length
   }

@@ -4,6 +4,7 @@ import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { RecordedEvent } from '../../src/events/envelope.ts'
 import type { DeliveryId, MessageId, WebhookId } from '../../src/events/ids.ts'
 import { decodeRecord, type MessageRecord, placeOf } from '../../src/events/message-record.ts'
+import { upcast } from '../../src/events/schema.ts'
 import { webhookStream } from '../../src/events/streams.ts'
 import type { DeliveryFact } from '../../src/ports/delivery-log.ts'
 import { bodyOf } from './callers.ts'
@@ -45,7 +46,7 @@ export class Invariants {
       for (const { message } of routedMessagesIn(event as Parameters<typeof routedMessagesIn>[0])) this.routed.set(message.place, event)
     if (event.type === 'MessageRejected') this.rejected.add(place!)
     if (event.stream.startsWith('routing') || event.stream.startsWith('attempts'))
-      for (const fact of factsOf(event)) this.facts.set(fact.delivery, [...(this.facts.get(fact.delivery) ?? []), fact])
+      for (const fact of factsOf(upcast(event))) this.facts.set(fact.delivery, [...(this.facts.get(fact.delivery) ?? []), fact])
     if (event.type === 'WebhookDeactivated' && (event.data as { reason: string }).reason === 'gone') this.gone(event)
   }
   /** Invariant `gone`: no webhook is deactivated because of a URL that it no longer has. */

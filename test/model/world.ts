@@ -194,6 +194,7 @@ export class World {
       log,
       now,
       random,
+      readsImplied: () => true,
     })
     // A request does not show its chain, so the receivers of the model get it from the context.
     const deliver: typeof real = (ref, origin) =>

@@ -4,6 +4,7 @@ import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { NewEvent } from '../../src/events/envelope.ts'
 import type { DeliveryId, EventId, MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
 import type { MessageRef } from '../../src/events/refs.ts'
+import { eventTypes } from '../../src/events/schema.ts'
 import { attemptsStream, routingStream, type StreamName } from '../../src/events/streams.ts'
 import type { EventStore } from '../../src/ports/event-store.ts'
 
@@ -21,7 +22,14 @@ export function deliveryEvents(store: Pick<EventStore, 'append'>, tenant: Tenant
   let pending = new Map<StreamName, NewEvent[]>()
   const add = <T extends keyof DeliveryEvents>(stream: StreamName, type: T, data: DeliveryEvents[T]) => {
     const time = new Date().toISOString()
-    const metadata = { schema: 1, actor: 'system:test', tenant, time, $correlationId: 'test', $causationId: null } as const
+    const metadata = {
+      schema: eventTypes[type].schema,
+      actor: 'system:test',
+      tenant,
+      time,
+      $correlationId: 'test',
+      $causationId: null,
+    } as const
     const event = { id: randomUUID() as EventId, type, data, metadata }
     pending.set(stream, [...(pending.get(stream) ?? []), event])
   }
@@ -53,7 +61,13 @@ export function deliveryEvents(store: Pick<EventStore, 'append'>, tenant: Tenant
       { chain = 1, attempt = 1, response = null }: { chain?: number; attempt?: number; response?: string | null } = {},
     ) {
       const isSuccess = type === 'DeliverySucceeded'
-      const outcome: Outcome = { code: isSuccess ? 204 : 500, duration_ms: 1.5, reason: isSuccess ? null : 'status', response }
+      const outcome: Outcome = {
+        code: isSuccess ? 204 : 500,
+        duration_ms: 1.5,
+        address: null,
+        reason: isSuccess ? null : 'status',
+        response,
+      }
       add(attemptsStream(of.webhook, of.message.accepted_at), type, { ...facts(of, chain, attempt), ...outcome, delay_seconds: 300 })
     },
     replayed(of: TestDelivery, chain: number) {

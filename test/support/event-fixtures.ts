@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { hashOf } from '../../src/commands/command-streams.ts'
 import type { NewEvent } from '../../src/events/envelope.ts'
-import { type EventType, eventTypes } from '../../src/events/schema.ts'
+import { type EventType, eventTypes, withoutImplied } from '../../src/events/schema.ts'
 import { sealEvent } from '../../src/events/sealed-fields.ts'
 import { isDayStream, type StreamName } from '../../src/events/streams.ts'
 import type { Keyring } from '../../src/lib/keyring.ts'
@@ -45,7 +45,7 @@ function writeMissing(): void {
     const sample = sampleEvent(type)
     if (!hasFixture(type, schema)) {
       const metadata = isDayStream(stream) ? sample.metadata : { ...sample.metadata, prev: hashes.get(stream) ?? null }
-      const fixture: EventFixture = { stream, ...sealEvent(fixtureVault, stream, { ...sample, metadata }) }
+      const fixture: EventFixture = { stream, ...withoutImplied(sealEvent(fixtureVault, stream, { ...sample, metadata }), stream) }
       writeFileSync(fileOf(type, schema), `${JSON.stringify(fixture, null, 2)}\n`)
       console.log(`written: ${type}.${schema}.json`)
     }

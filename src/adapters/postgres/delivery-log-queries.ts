@@ -104,7 +104,7 @@ export function createDeliveryQueries({ pool, schema, readsEvents }: DeliveryQue
       if (keys.length === 0) return []
       const haveRequests = keys.every(({ request }) => request !== undefined)
       const requests = (table: string, more: string) =>
-        `select ${attemptColumns}, null::text as event_data, null::text as event_metadata from ${schema}.${table}
+        `select ${attemptColumns}, null::text as event_stream, null::text as event_data, null::text as event_metadata from ${schema}.${table}
          where delivery = k.delivery and accepted_at = k.accepted_at and accepted_at between $4 and $5 ${more}`
       const states = `union all ${requests('deliveries', `and webhook = k.webhook and type in ('DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered')`)}`
       const successes = readsEvents ? `union all ${successesAsAttempts(attemptColumns, ofKeys)}` : ''

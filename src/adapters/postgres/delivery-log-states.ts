@@ -1,9 +1,8 @@
-import type { DeliveryEvents } from '../../events/delivery.ts'
 import { type DeliveryFact, factsOf } from '../../events/delivery-facts.ts'
-import type { NewEvent } from '../../events/envelope.ts'
 import type { EventId } from '../../events/ids.ts'
 import { deliveryRefFields } from '../../events/refs.ts'
 import { upcast } from '../../events/schema.ts'
+import type { StreamName } from '../../events/streams.ts'
 import type { Attempt, Delivery } from '../../ports/delivery-log.ts'
 
 /** A delivery in its present state, with the request that brought it there. */
@@ -11,6 +10,7 @@ export type DeliveryRow = Delivery & Pick<Attempt, 'event_id' | 'duration_ms' | 
 /** A first success has its event here, and most other columns are null. */
 export interface StoredSuccess {
   readonly event_id: EventId
+  readonly event_stream: StreamName | null
   readonly event_data: string | null
   readonly event_metadata: string | null
 }
@@ -50,6 +50,7 @@ const columns = Object.keys(successColumns)
 /** The columns from which `deliveryOf` makes a delivery. */
 export const deliveryRowColumns = [
   ...columns.filter((column) => column !== 'died_at' && column !== 'finality'),
+  'event_stream',
   'event_data',
   'event_metadata',
 ]
@@ -58,7 +59,7 @@ export const deliveryRowColumns = [
 /** The rank of a first success among the facts of its delivery, in the order of `isGreaterFact`. */
 const rankOf = (alias: string) => `(1, 3, 1, ${alias}.event_id)`
 const successesIn = (bounds: Bounds, also = ''): string =>
-  `(select ${columns.map((column) => `${successColumns[column]} as ${column}`).join(', ')}, e.day, e.data as event_data, e.metadata as event_metadata
+  `(select ${columns.map((column) => `${successColumns[column]} as ${column}`).join(', ')}, e.day, e.stream as event_stream, e.data as event_data, e.metadata as event_metadata
     from day_events e where e.delivery is not null ${daysOf('e', bounds)} ${also})`
 
 /**
@@ -71,7 +72,7 @@ const successesIn = (bounds: Bounds, also = ''): string =>
 export function statesIn(schema: string, readsEvents: boolean, { where, order, limit, bounds = {} }: StatesQuery): string {
   const end = `${order === undefined ? '' : `order by ${order}`} limit ${limit}`
   const rowColumns = columns.map((column) => `r.${column}`).join(', ')
-  const rows = `select ${rowColumns}, null::text as event_data, null::text as event_metadata from ${schema}.deliveries r`
+  const rows = `select ${rowColumns}, null::text as event_stream, null::text as event_data, null::text as event_metadata from ${schema}.deliveries r`
   if (!readsEvents) return `(${rows} where ${where} ${end})`
   const isSame = (one: string, other: string) =>
     `${one}.webhook = ${other}.webhook and ${one}.accepted_at = ${other}.accepted_at and ${one}.delivery = ${other}.delivery`
@@ -84,7 +85,7 @@ export function statesIn(schema: string, readsEvents: boolean, { where, order, l
      ) as greater_event on true
      where greater_event.is_there is null ${end})
     union all
-    (select ${columns.map((column) => `s.${column}`).join(', ')}, s.event_data, s.event_metadata from ${successesIn(bounds)} s
+    (select ${columns.map((column) => `s.${column}`).join(', ')}, s.event_stream, s.event_data, s.event_metadata from ${successesIn(bounds)} s
      left join lateral (
        select true as is_there from ${successesIn(bounds, daysOfSame('s'))} t where ${isSame('t', 's')} and t.event_id > s.event_id limit 1
      ) as greater_twin on true
@@ -102,7 +103,7 @@ export const successesAsAttempts = (attemptColumns: string, bounds: Bounds): str
   `select ${attemptColumns
     .split(', ')
     .map((column) => (column === 'time' ? `(e.metadata::json->>'time')::timestamptz` : successColumns[column]))
-    .join(', ')}, e.data as event_data, e.metadata as event_metadata
+    .join(', ')}, e.stream as event_stream, e.data as event_data, e.metadata as event_metadata
    from day_events e where substr(e.stream, 10, 26) = k.webhook and e.accepted_at = k.accepted_at and e.delivery = k.delivery ${daysOf('e', bounds)}`
 
 /** Returns the condition on the days of events whose deliveries are in the bounds. A first success is at most one day later than the acceptance. */
@@ -113,22 +114,21 @@ const acceptedIn = (alias: string, { first, last }: Bounds): string =>
   `${first === undefined ? '' : `and ${alias}.accepted_at >= ${first}`} ${last === undefined ? '' : `and ${alias}.accepted_at <= ${last}`}`
 
 /** Returns the delivery of a row of `statesIn`. */
-export function deliveryOf({ event_data, event_metadata, ...row }: DeliveryRow & StoredSuccess): DeliveryRow {
-  const fact = successOf({ event_id: row.event_id, event_data, event_metadata })
+export function deliveryOf({ event_stream, event_data, event_metadata, ...row }: DeliveryRow & StoredSuccess): DeliveryRow {
+  const fact = successOf({ event_id: row.event_id, event_stream, event_data, event_metadata })
   if (fact === null) return row
   const { delay_seconds, ...success } = fact
   return { ...success, status: 'success', next_attempt_at: null }
 }
 /** Returns the attempt of a row that may be a first success. */
-export function attemptOf({ event_data, event_metadata, ...attempt }: Attempt & StoredSuccess): Attempt {
-  const fact = successOf({ event_id: attempt.event_id, event_data, event_metadata })
+export function attemptOf({ event_stream, event_data, event_metadata, ...attempt }: Attempt & StoredSuccess): Attempt {
+  const fact = successOf({ event_id: attempt.event_id, event_stream, event_data, event_metadata })
   if (fact === null) return attempt
   const { event_id, chain, attempt: number, type, time, code, duration_ms, reason, reason_detail, response } = fact
   return { event_id, chain, attempt: number, type, time, code, duration_ms, reason, reason_detail, response }
 }
-function successOf({ event_id, event_data, event_metadata }: StoredSuccess): DeliveryFact | null {
-  if (event_data === null || event_metadata === null) return null
-  const data = JSON.parse(event_data) as DeliveryEvents['DeliverySucceeded']
-  const event: NewEvent = { id: event_id, type: 'DeliverySucceeded', data, metadata: JSON.parse(event_metadata) }
+function successOf({ event_id: id, event_stream: stream, event_data, event_metadata }: StoredSuccess): DeliveryFact | null {
+  if (stream === null || event_data === null || event_metadata === null) return null
+  const event = { id, type: 'DeliverySucceeded', stream, data: JSON.parse(event_data) as object, metadata: JSON.parse(event_metadata) }
   return factsOf(upcast(event))[0]!
 }

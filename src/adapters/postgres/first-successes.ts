@@ -2,7 +2,7 @@ import type { RecordedDeliveryEvent } from '../../events/delivery.ts'
 import { type DeliveryFact, factsOf } from '../../events/delivery-facts.ts'
 import type { NewEvent } from '../../events/envelope.ts'
 import type { DeliveryRef } from '../../events/refs.ts'
-import { eventTypes } from '../../events/schema.ts'
+import { eventTypes, upcast } from '../../events/schema.ts'
 import type { StreamName } from '../../events/streams.ts'
 import { dayAfter } from './day-partitions.ts'
 import { problemOf } from './storable-facts.ts'
@@ -20,7 +20,7 @@ export type FirstSuccess = Pick<DeliveryRef, 'delivery' | 'accepted_at'>
  */
 export function firstSuccessOf(stream: StreamName, event: NewEvent): FirstSuccess | null {
   if (!isSuccess(event) || event.metadata.schema !== eventTypes.DeliverySucceeded.schema) return null
-  const [fact] = factsOf(event)
+  const [fact] = factsOf(upcast({ ...event, stream }))
   if (fact?.chain !== 1 || fact.attempt !== 1 || !isComplete(fact)) return null
   const { webhook, delivery, accepted_at, time } = fact
   const day = time.slice(0, 10)
