@@ -9,9 +9,10 @@ import type { Log } from '../lib/log.ts'
 import { projectionNames } from '../projections/names.ts'
 import { startDispatching } from './dispatching.ts'
 import { checkEngines, unread } from './engine-checks.ts'
+import { createEngineProbes } from './engine-probes.ts'
 import { chooseEngines, type Engines } from './engines/table.ts'
 import { type AdminClient, ensureAdmin } from './first-start.ts'
-import { backlogMetrics, healthReport } from './health.ts'
+import { backlogMetrics, healthReport, withEngines } from './health.ts'
 import { checkLog, startLogHeads } from './log-heads.ts'
 import { startLog } from './log-start.ts'
 import { createOperator, type Operator } from './operator.ts'
@@ -94,9 +95,10 @@ async function start(
   const dispatcher = has('dispatcher') ? startDispatching(shared, { policy, registry }) : null
   startSweeps(shared, projections)
   backlogMetrics(registry, () => unread({ bus, pool: pools.reads }), statuses)
+  const probes = createEngineProbes(shared, engines)
   serveApi(shared, {
     ...{ server, policy, registry, operationOnly: !has('api') },
-    health: () => healthReport(store, dispatcher, statuses(), logHeads),
+    health: () => withEngines(healthReport(store, dispatcher, statuses(), logHeads), probes),
     scrape: () => supervised?.scrape() ?? registry.metrics(),
   })
   announce(shared, { url, dashboard: await startLink(shared, url, admin), admin, registry, supervised })

@@ -3,6 +3,7 @@ import type { HealthReport } from '../api/dependencies.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import type { ProjectionStatus } from '../projections/runner.ts'
+import type { Probe } from './engine-probes.ts'
 import type { LogHeads } from './log-heads.ts'
 
 /** Reports the states of the event store and of the parts that this process runs. The process is not ready if one of them has failed. */
@@ -19,6 +20,17 @@ export function healthReport(
     ...(log === null ? [] : [{ name: 'log', ok: log.problem === null, message: log.problem ?? 'signs heads' }]),
   ]
   return { ready: checks.every((check) => check.ok), checks }
+}
+
+/** Adds the states of the engines to a report. Names the engine that makes the process not ready. */
+export async function withEngines(report: HealthReport, probes: readonly Probe[]): Promise<HealthReport> {
+  const checks = await Promise.all(
+    probes.map(async (probe) => {
+      const problem = await probe.problem()
+      return { name: probe.name, ok: problem === null, message: problem ?? 'responds' }
+    }),
+  )
+  return { ready: report.ready && checks.every((check) => check.ok), checks: [...report.checks, ...checks] }
 }
 
 /** Registers two metrics: how far this process's projections are behind, and how many records of the bus are not done. */

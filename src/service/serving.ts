@@ -17,7 +17,7 @@ interface ServingOptions {
   readonly registry: Registry
   /** Whether the process serves only health and metrics, because it has no role `api`. */
   readonly operationOnly: boolean
-  health(): HealthReport
+  health(): Promise<HealthReport>
   /** Returns the metrics in Prometheus' text format. */
   scrape(): Promise<string>
 }

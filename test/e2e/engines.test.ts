@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import pg from 'pg'
 import { describeOn, enginesFor, eventStoreOf } from '../support/engine-sets.ts'
+import { startKafka } from '../support/engines/kafka.ts'
 import { clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
@@ -90,5 +91,30 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
     } finally {
       await client.end()
     }
+  })
+})
+
+describeOn('engines in operation', ['kafka'], () => {
+  const token = 'a-token-for-the-tests-of-engines'
+  const { start } = withServices({ sharedDatabase: true, variables: { KOLBAK_METRICS_TOKEN: token } })
+
+  it('make a process not ready that needs them, even if nobody posts, and are named to operators', async () => {
+    const projector = await start({ KOLBAK_ROLES: 'projector' })
+    const api = await start({ KOLBAK_ROLES: 'api' })
+    const statusOf = async (url: string) => (await fetch(`${url}/health/ready`)).status
+    expect(await statusOf(api.url)).to.equal(200)
+    const kafka = await startKafka()
+    await kafka.kill()
+    try {
+      await waitFor(async () => (await statusOf(api.url)) === 503, { what: 'the process to notice that Kafka is away' })
+      const seen = await fetch(`${api.url}/health/ready`, { headers: { authorization: `Bearer ${token}` } })
+      const { error } = (await seen.json()) as { error: { details: { path: string; message: string }[] } }
+      expect(error.details.map(({ path }) => path)).to.deep.equal(['message bus'])
+      expect(error.details[0]!.message).to.match(/^does not respond correctly for \d+ s \(.+\)$/)
+      expect(await statusOf(projector.url), 'a projector does not need Kafka').to.equal(200)
+    } finally {
+      await kafka.start()
+    }
+    await waitFor(async () => (await statusOf(api.url)) === 200, { what: 'the process to be ready again' })
   })
 })

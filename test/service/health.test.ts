@@ -1,6 +1,7 @@
 import { expect } from 'chai'
 import type { ProjectionStatus } from '../../src/projections/runner.ts'
-import { healthReport } from '../../src/service/health.ts'
+import { createProbe } from '../../src/service/engine-probes.ts'
+import { healthReport, withEngines } from '../../src/service/health.ts'
 
 const working = { problem: null }
 const storeCheck = { name: 'event store', ok: true, message: 'takes commands' }
@@ -52,5 +53,38 @@ describe('the health of a process', () => {
     const problem = 'the cluster has no leader'
     const checks = [{ name: 'event store', ok: false, message: problem }]
     expect(healthReport({ problem }, null, [])).to.deep.equal({ ready: false, checks })
+  })
+  it('is not ready when an engine has not responded for ten seconds, and names the engine and the reason', async () => {
+    let at = 0
+    let asked = 0
+    let outcome: () => Promise<unknown> = async () => undefined
+    const probe = createProbe(
+      'message bus',
+      () => {
+        asked++
+        return outcome()
+      },
+      { now: () => at, waitMs: 1 },
+    )
+    const report = () => withEngines(healthReport(working, null, []), [probe])
+    const responding = { name: 'message bus', ok: true, message: 'responds' }
+    expect(await report()).to.deep.equal({ ready: true, checks: [storeCheck, responding] })
+    at = 1_000
+    await report()
+    expect(asked, 'a response counts for two seconds').to.equal(1)
+    outcome = () => Promise.reject(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }))
+    at = 5_000
+    expect(await report()).to.include({ ready: true })
+    at = 16_000
+    const message = 'does not respond correctly for 11 s (ECONNREFUSED)'
+    expect(await report()).to.deep.equal({ ready: false, checks: [storeCheck, { name: 'message bus', ok: false, message }] })
+    outcome = async () => undefined
+    at = 19_000
+    expect(await report()).to.include({ ready: true })
+    outcome = () => new Promise(() => {})
+    at = 30_000
+    expect(await report()).to.include({ ready: true })
+    at = 42_000
+    expect((await report()).checks.at(-1)?.message).to.equal('does not respond correctly for 12 s (no response)')
   })
 })
