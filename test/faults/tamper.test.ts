@@ -373,3 +373,37 @@ describe('what kolbak audit verify finds in a changed database', () => {
     expect(await faultsNow()).to.deep.equal([])
   })
 })
+
+describe('the audit log of a service that is killed again and again (attack 26)', () => {
+  const { service, receiver, services } = withService({
+    sharedDatabase: true,
+    variables: { KOLBAK_LOG_HEAD_SECONDS: '1', KOLBAK_LOG_BATCH_SECONDS: '1' },
+  })
+  it('has no fault, and every attempt is in one batch', async () => {
+    const countOf = async (what: string) => Number((await services.db.pool.query(`select count(*) as n from ${what}`)).rows[0].n)
+    let posted = 0
+    const { id } = await (await clientOf(service.url)).post<WebhookResponse>('/v1/webhooks', {
+      callback_url: receiver.url('/hook'),
+      event: 'order.*',
+    })
+    for (let round = 0; round < 3; round++) {
+      const api = await clientOf(service.url)
+      const sealedBefore = await countOf(`command_events where type = 'BatchSealed'`)
+      for (let n = 0; n < 20; n++) await api.post('/v1/events', { id: `evt_${posted++}`, event: 'order.created', payload: {} })
+      await api.patch(`/v1/webhooks/${id}`, { description: `round ${round}` })
+      await waitFor(async () => (await countOf(`command_events where type = 'BatchSealed'`)) > sealedBefore)
+      await service.kill('SIGKILL')
+      await service.restart()
+    }
+    await waitFor(async () => (await countOf(`day_events where type = 'DeliverySucceeded'`)) >= posted)
+    await service.kill('SIGTERM')
+    const config = readConfig(services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...(await enginesFor(services.db.url)) }))
+    const { faults, batches } = await verify(config, silentLog, { batches: Number.POSITIVE_INFINITY })
+    expect(faults).to.deep.equal([])
+    expect(batches.checked).to.equal(batches.sealed)
+    const sealed = await services.db.pool.query(
+      `select sum((data::jsonb->>'count')::int)::int as n from command_events where type = 'BatchSealed'`,
+    )
+    expect(sealed.rows[0].n).to.equal(await countOf('day_events'))
+  })
+})
