@@ -18,6 +18,8 @@ interface GroupCommitOptions<I, R> {
   maxBytes?: number
   maxCount?: number
   lingerMs?: number
+  /** The number of patient items that are written without waiting for more. Default `maxCount`. */
+  enough?: number
   /** The most waiting items. Beyond them, `add` rejects with `full()`. Default 100,000. */
   maxWaiting?: number
   full?(): Error
@@ -40,6 +42,7 @@ export function createGroupCommit<I, R>(options: GroupCommitOptions<I, R>): Grou
     maxBytes = 1 << 20,
     maxCount = 500,
     lingerMs = 0,
+    enough = maxCount,
     maxWaiting = 100_000,
     isItemFault = () => false,
   } = options
@@ -93,7 +96,7 @@ export function createGroupCommit<I, R>(options: GroupCommitOptions<I, R>): Grou
   }
   const consider = (): void => {
     if (writing > 0) return
-    if (impatient || lingerMs === 0 || waiting.length >= maxCount || waitingBytes >= maxBytes) go()
+    if (impatient || lingerMs === 0 || waiting.length >= enough || waitingBytes >= maxBytes) go()
     else linger ??= setTimeout(go, lingerMs)
   }
   let scheduled = false

@@ -10,7 +10,7 @@ export interface Appended {
   readonly position: Checkpoint
 }
 export interface AppendOptions {
-  /** Whether the append may wait up to 10 ms to be written together with others. Writers set this when no caller waits for them. */
+  /** Whether the append may wait up to 30 ms to be written together with others. Writers set this when no caller waits for them. */
   readonly patient?: boolean
   /**
    * RFC 3339 time since which another process may have appended these events and died. The store then searches for them first. Otherwise a store that

@@ -161,6 +161,10 @@ describe('group commit', () => {
     await patient
     expect(groups).to.deep.equal([[1, 2]])
   })
+  it('does not linger when enough items wait', async () => {
+    const group = createGroupCommit<number, number>({ lingerMs: 60_000, enough: 2, write: async (items) => items })
+    expect(await Promise.all([group.add(1, { patient: true }), group.add(2, { patient: true })])).to.deep.equal([1, 2])
+  })
   it('does not linger when a group is full', async () => {
     const group = createGroupCommit<number, number>({ lingerMs: 60_000, maxCount: 2, write: async (items) => items })
     expect(await Promise.all([1, 2].map((item) => group.add(item, { patient: true })))).to.deep.equal([1, 2])

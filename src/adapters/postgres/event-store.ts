@@ -38,8 +38,11 @@ export interface PostgresEventStoreOptions {
   readonly statementTimeoutMs?: number
 }
 
-/** The most milliseconds that a patient append waits for others to be written with it. */
-const lingerMs = 10
+/**
+ * Patient appends wait for others to be written with them: at most these milliseconds, and no longer than until there are this many. A process that
+ * is killed repeats the requests of attempts that wait here.
+ */
+const gathering = { ms: 30, enough: 64 }
 
 /**
  * Makes the event store on Postgres, which is one log in two tables (migration 0002). Command streams and day streams each have their own group
@@ -56,7 +59,7 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Po
   })
   const tail = createTail({ ask, log, notices, signal: closing.signal })
   const commandLane = createLane(tail, 0, (items) => writeAppends(ask, items))
-  const dayLane = createLane(tail, lingerMs, createDayWriter(ask, days))
+  const dayLane = createLane(tail, gathering.ms, createDayWriter(ask, days))
   const query = async <R extends QueryResultRow>(config: QueryConfig): Promise<R[]> => {
     try {
       return await ask<R>(config)
@@ -135,6 +138,7 @@ const createLane = (
     bytesOf: (item) => item.bytes,
     maxBytes: maxAppendBytes,
     lingerMs: linger,
+    enough: gathering.enough,
     isItemFault: isDataError,
     full: () => new StoreUnavailable('too many appends are waiting to be written'),
   })
