@@ -74,12 +74,12 @@ const run = (lane: Lane): Promise<Ended> =>
 
 for (const sentence of said) console.warn(`${sentence}. ${consequence}`)
 const ended: Ended[] = []
-const waiting = lanes.entries()
+const waiting = lanes.filter((lane) => filesOf(lane).length > 0).values()
 /** Runs one lane after another, as long as there are lanes that no other runner has begun. */
 async function runLanes(): Promise<void> {
-  for (const [i, lane] of waiting) {
+  for (const lane of waiting) {
     const result = await run(lane)
-    ended[i] = result
+    ended.push(result)
     if (lane !== lanes[0]) process.stdout.write(result.output)
   }
 }
