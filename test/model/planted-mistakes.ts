@@ -80,7 +80,7 @@ export const plantedMistakes: readonly PlantedMistake[] = [
     file: 'dispatch/schedule.ts',
     changes: [inSql(isHigher)],
     breaks: ['1', '5', 'early'],
-    from: 192,
+    from: 260,
   },
   {
     name: 'the end of an attempt deletes the row of a later one',
