@@ -37,9 +37,8 @@ describe('poison events', () => {
     ]
     expect(refused.map(({ status, body }) => `${status} ${body.error.code}`)).to.deep.equal(Array(2).fill('503 event_not_readable'))
     const audit = await fetch(`${service.url}/v1/audit`, { headers: { authorization: `Bearer ${api.token}` } })
-    expect(await audit.text())
-      .to.include(id)
-      .and.to.not.include('WebhookFromTheFuture')
+    // The audit log shows the event as it is stored, and says that this version cannot read it.
+    expect(await audit.text()).to.match(/"type":"WebhookFromTheFuture".*"fault":"not_readable"/)
     const other = await subscribe('/present', 'present.*')
     await api.patch(`/v1/webhooks/${other.id}`, { description: 'changed' })
     await expectGoingOn()
