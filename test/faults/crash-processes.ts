@@ -45,7 +45,7 @@ const variablesOfAll = {
   ...soonTakenOver,
   KOLBAK_MAX_IN_FLIGHT: String(maxInFlight),
   // A large batch does not fit into this memory, so that some of its deliveries are parked.
-  KOLBAK_MAX_WAITING_BYTES: String(1 << 18),
+  KOLBAK_MAX_WAITING_BYTES: String(1 << 16),
   KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3,0.3,0.3,0.3',
   KOLBAK_LOG_HEAD_SECONDS: '1',
   KOLBAK_LOG_BATCH_SECONDS: '1',
