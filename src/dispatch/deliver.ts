@@ -106,7 +106,7 @@ async function sendOrEnd(deps: DeliverDeps, delivery: Delivery, slot: Slot): Pro
   const opened = await open(deps, ref, origin.sealedBody)
   if (opened === null) return deadLetter(deps, delivery, 'payload_unreadable')
   const { vault, body } = opened
-  // The event's id and stream are fixed before the request. So two requests (one of them repeated after a crash) are two events.
+  // The event's id and stream are fixed before the request. So a request that is repeated after a crash gets an event of its own.
   const now = deps.now()
   const identity = newAttempt(now)
   // These headers differ for each request. `send.ts` adds those that are the same for all requests, and `http-client/request.ts` those of HTTP.

@@ -138,7 +138,7 @@ class DueRounds {
     this.cursor = areAllRead && isEndOfPass ? '' : last
     const startedAt = performance.now()
     const claimed = await step('schedule.claim', () => schedule.claim(allotments))
-    // A row may be claimed again after its claim ran out, while this process still delivers it. It is then not started a second time.
+    // A row may be claimed again after its claim ran out, while this process still delivers it. Such a row is not started a second time.
     const rows = claimed.filter((row) => !this.claims.has(keyOf(row)))
     if (rows.length === 0) return
     this.rowsOfLastClaim = rows.length

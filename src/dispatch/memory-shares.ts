@@ -7,15 +7,15 @@ interface Waiting {
 }
 
 /**
- * Returns the bytes of the memory for waiting deliveries that a webhook may always use. The memory is divided evenly between the tenants that have
- * deliveries waiting, and the share of a tenant evenly between its webhooks that have (decision 52). The webhook
- * must be one of them.
+ * Returns the share of a webhook: the bytes of waiting deliveries that it may always have in memory. The memory is divided evenly between the tenants
+ * that have deliveries waiting. The part of a tenant is divided evenly between those of its webhooks that have deliveries waiting (decision 52). The
+ * webhook must be one of these.
  */
 export function shareOf<W extends Waiting>(queue: FairQueue<W>, webhook: W, maxBytes: number): number {
   return Math.floor(maxBytes / queue.tenants / queue.webhooksOf(webhook.tenant))
 }
 
-/** Returns the webhook that uses most beyond its share, or undefined if none does. */
+/** Returns the webhook whose use exceeds its share by most bytes, or undefined if no webhook exceeds its share. */
 export function mostBeyondShare<W extends Waiting>(queue: FairQueue<W>, maxBytes: number): W | undefined {
   let most: W | undefined
   let beyond = 0

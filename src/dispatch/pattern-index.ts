@@ -1,8 +1,8 @@
 import { reservedPrefix } from '../events/pattern.ts'
 
 /**
- * Finds the values whose patterns match an event name, by the rule of `patternTakes`. The two must change together, which a test checks. The cost of a look-up depends on the number of dots in the
- * name, and not on the number of patterns.
+ * Finds the values whose patterns match an event name, by the rule of `patternTakes`. A test checks that both follow the same rule. The cost of a
+ * look-up depends on the number of dots in the name, and not on the number of patterns.
  */
 export interface PatternIndex<T> {
   add(pattern: string, value: T): void

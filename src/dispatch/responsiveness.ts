@@ -59,7 +59,10 @@ export class Responsiveness {
     for (const { startedAt } of this.openRequests) if (now - startedAt > slowMs) long++
     return long > 0 && long * 2 >= this.openRequests.size
   }
-  /** Returns how many requests the webhook may have in flight over all dispatchers. @param mayExceedNormal whether there is room for the high-throughput limit */
+  /**
+   * Returns how many requests the webhook may have in flight over all dispatchers.
+   * @param mayExceedNormal whether there is room for the high-throughput limit
+   */
   concurrencyLimit(mayExceedNormal: boolean): number {
     if (this.breaker === 'open') return 1
     return mayExceedNormal ? this.earnedLimit : this.limits.normal
@@ -91,8 +94,8 @@ const samples = 9
 const slowMs = 1_000
 const targetMs = 100
 /**
- * A failure, or a median above `targetMs`, lowers the earned limit by this number, and any other response raises it by 1. So the limit stays high with one failure
- * in ten, and does not with one in two.
+ * A failure, or a median above `targetMs`, lowers the earned limit by this number, and any other response raises it by 1. So the limit stays high
+ * if one request in ten fails, and falls if one in two fails.
  */
 const lossOfLimit = 4
 /** The rows claimed ahead for a webhook are those that it completes in `ms`, at most `rows`. */

@@ -18,7 +18,7 @@ export function nextDelay(delays: readonly number[], attempt: number, retryAfter
 const minParkingSeconds = 3_600
 
 /**
- * Returns the seconds after which a parked delivery expires: the time of the longest chain, but at least an hour. With a shorter time, short retry
- * delays or a restart of Kolbak could turn waiting deliveries into dead letters without an attempt (decision 8).
+ * Returns the seconds after which a parked delivery expires: the longest time that a chain can take, but at least an hour. With a shorter time, short
+ * retry delays or a restart of Kolbak could turn waiting deliveries into dead letters without an attempt (decision 8).
  */
 export const parkingTime = (delays: readonly number[]): number => Math.max(minParkingSeconds, longestChain(delays))

@@ -37,15 +37,15 @@ interface Waiting {
   readonly from: RoutedFrom
   readonly row: IndexedMessage
 }
-/** The most messages and about the most bytes of one MessagesRouted. */
+/** Limits of one MessagesRouted. The number of bytes is approximate. */
 const group = { messages: 500, bytes: 256 << 10 }
-/** About the bytes of a message in the event without its webhooks, and of one webhook. */
+/** Approximate bytes in the event: of a message without its webhooks, and of one webhook. */
 const bytesOf = { message: 700, webhook: 30 }
 
 /**
  * Creates the function that appends the events of routing. Messages that come during an append are appended together, as one MessagesRouted for
- * each tenant and day. A lone message gets a MessageRouted, as does a redelivered one: its event has an id that follows from the message, so that it
- * is stored once. A MessagesRouted has a random id, because two processes may route other sets of messages with a common one.
+ * each tenant and day. A lone message gets a MessageRouted. So does a redelivered message, because the id of a MessageRouted follows from the message,
+ * and the event is then stored once. A MessagesRouted has a random id, because two processes may route different sets that share a message.
  */
 export function createRoutedAppends(deps: RouteEventsDeps): AppendRouted {
   const together = createGroupCommit<Waiting, undefined>({

@@ -57,8 +57,8 @@ interface RouteDeps extends RouterDeps {
 }
 
 /**
- * A message that fails alone with a programming error is tried this often before it is quarantined. One failure is not enough, because a driver may
- * throw such an error when a connection breaks.
+ * The number of failures after which a message that fails alone with a programming error is quarantined. One failure is not enough, because a driver
+ * may throw such an error when a connection breaks.
  */
 const triesOfFaultyMessage = 3
 

@@ -18,8 +18,9 @@ const isRouted = (event: RecordedEvent): event is MessageRouted => event.type ==
 const eventsPerRead = 20
 
 /**
- * Returns the messages of which a MessagesRouted or the last MessageRouted is among these events. A large fan-out has several parts, which are appended in order. A message with
- * a missing part is left out, because the bus delivers it again.
+ * Returns the messages whose routing ends with one of these events: each message of a MessagesRouted, and each message whose last MessageRouted is
+ * among the events. A large fan-out has several MessageRouted, its parts, which are appended in order. A message with a missing part is left out,
+ * because the bus delivers it again.
  */
 export async function routedMessagesOf(store: Pick<EventStore, 'read'>, events: readonly RecordedEvent[]): Promise<RoutedMessage[]> {
   const messages = new Map<string, RoutedMessage>()

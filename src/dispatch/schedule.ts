@@ -31,7 +31,7 @@ export interface Schedule {
   waiting(after: string, limit: number): Promise<WaitingWebhook[]>
   /** Claims at most `count` due rows and `count` parked rows of each webhook, the oldest first. Skips rows that another process is claiming. */
   claim(allotments: readonly Allotment[]): Promise<ClaimedRow[]>
-  /** Returns the milliseconds until the next row is due, of those that are not due yet. Null when there is none. */
+  /** Returns the milliseconds until the first row that is not due yet becomes due, or null if there is no such row. */
   untilNextDue(): Promise<number | null>
   /** Returns those of the deliveries that have a row. */
   existing(deliveries: readonly DeliveryId[]): Promise<Set<DeliveryId>>
@@ -164,8 +164,8 @@ const existingStatement = {
 }
 
 /**
- * Returns the SQL of a table of the webhooks with such rows, by a loose index scan. It steps from webhook to webhook, and does not read all rows of
- * a webhook. The last row is null. @param after SQL of the id after which the scan begins
+ * Returns the SQL of a table of the webhooks that have due rows, or parked rows, by a loose index scan. The scan steps from webhook to webhook, and
+ * does not read all rows of a webhook. The last row of the table is null. @param after SQL of the id after which the scan begins
  */
 const webhooksWith = (name: 'due' | 'parked', after: string): string => {
   const condition = `due_at is ${name === 'due' ? 'not null' : 'null'}`

@@ -208,7 +208,7 @@ class SlotPool implements Slots {
   }
   /** The webhook's concurrency limit in this process. */
   private ownLimit({ tenant, responsiveness }: WebhookLoad): number {
-    // Receivers often hang together. So the part above the normal limit is granted only while tenant and pool have plenty of free slots.
+    // Many receivers often hang at the same time. So the part above the normal limit is granted only while tenant and pool have plenty of free slots.
     const mayExceedNormal = this.openRequests < Math.floor(this.limits.total / 4) && this.openOf(tenant) < Math.floor(this.perTenant / 2)
     return Math.max(1, Math.floor(responsiveness.concurrencyLimit(mayExceedNormal) / this.limits.dispatchers()))
   }
@@ -258,7 +258,7 @@ class SlotPool implements Slots {
 
   /**
    * Starts waiting deliveries after a change of one webhook.
-   * @param others how many deliveries of other webhooks the change may have unblocked; 0 if no shared limit was full
+   * @param others how many deliveries of other webhooks may start after the change: 0 if no shared limit was full, `any` if the number is unknown
    */
   private reevaluate(load: WebhookLoad, others: number | 'any'): void {
     if (others === 0) while (load.waiting.length > 0 && this.canStart(load)) this.startNext(load)

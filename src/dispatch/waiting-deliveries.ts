@@ -39,7 +39,7 @@ export class WaitingDeliveries<D extends { readonly bytes: number }> {
     this.#replace(kept)
     return removed
   }
-  /** Removes and returns the newest deliveries, so many that they take at least `bytes`, or all. */
+  /** Removes the newest deliveries until the removed ones take at least `bytes` together, or none is left. Returns the removed ones. */
   removeNewest(bytes: number): D[] {
     let first = this.#items.length
     for (let left = bytes; left > 0 && first > this.#head; left -= this.#items[first]!.bytes) first--

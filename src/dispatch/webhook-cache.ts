@@ -22,7 +22,7 @@ type SecretField = 'secret' | 'previous_secret' | 'previous_secret_until'
 
 /** A dispatcher's copy of the read model `webhooks` in memory. A refresh reads only what has changed. */
 export interface WebhookCache {
-  /** Reads what has changed since the last refresh. The read starts after the call, so a call during a refresh waits for another one. */
+  /** Reads what has changed since the last refresh. The read starts after the call, so a call during a refresh waits for the next refresh. */
   refresh(): Promise<void>
   /** Refreshes if the last refresh is older than a second. */
   refreshIfOld(): Promise<void>

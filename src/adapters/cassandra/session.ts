@@ -10,7 +10,7 @@ export interface SessionOptions {
   readonly contactPoints: readonly string[]
   readonly localDataCenter: string
   readonly credentials?: { readonly username: string; readonly password: string }
-  /** The options of TLS. The server's certificate is checked unless they say otherwise. */
+  /** The options of TLS. The server's certificate is checked, unless these options turn the check off. */
   readonly ssl?: ConnectionOptions
   readonly log: Log
   /**

@@ -28,8 +28,8 @@ export interface Appender {
    */
   append(item: AppendItem, options?: { end?: number; harmlessTwice?: boolean }): Promise<Appended>
   /**
-   * Appends with `any` like `append`, by the RPC BatchAppend. Its errors tell only whether the append may have been stored
-   * (StoreUnavailable), or was refused (any other error). The caller repeats it by `append`, which tells why.
+   * Appends an item that expects `any`, by the RPC BatchAppend. An error says only whether the append may have been stored (StoreUnavailable)
+   * or was refused (any other error). The caller then repeats the append by `append`, whose error says why.
    */
   appendQuickly(item: AppendItem, end: number): Promise<Appended>
   /** Sets the metadata of a stream that has none. Existing metadata stay. */

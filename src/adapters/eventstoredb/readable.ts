@@ -19,7 +19,7 @@ export async function readableRevision(
   reported: number,
   readLast: () => Promise<number>,
 ): Promise<number> {
-  // "Expected 3, found 3" is a contradiction, which means that the revision was read at another moment.
+  // "Expected 3, found 3" is a contradiction. The server has then read the two revisions at different moments.
   const isContradiction = expected !== 'any' && expected !== 'some' && meets(expected, reported)
   if (!isContradiction && reported < 0) return reported
   const end = performance.now() + readableMs
@@ -28,7 +28,7 @@ export async function readableRevision(
     if (isContradiction ? !meets(expected, revision) : revision >= reported) return revision // mutation: conflict-before-readable
     await pause(delayMs * (0.5 + Math.random()))
   }
-  // Events of a day stream that are older than its age limit are never shown by a read.
+  // A read never returns an event of a day stream that is older than the age limit of the stream.
   if (isDayStream(stream)) return reported
   throw new StoreUnavailable(`stream ${stream}: revision ${reported} conflicts with what was expected, and cannot be read yet: try again`)
 }

@@ -1,8 +1,8 @@
 import type { NewEvent } from '../../events/envelope.ts'
 import type { EventId } from '../../events/ids.ts'
 
-// The bytes of the two messages that carry nearly all events: the request of BatchAppend, and the response of Read. The library's classes for
-// them cost several times as much, because they convert each event to base64 and back and copy each field.
+// This module encodes and decodes the two messages that carry nearly all events: the request of BatchAppend, and the response of Read. The
+// library's classes for them cost several times as much, because they convert each event to base64 and back and copy each field.
 
 /** An event in the bytes of an append. */
 export interface EncodedEvent {

@@ -61,7 +61,7 @@ export function createKafkaClients(options: KafkaConnection): Clients {
           allowAutoTopicCreation: false,
           metadataMaxAge,
           idempotent: false,
-          retry: { ...retry, retries: 0 }, // the writer sends again itself, to another partition
+          retry: { ...retry, retries: 0 }, // the writer itself sends a failed batch again, to another partition if it can
         }),
       ),
     consumer: (config) => watched((client) => client.consumer({ metadataMaxAge, ...config })),
@@ -87,8 +87,8 @@ function createClient(options: KafkaConnection, socketFactory: ISocketFactory): 
 }
 
 /**
- * Logs the reports of kafkajs. Only these fields are logged, because others could contain bytes of a record. The level is one lower, because kafkajs
- * reports an error before it repeats the request.
+ * Logs the reports of kafkajs. Only these fields are logged, because others could contain bytes of a record. Each report is logged one level
+ * lower, because kafkajs reports an error before it repeats the request.
  */
 function tell(log: Log, { level, namespace, log: entry }: LogEntry): void {
   const { message, broker, groupId, memberId, topic, partition, retryCount, error } = entry

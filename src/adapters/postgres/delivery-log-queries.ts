@@ -121,8 +121,8 @@ export function createDeliveryQueries({ pool, schema, readsEvents }: DeliveryQue
       for (const { delivery, ...row } of rows) {
         const attempt = attemptOf(row)
         const list = attemptsOf.get(delivery)
-        // The rows may already include the request of the key, because a later fact may have moved it from the state to the attempts. A first success
-        // may be both a row and an event.
+        // One attempt can come twice. The caller passes it as `request`, and a later fact may meanwhile have moved it into the table of attempts. A
+        // first success may be both a row and an event.
         if (list?.every(({ event_id }) => event_id !== attempt.event_id)) list.push(attempt)
       }
       for (const list of attemptsOf.values()) list.sort(oldestFirst)

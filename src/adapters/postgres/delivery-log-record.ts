@@ -61,7 +61,7 @@ export function createFactWriter({
 
 /** The facts of one delivery in a batch. */
 interface FoldedDelivery {
-  /** Sorts in the order of the table's key. */
+  /** A text by which deliveries are sorted into the order of the table's key. */
   readonly key: string
   greatest: DeliveryFact
   readonly others: DeliveryFact[]

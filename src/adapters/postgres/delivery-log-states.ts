@@ -7,7 +7,7 @@ import type { Attempt, Delivery } from '../../ports/delivery-log.ts'
 
 /** A delivery in its present state, with the request that brought it there. */
 export type DeliveryRow = Delivery & Pick<Attempt, 'event_id' | 'duration_ms' | 'reason_detail' | 'response'>
-/** A first success has its event here, and most other columns are null. */
+/** The columns with the event of a first success. In the row of a first success, most other columns are null. */
 export interface StoredSuccess {
   readonly event_id: EventId
   readonly event_stream: StreamName | null
@@ -27,7 +27,10 @@ interface StatesQuery {
   readonly bounds?: Bounds
 }
 
-/** The columns of `deliveries` that queries read. The values are those of a first success in the columns that a query compares, and else null. */
+/**
+ * The columns of `deliveries` that queries read, each with its SQL for a first success. A column that no query compares is null, because
+ * `deliveryOf` takes its value from the event.
+ */
 const successColumns: Readonly<Record<string, string>> = {
   ...Object.fromEntries([...deliveryRefFields, 'reason', 'reason_detail', 'response'].map((column) => [column, 'null::text'])),
   tenant: `(e.metadata::json->>'tenant') collate "C"`,
@@ -64,7 +67,8 @@ const successesIn = (bounds: Bounds, also = ''): string =>
 
 /**
  * Returns a query of the deliveries of a build in their present state, one row for each. With `readsEvents`, it also reads the first successes of the
- * event store. The greater of row and event counts. So a delivery is right even if its row is older than its event, as after MessageRouted.
+ * event store. If a delivery has both a row and an event, the greater fact of the two
+ * counts. So the result is right even if the row is older than the event, because only MessageRouted has been written.
  *
  * Each part of the union has the condition, order and limit, so that an index serves them. The look-ups of other facts are lateral joins with a limit,
  * because Postgres runs these for each row, and never turns them into a join that reads whole days.
@@ -106,7 +110,7 @@ export const successesAsAttempts = (attemptColumns: string, bounds: Bounds): str
     .join(', ')}, e.stream as event_stream, e.data as event_data, e.metadata as event_metadata
    from day_events e where substr(e.stream, 10, 26) = k.webhook and e.accepted_at = k.accepted_at and e.delivery = k.delivery ${daysOf('e', bounds)}`
 
-/** Returns the condition on the days of events whose deliveries are in the bounds. A first success is at most one day later than the acceptance. */
+/** Returns the condition that selects the days of the events in the bounds. A first success is at most one day later than the acceptance. */
 const daysOf = (alias: string, { first, last }: Bounds): string =>
   `${first === undefined ? '' : `and ${alias}.day >= ${first}::date`} ${last === undefined ? '' : `and ${alias}.day <= ${last}::date + 1`}`
 

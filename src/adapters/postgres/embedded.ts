@@ -70,7 +70,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
 
   const own = () => takeOwnership(cluster, port, dataDir)
   // If a process ends without `stop`, for example by a second Ctrl-C, its Postgres must not stay running. A Postgres that this process has not
-  // started is left alone until it is owned, because it may belong to another process.
+  // started is left alone until this process owns it, because it may belong to another process.
   let ownership = await own()
   if (!started) process.once('exit', cluster.stopAtExit)
   const { rowCount } = await ownership.client.query('select from pg_database where datname = $1', [database])
@@ -78,7 +78,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const stopping = new AbortController()
   const aborted = new Promise<void>((done) => stopping.signal.addEventListener('abort', () => done(), { once: true }))
   // When Postgres crashes or is killed, the connection that holds the lock is closed. This process then starts Postgres again on the same port,
-  // because no other supervisor would.
+  // because no other program does so.
   const supervised = keepRunning(
     async () => {
       await Promise.race([ownership.lost, aborted])

@@ -18,7 +18,7 @@ export interface AppendItem {
   readonly ids: readonly EventId[]
   readonly data: readonly string[]
   readonly metadata: readonly string[]
-  /** The columns of each event that is a first success, or else null. */
+  /** For each event, its columns as a first success, or null if it is none. */
   readonly firstSuccesses: readonly (FirstSuccess | null)[]
   readonly bytes: number
 }
@@ -82,7 +82,7 @@ export const arrayLiteral = (values: readonly (string | number)[]) => `{${values
 const joined = (items: readonly AppendItem[], textsOf: (item: AppendItem) => readonly string[]) =>
   items.map((item) => textsOf(item).join(textSeparator)).join(textSeparator)
 
-/** Returns the ids, types, data, metadata and columns of first successes of all events, as parameters of the two SQL functions that append. */
+/** Returns parameters of the two SQL functions that append: for all events their ids, types, data, metadata and columns as first successes. */
 export const eventParameters = (items: readonly AppendItem[]) => [
   arrayLiteral(items.flatMap((item) => item.ids)),
   joined(items, (item) => item.events.map(({ type }) => type)),

@@ -39,8 +39,8 @@ export interface PostgresEventStoreOptions {
 }
 
 /**
- * Patient appends wait for others to be written with them: at most these milliseconds, and no longer than until there are this many. A process that
- * is killed repeats the requests of attempts that wait here.
+ * A patient append waits for others, so that they are written together: at most `ms`, and only until `enough` of them wait. If the process is killed
+ * meanwhile, the requests of the attempts that wait here are repeated.
  */
 const gathering = { ms: 30, enough: 64 }
 

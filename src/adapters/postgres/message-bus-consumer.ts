@@ -30,7 +30,7 @@ interface MessageConsumer {
   /** Announces that this process is about to produce to a partition. */
   producing(partition: number): Producing
 }
-/** A produce of this process to a partition, from before its statement until its end. */
+/** One produce of this process to a partition. It begins before the statement, and ends with it. */
 interface Producing {
   /** Whether the consumer of the partition gets the records from memory, as far as this is known before the statement. */
   readonly passes: boolean

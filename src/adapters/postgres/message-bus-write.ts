@@ -70,12 +70,13 @@ async function insert(pool: Pool, partition: number, records: readonly RecordToW
 
 /** A message of a record, with the webhooks that it was matched with. */
 interface MatchedMessage {
-  /** Its tenant and its id, by which all writers of the index sort. */
+  /** The tenant and the id. All writers of the index sort by them. */
   readonly key: string
-  /** The number of its record, and its own number in the record, from 0. */
+  /** The number of the record in this statement, from 0. */
   readonly nth: number
+  /** The number of the message in its record, from 0. */
   readonly index: number
-  /** Its columns of the index that are texts. */
+  /** The values of the index columns that are texts. */
   readonly texts: readonly string[]
   readonly accepted_at: string
 }
@@ -94,7 +95,7 @@ async function insertWithIndex(
       return { key: `${tenant}/${id}`, nth, index, texts: [tenant, id, fingerprint, event, webhooks], accepted_at }
     }),
   )
-  // Statements that touch the same keys in different orders deadlock. Of two messages with one id, the first one gets the entry.
+  // Statements that touch the same keys in different orders deadlock. If two messages have one id, the first one gets the entry.
   messages.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : a.nth - b.nth || a.index - b.index))
   const { rows } = await pool.query<{ first: bigint; is_current: boolean; places: string[] }>({
     name: 'messages-produce-indexed',
@@ -120,7 +121,10 @@ async function insertWithIndex(
   return { first, entries, isCurrent }
 }
 
-/** The columns of a message with no matching webhook have an empty text, which alone would split into no element. So the statement uses `coalesce`. */
+/**
+ * Inserts records and their index entries. A message that matches no webhook has an empty text of webhooks. If it is the only message, that text
+ * splits into no element, and `coalesce` turns the missing element back into an empty text.
+ */
 const insertWithIndexText = `
   with produced as materialized (
     select produce_messages($1, $2, $3, $4, $5) as first

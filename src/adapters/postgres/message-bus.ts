@@ -84,7 +84,7 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
     const producing = consumer.producing(partition)
     let first: bigint
     try {
-      // The consumer of a partition that passes records on in memory gets the entries with them. Without it, they would serve nobody.
+      // Entries are useful only if the records are passed on in memory, because the consumer of the partition then gets both together.
       const match = producing.passes ? (matcher?.match(records.map(({ record }) => record)) ?? null) : null
       const startedAt = performance.now()
       const written = await writeRecords(partition, records, match)

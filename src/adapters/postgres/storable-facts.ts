@@ -4,7 +4,7 @@ import { hasTextSeparator } from '../../lib/joined-texts.ts'
 
 const time = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
 
-/** Says what makes Postgres refuse a fact, or would change the fact in the joined parameters of a statement. Returns null if the fact can be stored. */
+/** Returns why Postgres would refuse a fact, or why a statement with joined parameters would change it. Returns null if the fact can be stored. */
 export function problemOf(fact: DeliveryFact): string | null {
   const texts = [fact.webhook, fact.tenant, fact.message, fact.place, fact.fingerprint, fact.event, fact.correlation_id, fact.type]
   return !isUuid(fact.delivery) || !isUuid(fact.event_id)

@@ -1,16 +1,16 @@
 -- The event of a first success is the history of its delivery, so that the delivery needs no row in the delivery log. A first success is a
--- DeliverySucceeded of the first attempt, on the day (UTC) of the message's acceptance or on the next day. Its rows here have `delivery` and `accepted_at`.
--- They are null in all other rows, and in all rows when the delivery log is not in this database.
+-- DeliverySucceeded of the first attempt, on the day (UTC) of the message's acceptance or on the next day. Only the row of a first success has
+-- `delivery` and `accepted_at`. The two columns are null in all other rows, and in all rows if the delivery log is not in this database.
 alter table day_events
   add column delivery uuid,
   add column accepted_at timestamptz; -- when the API accepted the message
 
--- The webhook is the second part of the name of a stream of attempts. Serves a webhook's history with its cursor, and one delivery by its whole key.
+-- Serves a webhook's history with its cursor, and one delivery by its whole key. The `substr` is the webhook's id in the name of a stream of attempts.
 create index day_events_history on day_events (substr(stream, 10, 26), accepted_at, delivery) where delivery is not null;
 -- Serves one delivery by its id alone.
 create index day_events_by_delivery on day_events (delivery) where delivery is not null;
 
--- Does what read_events did, and also says which events are in the history by themselves.
+-- Returns the same as read_events, and also `in_history`: whether the event alone is the history of its delivery.
 create function read_log(after bigint, at_most integer, with_commands boolean, with_days boolean, families text[])
 returns table ("position" bigint, id uuid, revision integer, stream text, type text, data text, metadata text, in_history boolean)
 language plpgsql stable

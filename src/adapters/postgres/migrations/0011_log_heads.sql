@@ -1,8 +1,8 @@
 -- The signed heads of the audit log.
 
--- Each head names the number of leaves and the root of their tree, as a signed note. The log may only grow from the last head.
+-- Each row is one head: the number of leaves and the root of their tree, as a signed note. From one head to the next the log may only grow.
 create table log_heads (
-  origin text not null, -- name of the log; a loss that an operator declares begins another one
+  origin text not null, -- name of the log; after a loss that an operator declares, the log gets another name
   size bigint not null, -- number of leaves
   root bytea not null,
   note text not null, -- the signed note

@@ -1,4 +1,4 @@
--- What the dashboard needs beside the read models.
+-- The table and the index that the dashboard needs in addition to the read models.
 
 -- The one-time links to the dashboard that a start prints on a terminal. A code is stored as its SHA-256, and its row is deleted when it is used.
 create table ui_start_codes (
