@@ -60,7 +60,7 @@ export interface DeliveryEvents {
   /** A message with the same id and other content had been posted before. */
   MessageRejected: MessageRef & { reason: 'content_differs' }
   DeliverySucceeded: DeliveryData & Outcome
-  /** A failed attempt carries a delay instead of a time. The retry manager adds it to Postgres's clock when it writes the row. */
+  /** The event holds a delay and no due time. The projection `deliveries` adds the delay to Postgres's clock when it writes the scheduled row. */
   DeliveryFailed: DeliveryData & Outcome & { delay_seconds: number }
   DeliveryDeadLettered: DeliveryData & Outcome
   /** The webhook was deleted or inactive, so no request was made. */

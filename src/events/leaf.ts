@@ -2,8 +2,8 @@ import { createHash, hash } from 'node:crypto'
 import type { RecordedEvent } from './envelope.ts'
 
 /*
- * The texts that are hashed and signed. Nothing is put into a canonical form: JSON.stringify gives again the texts that were stored, because
- * both event stores keep exactly what it made. Positions are not part of them, so a move to another engine changes nothing.
+ * The texts that are hashed and signed. They need no canonical form, because both event stores keep exactly the JSON that JSON.stringify made, and
+ * JSON.stringify makes the same JSON from it again. The texts contain no positions, so a move to another engine does not change them.
  */
 
 type CommandEvent = Pick<RecordedEvent, 'stream' | 'revision' | 'id' | 'type' | 'data' | 'metadata'>

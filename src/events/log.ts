@@ -12,20 +12,20 @@ export interface LogEvents {
     /** The key that verifies the signatures of heads, in the form of a signed note (C2SP): name, key id and key, joined by `+`. */
     readonly vkey: string
   }
-  /** Names the attempts and the routing events of some time by the root of their Merkle tree, so that none can be changed unseen. */
+  /** Names the root of the Merkle tree over all attempts and routing events in a range of positions, so that a later change of one is detected. */
   BatchSealed: {
     readonly of: 'deliveries'
     /** The checkpoint after which the batch begins, or null for the beginning. */
     readonly from: string | null
-    /** The position of its last event. */
+    /** The position of the last event of the batch. */
     readonly through: string
     readonly count: number
     /** The root (RFC 6962) in base64. */
     readonly root: string
-    /** The least day in the names of its streams. Events older than the retention are gone, and the batch can then not be computed again. */
+    /** The earliest day in the names of the batch's streams. Once the retention has dropped this day, the batch cannot be computed again. */
     readonly oldest_day: string
   }
-  /** An operator has declared that events after a known head are lost. The log begins anew under another origin. */
+  /** An operator has declared that some events under the last head are lost. The log goes on with the events that are left, under another origin. */
   LossDeclared: {
     readonly origin: string
     /** The last head that was given out, as a signed note. */

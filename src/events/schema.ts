@@ -27,7 +27,7 @@ interface StoredShape {
   /** The fields that may be absent in a stored event, and the values that they then have. */
   readonly implied: readonly (readonly [field: string, impliedBy: Implied])[]
 }
-/** Returns the value of a field that is not stored. It follows from the name of the stream or from the metadata, or is the usual one. */
+/** Returns the value of a field that is not stored: it follows from the name of the stream or from the metadata, or it is the usual value. */
 type Implied = (stored: { readonly stream: StreamName; readonly metadata: NewEvent['metadata'] }) => unknown
 /** Every change of a stored shape adds one function, which raises the number of the schema by one. */
 const shape = <F extends StoredShape['fields']>(fields: F, ...upcasters: readonly Upcaster[]) => ({
@@ -37,7 +37,7 @@ const shape = <F extends StoredShape['fields']>(fields: F, ...upcasters: readonl
   upcasters,
   implied: [] as StoredShape['implied'],
 })
-/** The shape of attempts. Most events are attempts, so that their size counts. In schema 1, all fields were stored except `address`. */
+/** The shape of attempts. Most events are attempts, so usual values are not stored. Schema 1 stored every field, and had no `address`. */
 const attempt = () => ({
   ...shape(deliveryEventFields, (data) => ({ address: null, ...data })),
   implied: Object.entries<Implied>({

@@ -51,7 +51,10 @@ export const points = [
   'cassandra.places',
 ] as const
 export type Point = (typeof points)[number]
-/** Steps that run only after something else has failed (a read model that is behind, an append whose result is unknown), or once in the life of a database. */
+/**
+ * Steps that run only after something else has failed (a read model that is behind, an append whose result is unknown), or once in the life of a
+ * database.
+ */
 export const rarePoints: ReadonlySet<Point> = new Set(['command.note', 'eventstoredb.repeat', 'log.start', 'log.start_position'])
 
 /** Publishes the start and the end of each step with `{ point }`, and also `error` when the step has failed. */

@@ -13,11 +13,11 @@ export interface EventMacs {
   /** The position of LogStarted, from which on every command event must have a MAC. Null before the log has started. */
   readonly start: Checkpoint | null
   macOf(event: Parameters<typeof macEntry>[0]): string
-  /** Returns what is wrong with an event: `forged` without a MAC, `altered` with a MAC of other content, or null. */
+  /** Returns what is wrong with an event: `forged` if it has no MAC, `altered` if its MAC belongs to other content, or else null. */
   faultOf(event: RecordedEvent): 'forged' | 'altered' | null
   /** Reads again whether the log has started. */
   refresh(): Promise<void>
-  /** Stores the position of LogStarted beside the key, where no SQL can change it. */
+  /** Stores the position of LogStarted in one secret with the key. Nobody can change it by SQL without the master key. */
   setStart(position: Checkpoint, client?: ClientBase): Promise<void>
 }
 

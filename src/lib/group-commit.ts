@@ -13,7 +13,7 @@ export interface GroupCommit<I, R> {
 interface GroupCommitOptions<I, R> {
   /** Writes all items together. Returns one result for each item, in their order. */
   write(items: readonly I[]): Promise<readonly R[]>
-  /** Returns the size of an item. A group has at least one item, and at most `maxCount` (500) items with `maxBytes` (1 MiB). */
+  /** Returns the size of an item. A group has at least one item. Further items are added up to `maxCount` (500) and `maxBytes` (1 MiB). */
   bytesOf?(item: I): number
   maxBytes?: number
   maxCount?: number

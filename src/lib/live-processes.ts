@@ -10,7 +10,7 @@ export interface LiveProcesses {
   count(role: string): number
   /** Whether this is the only live process. Processes of all roles count. */
   readonly isAlone: boolean
-  /** Whether no live process is of version 0.2, as of the last heartbeat. Such a process cannot read every event of this version. */
+  /** Whether no process of version 0.2 lived at the last heartbeat. Such a process cannot read every event of this version. */
   readonly areAllCurrent: boolean
   /** Returns whether every live process writes MACs. A process of version 0.2 does not. */
   allWriteMacs(): Promise<boolean>

@@ -38,7 +38,7 @@ export async function openLogSigner(secrets: ServiceSecrets): Promise<LogSigner>
   return createLogSigner(secret.subarray(0, seedLength), secret.toString('latin1', seedLength))
 }
 
-/** Gives the log another name after a loss. Its number counts the losses. */
+/** Gives the log another name after a loss. The number at the end of the name counts the losses. */
 export async function renameLog(secrets: ServiceSecrets, origin: string): Promise<void> {
   const secret = await secrets.secret('log-signing', seedLength)
   await secrets.replaceSecret('log-signing', Buffer.concat([secret.subarray(0, seedLength), Buffer.from(origin)]))

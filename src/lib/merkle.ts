@@ -13,7 +13,11 @@ const nodeHash = (left: Buffer, right: Buffer): Buffer => hash('sha256', Buffer.
 export interface MerkleTree {
   readonly size: number
   readonly frontier: readonly Buffer[]
-  /** Adds a leaf (its hash). @param onPerfect called for each perfect subtree that the leaf completes, with its height and its index at that height */
+  /**
+   * Adds a leaf.
+   * @param leaf the hash of the leaf
+   * @param onPerfect called for each perfect subtree that the leaf completes, with its height and its index at that height
+   */
   push(leaf: Buffer, onPerfect?: (height: number, index: number, root: Buffer) => void): void
   root(): Buffer
 }

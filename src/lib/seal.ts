@@ -24,7 +24,7 @@ export interface Vault {
   openText(aad: readonly string[], sealed: string): string
   /** Returns the HMAC-SHA-256 (hex) under the owner's key for fingerprints. */
   fingerprint(content: Iterable<string | Buffer>): string
-  /** Returns the blinding (base64url) of a sealed text. Only the owner's key leads to it, so erasing the key makes it unknowable. */
+  /** Returns the blinding (base64url) of a sealed text. It is computed with the owner's key, so nobody can compute it once that key is destroyed. */
   blindingOf(sealed: string): string
 }
 
@@ -50,7 +50,7 @@ export function createVault(options: {
   const hmacKey = createSecretKey(fingerprintKey)
   const derived = new LRUCache<string, KeyObject>({ max: 1_000 })
   let salt = Buffer.alloc(0)
-  let sealingKey = hmacKey // until the first value is sealed
+  let sealingKey = hmacKey // a placeholder until the first value is sealed
   let counter = 0n
   let saltUntil = 0
 

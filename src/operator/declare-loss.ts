@@ -21,8 +21,9 @@ interface Declared {
 }
 
 /**
- * Declares that events after the last known head are lost, while no process of the service runs. The loss is an event, so it stays visible for ever. The log
- * goes on under another name, so that heads of before and after can never be taken for heads of one log.
+ * Declares that events under the last known head are lost for good, for example because an older backup was restored. No process of the service may
+ * run meanwhile. The loss is itself an event, so it stays visible for ever. The log goes on under another name, so that a head from before the loss
+ * is never taken for a head of the same log as one from after it.
  *
  * Throws KolbakError `still_running` or `nothing_lost`.
  */
@@ -38,7 +39,7 @@ export const declareLoss = (config: Config, log: Log, reason: string): Promise<D
       const { size, root } = await readLogState(pools.reads)
       const [base = '', number = '1'] = signer.origin.split('#')
       const origin = `${base}#${Number(number) + 1}`
-      // The stream may lack events that the audit log still has, so its end is not compared.
+      // The stream may have lost events that the audit log still has, so the two ends are not compared.
       const streams = createCommandStreams(store, keyring, { app: version, macs })
       const past = await streams.read(logStream)
       const data = { origin, previous: last.note, kept: size, root: root.toString('base64'), reason }

@@ -143,7 +143,7 @@ const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'
       for (const { name, build } of built) await sql`select drop_projection_tables(${name}, ${build})`
       await sql`delete from projections where name = any (${built.map(({ name }) => name)})`
       await sql`update projections set checkpoint = ${head}`
-      // Its rows wait for positions of the old store. The projections have reached them all, so they are not needed.
+      // The rows of this table name positions of the old store. The projections have reached all of them, so the rows are not needed any more.
       await sql`delete from acknowledged_changes`
       await translateMatches(sql, copy.places)
     })
@@ -187,7 +187,8 @@ async function liveBuild(sql: Sql) {
 }
 
 /**
- * Writes the first successes to a delivery log that stays on Postgres. It has read them from the old event store, and will not find them in the new one.
+ * Writes the first successes as rows of a delivery log that stays on Postgres. Until now the log has read their events from the old event store. It
+ * cannot read events from the new one.
  */
 async function keepFirstSuccesses({ engines, deps, pool }: Old, source: EventStore): Promise<void> {
   if (engines.delivery_log !== postgresEngines.delivery_log) return

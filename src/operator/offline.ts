@@ -26,7 +26,7 @@ export async function workOffline<T>(config: Config, log: Log, work: (deps: Open
     const leases = createLeaseKeeper({ pool, owner: ulid(), leaseMs: config.KOLBAK_LEASE_MS, onError })
     parts.add('leases', leases.close)
     const pools = { reads: pool, writes: pool, projections: pool, history: pool }
-    // A history that is written offline is written whole, because it may be read beside another event store.
+    // Offline, the history gets a row for every first success, because it may later be used with another event store.
     const eventsAreHistory = false
     return await work({ config, patience, parts, log, leases, consumers: () => 1, notices: noNotices, pools, eventsAreHistory }, pool)
   } finally {

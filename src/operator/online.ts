@@ -11,7 +11,7 @@ import { openShared, type Shared } from '../service/shared.ts'
 /**
  * Runs work beside a running service. The process has no role, does not listen, and does not wait for engines. If the service uses an embedded
  * Postgres, that Postgres stays running.
- * @param options.besideService false for work that needs that no process of the service runs
+ * @param options.besideService whether the service may run meanwhile. With false, `check` must make sure that it does not run.
  * @param options.check throws if the work must not be done
  */
 export async function withShared<T>(

@@ -30,14 +30,17 @@ export interface Verification {
   /** The number of events that have a MAC. Those before LogStarted have none, and only the heads prove them. */
   readonly withMac: number
   readonly heads: number
-  /** The batches that were sealed, that were computed again, and that cannot be any more because the retention has dropped events. */
+  /**
+   * Numbers of batches: all that were sealed, and of these, the ones that were computed again (`checked`), the ones whose events the retention has
+   * dropped (`expired`), and the ones that name positions of a former event store (`moved`).
+   */
   readonly batches: { readonly sealed: number; readonly checked: number; readonly expired: number; readonly moved: number }
   readonly size: number
   readonly root: string
   readonly faults: readonly Fault[]
 }
 export interface VerifyOptions {
-  /** Heads that were kept elsewhere: signed notes. */
+  /** Heads that were kept elsewhere, as signed notes. */
   readonly heads?: readonly string[]
   /** How many batches of attempts and routing events to compute again, chosen at random. Default 100. */
   readonly batches?: number
@@ -46,8 +49,8 @@ export interface VerifyOptions {
 }
 
 /**
- * Reads every event of the audit log and checks it: its MAC, its place in its stream, the hash of the event before it, its bytes, its leaf, and the root
- * of the tree at every head that was given out. The service may run meanwhile. Throws if it could not look.
+ * Reads every event of the audit log and checks its MAC, its place in its stream, the hash that it names of the event before it, its bytes and its
+ * leaf. Also checks the root of the tree at every head that was given out. The service may run meanwhile. Throws if the log cannot be read.
  */
 export const verify = (config: Config, log: Log, options: VerifyOptions = {}): Promise<Verification> =>
   withShared(config, log, (shared) => verifyLog(shared, options))
@@ -63,7 +66,7 @@ export async function verifyLog(
   const tree = createMerkleTree()
   const streams = createStreamChecks(macs, faults)
   const leaves = new Map<string, Buffer>()
-  // The rows are counted before the events are read, so that each of them must have its event.
+  // The rows are counted before the events are read, so each counted row must have an event.
   const { size: indexedBefore } = await readLogState(pools.reads)
   const head = await store.head(audit.families)
   const checkRoot = () => {
@@ -100,7 +103,10 @@ export async function verifyLog(
   }
 }
 
-/** Computes batches again, and compares them with what BatchSealed says. Batches with expired events, and those of another store, cannot be computed. */
+/**
+ * Computes batches again, and compares them with the values in BatchSealed. A batch with expired events and a batch of a former event store cannot be
+ * computed.
+ */
 async function checkBatches(
   { store, pools, config }: Pick<Shared, 'store' | 'pools' | 'config'>,
   batches: readonly BatchSealed[],
@@ -111,7 +117,7 @@ async function checkBatches(
   const firstDay = new Date(Date.now() - (config.KOLBAK_RETENTION_DAYS - 1) * 86_400_000).toISOString().slice(0, 10)
   const numbered = batches.map((batch, number) => ({ ...batch.data, number, time: batch.metadata.time }))
   const inThisStore = numbered.filter(({ time }) => time > (engine?.since ?? ''))
-  // A batch begins where the one before it ended, so that nothing can be put in between.
+  // A batch begins where the one before it ended, so that no event can lie between two batches.
   const present = inThisStore.map((batch, i) => ({ ...batch, after: inThisStore[i - 1]?.through ?? batch.from }))
   const computable = present.filter(({ oldest_day }) => oldest_day >= firstDay)
   const chosen = computable.length <= most ? computable : computable.toSorted(() => Math.random() - 0.5).slice(0, most)
@@ -119,7 +125,7 @@ async function checkBatches(
     const tree = createMerkleTree()
     const families = ['routing', 'attempts'] as const
     const head = await store.head(families)
-    // Without events beyond the position, a subscription would wait for ever.
+    // If there were no event after the position, a subscription would wait for ever.
     if (head !== null && head > (after ?? ''))
       for await (const events of eventsUpTo(store, through < head ? (through as Checkpoint) : head, families, after as Checkpoint | null))
         for (const event of events) tree.push(leafHash(dayEntry(event)))
@@ -134,7 +140,7 @@ async function checkBatches(
   }
 }
 
-/** Collects the faults, in the order in which they are found. What is wrong with one event becomes one fault. */
+/** Collects the faults, in the order in which they are found. All faults at one place (`where`) are listed as one. */
 function createFaults() {
   const all = new Map<string, string[]>()
   return {
@@ -218,7 +224,7 @@ function createStreamChecks(macs: EventMacs, faults: Faults) {
 
 const pageSize = 5_000
 
-/** Compares the events with the rows of the read model: events that are gone, that came in elsewhere, or that differ. */
+/** Compares the events with the rows of the read model. Finds events that are gone, that differ, or that have no row. */
 async function compareWithIndex(
   pool: Pool,
   { head, indexedBefore, leaves }: { head: Checkpoint | null; indexedBefore: number; leaves: Map<string, Buffer> },
@@ -240,7 +246,7 @@ async function compareWithIndex(
     if (lastRow === undefined || rows.length < pageSize) break
     after = Number(lastRow.index)
   }
-  // The last events may not be in the read model yet, because it is a moment behind.
+  // The read model may be a moment behind. Events without a row are then not reported.
   const checkpoint = await checkpointOf(pool)
   if (checkpoint !== null && head !== null && checkpoint >= head)
     for (const where of leaves.keys()) if (!indexed.has(where)) faults.add(where, 'not in the log')

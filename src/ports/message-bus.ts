@@ -14,7 +14,7 @@ export interface BusRecord {
   readonly entries?: readonly (IndexEntry | null)[]
 }
 
-/** What the message index holds of a message, besides what its record and its place say. */
+/** The values of a message in the message index that its record and its place do not contain. */
 export interface IndexEntry {
   readonly webhooks: readonly WebhookId[]
   /** The checkpoint of the projection `webhooks` at which the message was matched. */
@@ -74,7 +74,7 @@ export interface MessageBus {
   /**
    * Sets the matcher of this process, or removes it with null. A bus has this function only if it is in the database of the message index. While it
    * has a matcher, `produce` writes the record to a partition that this process owns, and its messages to the index, in one statement (decision 43).
-   * The messages whose ids are in the index already get no entry. Nor does any message if the read model of webhooks has changed since the match.
+   * A message whose id is in the index already gets no entry. If the read model of webhooks has changed since the match, no message gets an entry.
    * The record is stored in any case.
    */
   indexWith?(matcher: Matcher | null): void

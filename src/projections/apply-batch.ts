@@ -78,7 +78,7 @@ interface AppliedBatch {
 /**
  * Processes one batch. Calls `prepare`, then writes rows, quarantine and checkpoint in one transaction. Throws BuildMoved or an error of the engine;
  * nothing is then written to Postgres.
- * A forged event always quarantines its stream, because no event that Kolbak has not written may have an effect.
+ * A forged event always quarantines its stream, because only events that Kolbak has written may have an effect.
  * @param options.isolating true: a faulty event quarantines its stream, and the other streams are applied; false: it fails the whole batch
  */
 export async function applyBatch(

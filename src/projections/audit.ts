@@ -12,7 +12,7 @@ import type { Projection } from './projection.ts'
 export const auditedFamilies = ['tenant', 'key', 'webhook', 'log'] as const satisfies readonly Family[]
 export type AuditedFamily = (typeof auditedFamilies)[number]
 
-/** The most characters of a text in a column that has an index. Longer texts come only from outside, and would fail an index. */
+/** The most characters of a text in a column that has an index. Only other programs write longer texts, and an index would refuse them. */
 const maxIndexed = 300
 const textOf = (value: unknown): string => (typeof value === 'string' ? value.replaceAll('\u0000', '').slice(0, maxIndexed) : '')
 /** Returns a time that Postgres can store, or null. */
@@ -29,7 +29,7 @@ const tileHeight = 8
 
 /**
  * The audit log: all events of commands in the order of their positions, each with its index (from 0) and its leaf in one Merkle tree. It takes every
- * event as it is stored, even a forged one, so that nobody can hide an event by making it faulty. A new build is a new computation of the tree.
+ * event as it is stored, even a forged one, so that nobody can hide an event by making it faulty. Each build computes the tree anew.
  */
 export const audit: Projection = {
   name: projectionNames.audit,
@@ -145,7 +145,7 @@ export interface AuditQuery {
   readonly tenant: TenantId
   /** The index after which the events begin, or -1. */
   readonly after: number
-  /** The index before which they end. */
+  /** The index before which the events end. */
   readonly end: number
   /** Lowest time (RFC 3339), inclusive. */
   readonly since?: string
@@ -160,7 +160,7 @@ export interface AuditQuery {
   readonly request?: string
 }
 
-/** The most events of one query. A small number lets other requests in between. */
+/** The most events of one query. The number is small, so that other requests do not wait long. */
 const batchSize = 100
 /** The families that are shown without a filter. The events about the log itself are shown only on demand. */
 const shownFamilies: readonly AuditedFamily[] = auditedFamilies.filter((family) => family !== 'log')

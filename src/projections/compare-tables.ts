@@ -16,7 +16,10 @@ export interface Difference {
 const maxReported = 100
 const maxSeconds = 30
 
-/** Compares the tables that readers see in two builds at the same checkpoint. A comparison that takes too long is given up, so that the switch is not delayed. */
+/**
+ * Compares the tables that readers see in two builds at the same checkpoint. A comparison that takes too long is given up, so that it does not delay
+ * the switch to the new build.
+ */
 export async function compareTables(
   client: ClientBase,
   projection: Projection,

@@ -9,7 +9,10 @@ import { projectionNames } from './names.ts'
 import type { Projection } from './projection.ts'
 import { recordHealth } from './webhook-health.ts'
 
-/** Events that a delivery usually has cause no effect, and the history shows most of them without a row. All others have effects that are waited for. */
+/**
+ * Whether something waits for the effects of an event. Nothing waits for the usual events of a delivery, because they cause no effect, and the
+ * history shows most of them without a row.
+ */
 const isUrgent = ({ type }: RecordedEvent): boolean => type !== 'MessageRouted' && type !== 'MessagesRouted' && type !== 'DeliverySucceeded'
 
 /**

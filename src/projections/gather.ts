@@ -11,12 +11,12 @@ export interface Gathering {
   isUrgent(event: RecordedEvent): boolean
 }
 
-/** A larger batch is not extended. */
+/** A batch that has this number of events is yielded at once. */
 const maxEvents = 2_000
 
 /**
- * Joins batches of a subscription. A joined batch ends when its first event has waited for `ms`, when an urgent event has come, or when the batch is
- * large. Batches that have not been yielded when the source ends are dropped, because their checkpoint is not saved either.
+ * Joins batches of a subscription. A joined batch ends when its first event has waited for `ms`, when it has an urgent event and `urgentMs` have
+ * passed since the batch before it, or when it has `maxEvents`. Batches that have not been yielded when the source ends are dropped, because their checkpoint is not saved either.
  */
 export async function* gather(source: AsyncIterable<EventBatch>, { ms, urgentMs, isUrgent }: Gathering): AsyncGenerator<EventBatch> {
   const batches = source[Symbol.asyncIterator]()

@@ -10,8 +10,8 @@ import type { Projection } from './projection.ts'
  * brings the new build to the same checkpoint, so that no reader sees less than before. Without the lock, a busy live build would always be
  * ahead. Returns false when `catchUp` does not succeed, or when the build was dropped or is older than the live build.
  *
- * A new build of the same version must have the same rows as the live build, because both come from the same events. Each other row is reported: somebody has
- * changed the live build by SQL, or the code has a fault.
+ * A new build of the same version must have the same rows as the live build, because both come from the same events. Each row that differs is
+ * reported, because somebody has then changed the live build by SQL, or the code has a fault.
  *
  * With `externalBuilds`, the new build continues at the checkpoint of the former live build, even if it was ahead. It also takes over the quarantined
  * streams of the former build. The reason: events that the former build has not applied must still be applied. `catchUp` is then always called, and
@@ -51,7 +51,7 @@ export async function goLive(
       await projection.checkBuild(sql)
       await client.query('set local search_path to default')
     }
-    // Only at the same checkpoint must both have the same rows. The new build may be ahead if events arrive at this moment.
+    // Both builds must have the same rows only if their checkpoints are equal. If events arrive at this moment, the new build may be ahead.
     const isComparable = live?.version === projection.version && (await readBuild())?.checkpoint === liveCheckpoint
     if (isComparable) await compareTables(client, projection, live.build, build, onDifference)
     await client.query(`set local lock_timeout = '200ms'`)

@@ -55,7 +55,7 @@ export interface MessageIndex {
   list(query: MessageQuery): Promise<{ messages: IndexedMessage[]; next: MessageCursor | null }>
   /** Returns the first 100 rejections of the message. */
   rejections(tenant: TenantId, message: MessageId): Promise<Rejection[]>
-  /** Returns those of the messages under whose ids other content was posted, and rejected. */
+  /** Returns which of the messages have a rejection, because other content was posted under their ids. */
   withRejections(tenant: TenantId, messages: readonly MessageId[]): Promise<Set<MessageId>>
   /** Deletes the messages that were accepted before the time, in small batches. Returns the number of deleted rows. */
   expire(before: string): Promise<number>

@@ -31,7 +31,7 @@ export interface RunningProjection {
   stop(): Promise<void>
 }
 
-/** Builds change so seldom that they are looked for without a notice 15 times less often than events are. */
+/** Without a notice, the list of builds is read again after this many times `notices.pollMs`. The number is high, because builds seldom change. */
 const pollsPerRefresh = 15
 
 /**

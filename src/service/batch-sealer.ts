@@ -18,8 +18,8 @@ const dayFamilies = ['routing', 'attempts'] as const
 
 export interface BatchSealer {
   /**
-   * Takes events of day streams that the projection `deliveries` has just applied: all that were stored after `after` and up to `checkpoint`. It returns a
-   * promise only if events from before must be read first.
+   * Takes events of day streams that the projection `deliveries` has just applied: all that were stored after `after` and up to `checkpoint`. It
+   * returns a promise only if earlier events must be read first.
    */
   observe(events: readonly RecordedEvent[], after: Checkpoint | null, checkpoint: Checkpoint): Promise<void> | undefined
 }
@@ -32,7 +32,10 @@ interface Batch {
   readonly startedAt: number
 }
 
-/** Returns the position up to which events are sealed, or undefined. A batch from before a move names positions of another store. */
+/**
+ * Returns the position up to which events are sealed, or undefined. Batches from before a move do not count, because they name positions of another
+ * store.
+ */
 async function lastSealed({ store, pools }: Pick<Shared, 'store' | 'pools'>): Promise<Checkpoint | undefined> {
   const [engine] = await sqlOn(pools.reads)<{ since: string }>`select since from engines where port = 'event_store'`
   return (await lastBatch(store, engine?.since ?? ''))?.data.through as Checkpoint | undefined
@@ -48,10 +51,11 @@ async function* dayEventsUpTo({ store }: Pick<Shared, 'store'>, after: Checkpoin
 }
 
 /**
- * Seals the events of day streams in batches: some seconds after the first event of a batch, BatchSealed names the range of positions, the number of events and the root of their Merkle tree. So
- * nobody can change, add or remove an attempt later without a trace. The events come from the projection, so that nothing is read twice.
+ * Seals the events of day streams in batches. Some seconds after the first event of a batch, it appends BatchSealed, which names the range of
+ * positions, the number of events and the root of their Merkle tree. So an attempt that is changed, added or removed later is detected. The projection
+ * passes the events on, so that they are not read a second time.
  *
- * The state is the stream of the log: after a start, events after the last batch are read again.
+ * The only lasting state is the stream of the log. After a start, the events after the last batch are read again.
  */
 export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'macs' | 'pools' | 'config' | 'parts' | 'log'>): BatchSealer {
   const { store, streams, macs, config, parts, log } = shared
@@ -99,7 +103,7 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
     try {
       await seal(present)
     } catch (error) {
-      // Another process has sealed, or the result is unknown. In both cases the stream says where to continue.
+      // Another process has sealed events, or the result of the append is unknown. In both cases the stream shows where to continue.
       reached = undefined
       batch = null
       if (!(error instanceof RevisionConflict)) log.warn({ error }, 'log.batch_failed')
@@ -141,7 +145,7 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
       return resume(after).then(
         () => take(events, checkpoint),
         (error: unknown) => {
-          // The next batch tries again. Its events are in the store, so none is lost.
+          // The next call of `observe` tries again. The events are in the store, so none is lost.
           reached = undefined
           log.warn({ error }, 'log.batch_failed')
         },

@@ -14,9 +14,9 @@ export interface Probe {
 
 /** Milliseconds without a response after which a failing engine is a problem. A Kafka without a broker needs 9 s to elect other leaders. */
 const lastingMs = 10_000
-/** A response is used for this many milliseconds. So frequent questions for the health of a process cost the engine nothing. */
+/** Milliseconds for which the result of a question is used again, so that frequent health checks do not load the engine. */
 const validMs = 2_000
-/** Milliseconds that a question for the health waits for the engine. */
+/** The most milliseconds that a health check waits for the engine. */
 const waitMs = 1_000
 
 interface ProbeTimes {
@@ -27,7 +27,7 @@ interface ProbeTimes {
   readonly now: () => number
 }
 
-/** Makes a probe that asks the engine only when the probe itself is asked. @param ask fails if the engine cannot be used */
+/** Makes a probe that asks the engine only when `problem` is called. @param ask fails if the engine cannot be used */
 export function createProbe(name: string, ask: () => Promise<unknown>, times: Partial<ProbeTimes> = {}): Probe {
   const { now, ...limits } = { lastingMs, validMs, waitMs, now: () => performance.now(), ...times }
   let asking: { readonly since: number; readonly ended: Promise<void> } | null = null

@@ -37,7 +37,7 @@ async function appendToAnchor(path: string, { note, signed_at }: Pick<KeptHead, 
   await mkdir(dirname(path), { recursive: true })
   const file = await open(path, 'a', 0o600)
   try {
-    // A line that was cut off by a crash must not swallow this one.
+    // The line break comes first, because the last line of the file may have been cut off by a crash.
     await file.appendFile(`\n${JSON.stringify({ signed_at, note })}\n`)
     await file.sync()
   } finally {
@@ -79,8 +79,8 @@ export interface LogHeads {
 
 /**
  * Signs a head of the audit log every KOLBAK_LOG_HEAD_SECONDS if the log has grown, in one process at a time. A head is signed only if the log
- * extends the last head: that of the table, that of this process, and that of the anchor file. Otherwise no head is signed any more until the service
- * is started again, because a second head of another tree would be a lie.
+ * extends three heads: the last one in the table, the last one of this process, and the last one in the anchor file. Otherwise no head is signed until
+ * the service is started again, because two signed heads would then contradict each other.
  */
 export function startLogHeads(shared: Shared): LogHeads {
   const { pools, leases, keyring, macs, config, parts, log } = shared
@@ -92,7 +92,7 @@ export function startLogHeads(shared: Shared): LogHeads {
 
   const lastHeads = async (vkey: string): Promise<KeptHead[]> => {
     const [stored] = await listHeads(sqlOn(pools.reads), 1)
-    // After its first head, this process knows what the file holds, because it wrote it.
+    // The file is read only before the first head of this process. After it, `own` is the last head in the file.
     const anchored = own === undefined ? (await readAnchor(path, vkey))[0] : undefined
     return [stored, anchored, own].filter((head) => head !== undefined)
   }
@@ -139,7 +139,7 @@ export function startLogHeads(shared: Shared): LogHeads {
   parts.add('log heads', async () => {
     stopping.abort()
     await running
-    // The last changes before the stop get their head too, so that an exchange of the data while nothing runs is found at the next start.
+    // The last changes before the stop also get a head. If the data are replaced while no process runs, the next start then detects it.
     if (problem === null && macs.start !== null) await signNext().catch((error: unknown) => log.warn({ error }, 'log.head_failed'))
   })
   return {

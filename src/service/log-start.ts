@@ -9,7 +9,7 @@ import { whenAvailable } from './patience.ts'
 import type { Shared } from './shared.ts'
 
 const startedId = uuidV5('log', 'started') as EventId
-/** Milliseconds between two looks whether the log has started, or can start. */
+/** Milliseconds between two checks whether the log has started or can start. */
 const lookMs = 2_000
 
 /**
@@ -48,7 +48,7 @@ async function tryToStart({ macs, live, streams, keyring, log }: Shared): Promis
     $correlationId: ulid(),
     $causationId: null,
   } as const
-  // Two processes may append it at the same time. The id is the same, so that both get the position of the first.
+  // Two processes may append LogStarted at the same time. They use the same id, so both get the position of the first append.
   const noPast = { events: [], revision: -1, position: null, hash: null }
   const { position } = await step('log.start', () => streams.append(logStream, [decided], 'none', noPast, by))
   await step('log.start_position', () => macs.setStart(position))

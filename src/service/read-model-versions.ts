@@ -10,7 +10,10 @@ import { type Patience, whenAvailable } from './patience.ts'
 
 type Versioned = Pick<Projection, 'name' | 'version' | 'tables'>
 
-/** Whether this code reads columns of the projection's own tables. The tables of the delivery history belong to the migrations, so every version can read every build. */
+/**
+ * Whether this code reads columns of the projection's own tables. The tables of the delivery history belong to the migrations, so every version can
+ * read every build of it.
+ */
 const isReadModel = ({ tables }: Versioned): boolean => tables !== undefined
 
 /**

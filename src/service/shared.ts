@@ -66,8 +66,8 @@ export interface Shared {
 }
 
 /**
- * Throws KolbakError `log_key_missing` if the audit log has heads and one of its keys is gone. A new key would make every event look forged, and would begin
- * another log.
+ * Throws KolbakError `log_key_missing` if the audit log has heads and one of its keys is gone. A new key would make every event look forged, and
+ * would begin another log.
  */
 async function checkLogKeys(pool: Pool): Promise<void> {
   const [row] = await sqlOn(pool)<{ has_heads: boolean; keys: number }>`
