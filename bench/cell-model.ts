@@ -131,7 +131,7 @@ function createTenants({ seed, days, tenants, eventsPerSecond, skew }: Setting):
 interface Part {
   readonly tenant: Tenant
   readonly key: number
-  /** By the policy `hash`: the number of cells above which the part gets another cell. */
+  /** The number of cells above which the part gets another cell, if the policy is `hash`. */
   keptUntil: number
   cell: Cell
 }

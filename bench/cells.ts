@@ -14,7 +14,7 @@ const engines = { kafkaMicrosOfRecord: 64, cassandraMicrosOfFact: 884, copies: 3
 const copiedRows = 10_000
 
 const machine: Machine = { cores: 8, diskBytes: 8e12, usable: 0.7 }
-/** What a cell can process in a busy hour, in times its limit. */
+/** What a cell can process in a busy hour, as a multiple of its limit. */
 const peak = 2
 /** Returns the limit of a cell: what its disk keeps, but not more than its processor can take in a busy hour. */
 function limitOf(retentionDays: number): number {
@@ -22,7 +22,7 @@ function limitOf(retentionDays: number): number {
   return Math.min(byDisk, byProcessor / peak)
 }
 
-/** The setting of which each table varies one value. */
+/** The standard setting. Each table changes one or two of its values. */
 export const standard: Setting = {
   ...{ seed: 1, days: 365, tenants: 10_000, eventsPerSecond: 1_000_000, skew: 1 },
   ...{ limit: limitOf(30), peak, target: 0.7, moveAbove: 0.85, largestPart: 0.25, rateLimit: 3, policy: 'two choices' },

@@ -15,7 +15,7 @@ import type { Received } from './receiver.ts'
 export interface Load {
   /** The origin of the receiver. */
   readonly url: string
-  /** Whether they are the compiled program, which costs little CPU. Otherwise they run in Node and take a third of what the whole machine does. */
+  /** Whether the load is the compiled program, which costs little CPU. Otherwise the load runs in Node, and takes a third of the CPU of the machine. */
   readonly isCompiled: boolean
   /** Sends a load, and returns when all responses have arrived. */
   produce(work: Work): Promise<Produced>

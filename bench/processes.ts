@@ -47,7 +47,7 @@ export interface Cost {
   readonly cpu: number
   /** Bytes that were written to disk. */
   readonly written: number
-  /** Memory in bytes. A page that several processes share counts in parts (PSS), so that the sum is what the machine has given away. */
+  /** Memory in bytes. A page that several processes share counts in parts (PSS), so that the sum over all processes counts it once. */
   readonly memory: number
 }
 /** Returns the cost of the processes so far, including that of their ended children. Works on Linux; elsewhere returns 0. */

@@ -45,7 +45,7 @@ const engines = options.engines.split(',').filter((name) => name !== '') as Engi
  * The load before each measurement. It is needed because code that has run only a few hundred times is slower than code that has run for a minute.
  */
 const warmUp = { producers: 8, perSecond: 0, batch: 1, seconds: Number(options['warm-up']) }
-/** Seconds after a start in which a service at rest is not measured yet, and then for which it is measured. */
+/** Seconds of a measurement at rest: first the service settles after its start (`settling`), and then it is measured (`measured`). */
 const rest = { settling: 20, measured: 5 * seconds }
 
 async function measureKolbak(load: Load, scenario: Scenario, variables: Record<string, string> = {}): Promise<Result | AtRest> {

@@ -1,7 +1,7 @@
 // Program load is the load of the benchmark: producers and a receiver in one process, which costs much less CPU than they would in Node.
 // It prints its origin as the first line. As a receiver, POST /hook responds with 200, /failing with 503 once in ten requests, and /hanging
 // never. GET / returns counts and percentiles, and GET /reset?settling=<ms> also resets them. POST /produce with a JSON of work produces
-// events until the work is done, and returns the result. The same interface in Node: bench/receiver.ts and bench/producers.ts.
+// events until the work is done, and returns the result. bench/receiver.ts and bench/producers.ts do the same in Node.
 package main
 
 import (

@@ -28,7 +28,7 @@ type percentiles struct {
 	P99 float64 `json:"p99"`
 }
 
-// receiver counts requests. The id of a message contains the time of sending, from which the receiver knows how long it was on its way.
+// receiver counts requests. The id of a message contains the time of sending, so the receiver can compute how long the message was on its way.
 type receiver struct {
 	mutex           sync.Mutex
 	arrived         map[string]struct{}

@@ -18,18 +18,21 @@ export interface WebhookAtAttempt {
 }
 
 /**
- * The time in which a dispatcher is sure to know a change of a webhook. Its copy is at most a second old, and the read model may be behind on a busy
- * machine.
+ * Milliseconds after a change of a webhook after which every dispatcher knows the change. The webhook cache is at most a second old, but on a busy
+ * machine the read model from which it is refreshed may be further behind.
  */
 const settledAfterMs = 60_000
-/** A request, and the repeated appends of its event, take less than this time. So the events of a stream are nearly in the order of their times. */
+/**
+ * The most milliseconds by which the time of an event may be before that of an earlier event of its stream. The time is that of the request, and the
+ * request with all tries of the append takes less than this.
+ */
 const disorderMs = 60_000
 const pageSize = 500
 const maxPages = 40
 
 /**
- * Finds the revision of the webhook that an attempt used. If the webhook did not change in the minute before the attempt, its events tell. Otherwise,
- * the event of the attempt is read, which names the revision.
+ * Finds the revision of the webhook that an attempt used. If the webhook did not change in the minute before the attempt, it is the last revision
+ * before that minute. Otherwise, the event of the attempt is read, which names the revision.
  */
 export async function webhookAtAttempt(
   { streams, store }: Pick<ApiDependencies, 'streams' | 'store'>,

@@ -36,8 +36,8 @@ export function createRoutedMessages({
   }
   return {
     /**
-     * Returns a message. A message that was accepted a moment ago is usually not routed yet, so the call waits a bounded time for its routing. It does
-     * not wait once all messages are routed that were accepted before the call. Throws not_found, with Retry-After if the message may still come.
+     * Returns a message. A message that was accepted a moment ago is usually not routed yet, so the call waits a bounded time for its routing. It
+     * stops waiting when every message that was accepted before the call is routed. Throws not_found, with Retry-After if the message may still come.
      */
     async find(tenant: TenantId, rawId: string, gone: () => AbortSignal): Promise<IndexedMessage> {
       const id = parseMessageId(rawId)

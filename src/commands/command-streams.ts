@@ -73,9 +73,9 @@ function commitmentsTo(vault: Vault, stored: NewEvent, plain: object): Record<st
 interface StreamsOptions {
   /** The version of Kolbak, which each event keeps. */
   readonly app?: string
-  /** Without it, events get no MAC and none is checked. */
+  /** Makes and checks MACs. Without it, events get no MAC, and no MAC is checked. */
   readonly macs?: Pick<EventMacs, 'macOf' | 'faultOf'>
-  /** Returns the last revision of a stream that the audit log has, or -1. Without it, it is not checked whether the end of a stream is missing. */
+  /** Returns the last revision of a stream that the audit log has, or -1. Without this function, a stream whose last events are missing is accepted. */
   readonly lastLogged?: (stream: StreamName) => Promise<number>
 }
 
@@ -83,7 +83,7 @@ export function createCommandStreams(store: EventStore, keyring: Keyring, { app,
   return {
     async read(stream) {
       let [stored, logged] = await Promise.all([store.read(stream), lastLogged?.(stream) ?? -1])
-      // An event may have come between the two reads, so the stream is read again before it is called incomplete.
+      // An event may have been stored between the two reads, so the stream is read again before it counts as incomplete.
       if (logged > (stored.at(-1)?.revision ?? -1)) stored = await store.read(stream)
       if (logged > (stored.at(-1)?.revision ?? -1)) throw streamFaulty(`${stream}@${logged} is missing`)
       const last = stored.at(-1)

@@ -9,7 +9,7 @@ interface LogEventDeps {
   readonly streams: Pick<CommandStreams, 'append'>
 }
 
-/** Appends an event about the audit log itself. It reads only the last event of the stream, because there is one batch a minute. Throws RevisionConflict. */
+/** Appends an event about the audit log itself. It reads only the last event of the stream, which grows by one batch a minute. Throws RevisionConflict. */
 export async function appendLogEvent<T extends keyof LogEvents>(
   { store, streams }: LogEventDeps,
   { id, type, data, actor = 'system:log', now }: { id: EventId; type: T; data: LogEvents[T]; actor?: `system:${string}`; now: Date },

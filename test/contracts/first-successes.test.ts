@@ -33,7 +33,7 @@ describe('first successes on Postgres', () => {
     await store.close()
     await db.drop()
   })
-  /** Returns all events, as a projection reads them that begins now. */
+  /** Returns all events as a new projection reads them. */
   const read = async (): Promise<readonly RecordedEvent[]> => {
     const head = await store.head(families)
     return (await collect(store, { families, after: null, until: (_, checkpoint) => checkpoint >= head! })).events

@@ -21,12 +21,15 @@ const limits: Readonly<Record<string, Cost>> = {
   alone: { statements: 4.5, commits: 4, walBytes: 5_500, allocatedKiB: 450 },
   'in a batch of 100': { statements: 0.3, commits: 0.2, walBytes: 5_400, allocatedKiB: 90 },
 }
-/** How the events are posted. A post waits until the former one is delivered, and at least `everyMs`, so that a slow machine gathers no more. */
+/**
+ * How the events are posted. A post waits until the events of the former post are delivered, and at least `everyMs`. So a slow machine does not write
+ * more events together than a fast one, which would lower the cost of each.
+ */
 const posts: Readonly<Record<string, { readonly count: number; readonly events: number; readonly everyMs: number }>> = {
   alone: { count: 60, events: 1, everyMs: 20 },
   'in a batch of 100': { count: 10, events: 100, everyMs: 100 },
 }
-/** The cheapest of some rounds counts, because work of the service that comes now and then, and delays of a busy machine, only add to the cost. */
+/** The number of rounds, of which the cheapest counts. Occasional work of the service, and delays of a busy machine, only add to the cost. */
 const rounds = 3
 
 describe('the cost of an event', () => {

@@ -13,8 +13,8 @@ import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
 /*
- * Somebody with the password of the database changes what is stored. Each test alters the real Postgres, and expects that the service says so. The
- * numbers are those of the list in docs/audit.md.
+ * Somebody with the password of the database changes what is stored. Each test alters the real Postgres, and expects that the service says so.
+ * docs/audit.md says what is proven. The numbers in the titles only tell the attacks apart.
  */
 describe('what somebody changes in the database', () => {
   const { service, receiver, services } = withService({ sharedDatabase: true })

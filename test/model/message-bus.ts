@@ -8,12 +8,13 @@ interface Partition {
   owner: Life | null
   until: number
 }
+/** The time for which a process has the lease of a partition. */
 interface Tenure {
   readonly letGo: AbortController
   until: number
-  /** The entries that were written with records of this tenure, by their offsets. A fetch returns them with the records. */
+  /** The entries that the process wrote with its records in this time, by the offsets of the records. A fetch returns them with the records. */
   readonly entries: Map<number, BusRecord['entries']>
-  /** Records whose produce has not returned to this process. A fetch of this tenure returns them only afterwards. */
+  /** The offsets of records whose `produce` has not returned to this process. A fetch of this process returns them only afterwards. */
   readonly producing: Set<number>
 }
 /** A record that was stored, and the entries of its messages. */

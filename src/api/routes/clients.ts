@@ -26,7 +26,7 @@ const credentials = 'bearer'
 const scope = 'admin'
 const readModel = projectionNames.tenants
 
-/** The routes of clients. Changes of clients are events of the tenant, so the responses have no ETag, because it would be that of the tenant. */
+/** The routes of clients. Their responses have no ETag: changes of clients are events of the tenant, so it would be the revision of the tenant. */
 export const createClientRoutes = (deps: ApiDependencies & { newUlid(): string }): Route[] => [
   ...createReadRoutes(deps),
   issueClientRoute(deps),

@@ -43,7 +43,7 @@ export interface ListVersions {
 }
 export const listVersionsQuery = object<ListVersions>({ limit, cursor }, ['limit', 'cursor'])
 
-/** The past state to read: the one at a time, or the one at a revision. */
+/** Names the past state to read, by a time or by a revision. */
 export interface AtMoment {
   readonly as_of?: string
   readonly revision?: number

@@ -56,7 +56,7 @@ const clientSchemas = {
     minItems: 1,
     maxItems: bearerScopes.length,
     uniqueItems: true,
-    // A pattern and no enum, because the Go client of openapi-generator declares the words of two enums twice (KeyScope has them too).
+    // This is a pattern and not an enum, because the Go client of openapi-generator declares the words of two enums twice (KeyScope has them too).
     items: { type: 'string', pattern: `^(?:${bearerScopes.join('|')})$`, 'x-rule': `one of ${bearerScopes.join(', ')}` },
     description: 'The scope `admin` is possible only in the tenant `default`.',
     examples: [['write:events', 'read:events']],

@@ -35,8 +35,8 @@ const isLoopback = ({ host = '' }: IncomingHttpHeaders): boolean => loopback.tes
 const isTls = ({ origin = '' }: IncomingHttpHeaders): boolean => origin.startsWith('https://')
 
 /**
- * Returns whether the dashboard itself sent the request. Another site cannot: browsers tell where a request comes from, and they do not send the
- * header of the dashboard across origins without the permission of the API, which never gives it.
+ * Returns whether the dashboard itself sent the request. Another site cannot send such a request: a browser says in `Sec-Fetch-Site` which site sent
+ * it, and sends the header of the dashboard to another origin only if that origin permits it. The API never does.
  */
 export function isOwnRequest({ method, headers }: Pick<IncomingMessage, 'method' | 'headers'>): boolean {
   const site = headers['sec-fetch-site']

@@ -3,7 +3,7 @@ import type { Pool } from 'pg'
 import type { ClientId } from '../../events/ids.ts'
 import { sqlOn } from '../../lib/sql.ts'
 
-/** The codes of the one-time links that a start prints. Whoever has a code may sign in to the dashboard once, as the client of the code. */
+/** The codes of the one-time links that a start prints. A person who has a code may sign in to the dashboard once, as the client of the code. */
 export interface StartCodes {
   /** Returns a new code, which is valid for ten minutes. */
   issue(client: ClientId): Promise<string>

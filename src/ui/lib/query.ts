@@ -60,7 +60,7 @@ export const useTextLines = (path: string, options: Options = {}): Query<readonl
     options,
   )
 
-/** Loads what a key stands for, and loads it again when the key changes. A null key loads nothing. */
+/** Loads a path with `load`, and loads it again when the path changes. A null path loads nothing. */
 function useLoad<T>(path: string | null, load: (signal: AbortSignal) => Promise<Reply<T>>, { everyMs }: Options): Query<T> {
   const [state, setState] = useState<{ path: string | null; reply: Reply<T> | null; failure: Failure | null; isLoading: boolean }>({
     path,

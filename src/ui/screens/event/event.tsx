@@ -176,7 +176,7 @@ function Explain({ id, path }: { id: string; path: string }) {
   )
 }
 
-/** The checks that an event passes on its way to a webhook, in order, with the answer at that moment. */
+/** The checks that an event passes on its way to a webhook, in order, with the result that each had when the event was matched. */
 function Ladder({ explanation, today }: { explanation: Explanation; today: Webhook | undefined; eventName: string; id: string }) {
   const { webhook_then: then, matched, reason, delivery } = explanation
   const isTest = reason === 'test' || reason === 'test_of_another'

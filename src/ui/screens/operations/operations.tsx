@@ -9,7 +9,7 @@ interface Readiness {
   readonly checks?: readonly { readonly name: string; readonly ok: boolean; readonly message?: string }[]
 }
 
-/** How the service itself does: its parts, and the numbers by which one sees that it keeps up. */
+/** The state of the service itself: its parts, and the numbers that show whether it keeps up with the load. */
 export function Operations() {
   const ready = useQuery<Envelope<Readiness>>('/health/ready', { everyMs: refreshMs })
   const metrics = useTextLines('/metrics', { everyMs: refreshMs })
