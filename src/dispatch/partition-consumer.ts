@@ -36,7 +36,7 @@ interface DecodedRecord {
 export class PartitionConsumer {
   /** The offset that was saved last. */
   savedOffset: bigint
-  /** The number of messages that are not settled. */
+  /** The number of messages on which work is still in progress. */
   private unsettled = 0
   /**
    * True after a message was dropped because the lease had lapsed for a moment. The partition is then given up even if the lease is
@@ -77,7 +77,7 @@ export class PartitionConsumer {
   isOwned(): boolean {
     return this.partition.isHeld()
   }
-  /** Called when a message is settled. */
+  /** Called when the work on a message has ended. @param isDone false if the bus must deliver the message again */
   onSettled(isDone: boolean): void {
     this.unsettled--
     if (!isDone) this.hasLostMessage = true // mutation: lost-message-ignored

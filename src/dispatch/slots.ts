@@ -20,7 +20,7 @@ export interface Slots {
    * behind the parked rows of its webhook.
    */
   acquire(webhook: WebhookId, tenant: TenantId, options?: AcquireOptions): Promise<Slot | 'parked'>
-  /** Returns how many rows of the webhook may be claimed: as many as could start at once, and more for a healthy webhook, ahead of its slots. */
+  /** Returns how many rows of the webhook may be claimed: as many as could start at once. If the webhook responds well, more are claimed ahead. */
   claimableRows(webhook: WebhookId, tenant: TenantId): number
   /** Notes that the webhook has parked rows. While it has any, new deliveries are parked behind them. */
   markParked(webhook: WebhookId, tenant: TenantId): void
@@ -55,7 +55,7 @@ export interface SlotLimits {
   readonly perWebhook: number
   /** The concurrency limit of a high-throughput webhook over all dispatchers. */
   readonly perHighThroughputWebhook: number
-  /** Live dispatchers, this one included. */
+  /** Returns the number of live dispatchers, including this one. */
   dispatchers(): number
   /** The most attempts that have a response and no event yet. Default: 20 for each slot. */
   readonly unrecorded?: number
@@ -63,8 +63,9 @@ export interface SlotLimits {
   readonly maxWaitingBytes?: number
   /** The most bytes of waiting deliveries of a webhook that does not respond well. Default: a 32nd of all. */
   readonly maxUnresponsiveBytes?: number
-  /** The most milliseconds that a delivery waits for its webhook: for one that responds well (default 10,000), and for any other (2,000). */
+  /** The most milliseconds that a delivery waits for its webhook, if the webhook responds well. Default 10,000. */
   readonly longestWaitMs?: number
+  /** The most milliseconds that a delivery waits for its webhook, if the webhook does not respond well. Default 2,000. */
   readonly longestUnresponsiveWaitMs?: number
 }
 
@@ -293,7 +294,7 @@ class SlotPool implements Slots {
       resolve('parked')
     }
   }
-  /** Whether the webhook responds well, so that its deliveries will not wait for long. */
+  /** Whether the webhook responds well: it is fast, its circuit breaker is closed, and its requests do not stall. Its deliveries then do not wait long. */
   private isResponsive({ responsiveness }: WebhookLoad, now: number): boolean {
     return responsiveness.isFast && responsiveness.breaker === 'closed' && !responsiveness.isStalled(now)
   }
@@ -326,7 +327,7 @@ class SlotPool implements Slots {
       if (responsiveness.inFlight > 0) this.assess(load)
       if (waiting.length > 0) {
         const isResponsive = this.isResponsive(load, now)
-        // Rows that were claimed ahead for a webhook are parked when it is no longer healthy, because they would take the place
+        // Rows that were claimed ahead for a webhook are parked when it no longer responds well, because they would take the place
         // of rows of other webhooks.
         if (!isResponsive) {
           this.park(

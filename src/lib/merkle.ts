@@ -87,7 +87,7 @@ export async function rootAt(read: ReadNodes, size: number): Promise<Buffer> {
 /** Returns the greatest power of two below `size`, where a tree of this size is split. */
 const splitOf = (size: number): number => 2 ** Math.ceil(Math.log2(size) - 1)
 
-/** Returns the root of the leaves from `start` on. */
+/** Returns the root of the `size` leaves from `start` on. */
 async function rangeRoot(read: ReadNodes, start: number, size: number): Promise<Buffer> {
   if (Number.isInteger(Math.log2(size))) return perfectRoot(read, Math.log2(size), start / size)
   const split = splitOf(size)

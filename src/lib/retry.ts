@@ -25,8 +25,8 @@ export function createBackoff(min = 50, max = 5_000): { next(): number; reset():
 }
 
 /**
- * Repeats `work` until it succeeds. Throws the last error when the signal aborts, and throws a final error at once. Use this for work that must be
- * done, such as recording an attempt. A failed try may have taken effect, so `work` must be idempotent.
+ * Repeats `work` until it succeeds. Throws the last error when the signal aborts, and throws an error at once if `isFinal` returns true for it.
+ * Use this for work that must be done, such as recording an attempt. A failed try may have taken effect, so `work` must be idempotent.
  */
 export async function untilDone<T>(
   work: () => Promise<T>,

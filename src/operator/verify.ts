@@ -21,13 +21,13 @@ import { withShared } from './online.ts'
 
 /** A fault that was found: where it is, and what is wrong there. */
 export interface Fault {
-  /** `<stream>@<revision>`, `head <size>` or `log`. */
+  /** `<stream>@<revision>`, `head <size>`, `batch <number>` or `log`. */
   readonly where: string
   readonly fault: string
 }
 export interface Verification {
   readonly events: number
-  /** The number of events that have a MAC. Those before LogStarted have none, and only the heads prove them. */
+  /** The number of events that have a MAC. Events before LogStarted have none, and only the heads prove them. */
   readonly withMac: number
   readonly heads: number
   /**

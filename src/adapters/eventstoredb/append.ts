@@ -23,8 +23,8 @@ import { readableRevision } from './readable.ts'
 export interface Appender {
   /**
    * Appends now, or as soon as one of the appends in flight has ended. With an exact revision or `none`, the append is repeated while the
-   * engine is unavailable, because the server compares the ids with its log. With `any` or `some` the append is tried once, unless storing
-   * the events twice does no harm. Throws the errors that the port names.
+   * engine is unavailable. This stores nothing twice, because the server compares the ids with those in the stream. With `any` or `some` the append
+   * is tried once, unless storing the events twice does no harm. Throws the errors that the port names.
    */
   append(item: AppendItem, options?: { end?: number; harmlessTwice?: boolean }): Promise<Appended>
   /**

@@ -10,7 +10,7 @@ import { type AppendItem, joinItems } from './events.ts'
 import { readStream } from './read.ts'
 import { readableMs } from './readable.ts'
 
-/** The doubt whether an append has been stored already. It says which part of the stream to search. */
+/** Describes an append that may have been stored already: it names the part of the stream to search for the events. */
 export interface Doubt {
   /** RFC 3339 time before which the append was not stored. */
   readonly since: string
@@ -76,7 +76,7 @@ export async function appendOnce(
           await pause(2 + Math.random() * 10)
           continue
         }
-        seen = conflict.revision // the event is older than the age limit, so that no read ever shows it
+        seen = conflict.revision // the event is older than the age limit, so no read ever returns it
       }
       const next = joinItems(missing, seen < 0 ? 'none' : seen)
       try {
