@@ -63,8 +63,8 @@ interface RouteDeps extends RouterDeps {
 const triesOfFaultyMessage = 3
 
 /**
- * Creates the router, which matches, archives and indexes a message, starts its deliveries and appends MessageRouted (steps 3 and 6 of "The way of a
- * message" in README.md).
+ * Creates the router, which matches, archives and indexes a message, starts its deliveries, and appends the event of its routing (steps 3 and 6 of "The
+ * way of a message" in README.md).
  */
 export function createRouter(routerDeps: RouterDeps): Router {
   const deps: RouteDeps = { ...routerDeps, appendRouted: createRoutedAppends(routerDeps) }
@@ -182,7 +182,7 @@ function match(webhookCache: WebhookCache, { record, message, place }: Incoming)
   return { ...recordedRef(record, message, place), webhooks, matched_at: webhookCache.checkpoint! }
 }
 
-/** Returns the stored rows of the messages that are not new. The keys of the map are the rows that could not be written. */
+/** Returns the stored rows of the messages that are not new. Each key of the map is the row that was not written because of the stored one. */
 async function storedRowsOf(
   { index }: RouteDeps,
   rows: readonly IndexedMessage[],
@@ -232,7 +232,7 @@ async function finishedDeliveries(
 const firstAttempts = ({ record }: Incoming, row: IndexedMessage) =>
   row.webhooks.map((webhook) => firstAttempt(row, webhook, record.correlation_id))
 
-/** Starts the deliveries of a message. The message is done when MessageRouted is appended and each delivery is attempted or parked. */
+/** Starts the deliveries of a message. The message is done when the event of its routing is appended and each delivery is attempted or parked. */
 function startDeliveries(
   deps: RouteDeps,
   incoming: Incoming,

@@ -18,7 +18,7 @@ interface FactWriterOptions {
   /** The schema of the build's tables. */
   readonly schema: string
   readonly days: DayPartitions
-  /** Whether the queries of the history read the events of first successes. The writer then leaves most of them out. */
+  /** Whether the queries of the history read the events of first successes. The writer then leaves out most of these events. */
   readonly readsEvents: boolean
 }
 

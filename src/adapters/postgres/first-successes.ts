@@ -15,8 +15,8 @@ export type FirstSuccess = Pick<DeliveryRef, 'delivery' | 'accepted_at'>
  * the day of acceptance or on the next day. Most deliveries end with one, and it says all that the history shows of its delivery. So if event store
  * and delivery log share the database, the history reads the event itself.
  *
- * The limit of two days lets the queries look for the event in two partitions. An event that the delivery log would refuse is no first success,
- * because the projection must find and quarantine it.
+ * The limit of two days lets the queries look for the event in two partitions. An event that the delivery log would refuse does not
+ * count as a first success, because the projection must find and quarantine it.
  */
 export function firstSuccessOf(stream: StreamName, event: NewEvent): FirstSuccess | null {
   if (!isSuccess(event) || event.metadata.schema !== eventTypes.DeliverySucceeded.schema) return null
