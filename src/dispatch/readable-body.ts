@@ -3,8 +3,8 @@ import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw, 
 import { keptResponseBytes } from '../events/delivery.ts'
 
 /**
- * Returns the first 4 KiB of a response body. A body that is compressed or has another charset, by its headers, becomes text in UTF-8. Bytes for
- * which the headers are wrong stay as they are.
+ * Returns the first 4 KiB of a response body. If its headers name a compression or another charset, the body is converted to UTF-8. If the headers
+ * are wrong, its bytes stay as they are.
  * @param body the beginning of the body as the receiver sent it
  */
 export function readableBody(body: Buffer, contentType: string | undefined, contentEncoding: string | undefined): Buffer | Promise<Buffer> {

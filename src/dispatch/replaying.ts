@@ -37,7 +37,7 @@ export interface ReplayingDeps {
 
 /** The number of deliveries on one page. */
 const pageSize = 100
-/** A job waits while its webhook has more scheduled deliveries than this, due or parked. */
+/** A job waits while its webhook has more rows than this in `scheduled_deliveries` that are due now or parked. */
 const maxScheduled = 1_000
 /** Milliseconds after which jobs that had to wait are tried again. */
 const waitMs = 500
@@ -191,5 +191,5 @@ const newestFirst = (a: Delivery, b: Delivery): number => {
   return a.delivery < b.delivery ? 1 : -1
 }
 
-/** Returns what the events of a job name as their cause. A job of version 0.2 names no request. */
+/** Returns the cause that the events of a job name: the job, and the request that asked for it. A job of version 0.2 has no request. */
 const causeOf = ({ id, request_id }: ActiveJob) => ({ ...(request_id === null ? {} : { request_id }), job: id })

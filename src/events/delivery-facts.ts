@@ -21,12 +21,12 @@ export interface DeliveryFact extends DeliveryRef {
   readonly response: string | null
   /** Seconds until the next attempt, or null if the type is not DeliveryFailed. */
   readonly delay_seconds: number | null
-  /** Set when the event is in the history by itself (`RecordedEvent.in_history`). */
+  /** Set when the event alone is the history of its delivery (`RecordedEvent.in_history`). */
   readonly in_history?: true
 }
 const noOutcome = { code: null, duration_ms: null, reason: null, reason_detail: null, response: null, delay_seconds: null }
 
-/** Returns the facts of an event: one fact for each webhook of a routed message, or else one fact. */
+/** Returns the facts of an event: one for each webhook of a routed message, none for a rejected message, and otherwise one. */
 export function factsOf(recorded: NewEvent & Pick<RecordedEvent, 'in_history'>): DeliveryFact[] {
   const event = recorded as RecordedDeliveryEvent
   if (event.type === 'MessageRejected') return []

@@ -8,8 +8,8 @@ export type LiveDeliveryLog = BodyArchive & DeliveryReads
 /**
  * Makes the reader of the live build of the history. That build has the number of the live build of the projection `deliveries`.
  *
- * Each call reads the last known live build and, at the same time, asks Postgres which build is live. So no call waits longer because of the
- * question. If Postgres names another build, the call reads that build instead. So a caller that has waited until the projection contains an event
+ * Each call reads the last known live build and, at the same time, asks Postgres which build is live. So the question does not delay
+ * the call. If Postgres names another build, the call reads that build instead. So a caller that has waited until the projection contains an event
  * also gets the rows of this event.
  */
 export function createLiveDeliveryLog({ log, pool }: { log: DeliveryLog; pool: Pool }): LiveDeliveryLog {

@@ -24,7 +24,7 @@ type KeyConfig = Pick<Config, 'KOLBAK_DATA_DIR' | 'KOLBAK_MASTER_KEY' | 'KOLBAK_
 
 /**
  * Returns the configured keys. Keys that are not configured are generated at the first start and kept in `keys.json` of the data folder.
- * Throws KolbakError `keys_lost` when `keys.json` is missing beside data that were sealed with its keys, and `data_dir` when it cannot be read.
+ * Throws KolbakError `keys_lost` when `keys.json` is missing although data were sealed with its keys, and `data_dir` when it cannot be read.
  * @param hasData whether the database holds sealed data
  */
 export async function readKeys(config: KeyConfig, log: Log, hasData: () => Promise<boolean>): Promise<Keys> {

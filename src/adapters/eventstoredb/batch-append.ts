@@ -33,8 +33,8 @@ const refusals = /\.(WrongExpectedVersion|AccessDenied|StreamDeleted|MaximumAppe
  * Appends by the RPC BatchAppend. An append is one message there, whatever the number of its events, and all appends share one call. With the
  * RPC Append each append is a call and each event a message, which costs many times the processor time.
  *
- * The library has this RPC too. It is not used, because the library keeps all appends in flight in one map of the module, so a fault of one
- * connection fails the appends of all connections (KurrentDB-Client-NodeJS#523), and because it has no deadline.
+ * The library has this RPC too, but it is not used, for two reasons. The library keeps all appends in flight in one map of the module, so a
+ * fault of one connection fails the appends of all connections (KurrentDB-Client-NodeJS#523). And its call has no deadline.
  */
 export function createBatchAppends(engine: Engine): { append(item: AppendItem, end: number): Promise<Stored> } {
   const calls = new WeakMap<Connection, Promise<BatchCall>>()
