@@ -14,7 +14,7 @@ import type { Projection } from './projection.ts'
  * reported, because somebody has then changed the live build by SQL, or the code has a fault.
  *
  * With `externalBuilds`, the new build continues at the checkpoint of the former live build, even if it was ahead. It also takes over the quarantined
- * streams of the former build. The reason: events that the former build has not applied must still be applied. `catchUp` is then always called, and
+ * streams of the former build, because every event that the former build has not applied must still be applied. `catchUp` is then always called, and
  * reads to the head of the store, because the rows of the live build may be ahead of its checkpoint (see `isLiveAfterSwitching`).
  *
  * The wait for locks on views is shorter than Postgres's `deadlock_timeout`. A reader of two views and this switch can block each other. The switch

@@ -31,7 +31,7 @@ export async function noteEnd({ bus, pool }: Pick<EngineReaders, 'bus' | 'pool'>
   return async () => {
     const saved = await offsets.saved()
     if ([...ends].every(([partition, end]) => (saved.get(partition) ?? 0n) >= end)) return true
-    // A produce that was rolled back has left a gap at the end, which no saved offset passes before the next record.
+    // A produce that was rolled back may have left a gap at the end. No saved offset passes the gap before there is a next record.
     return [...(await bus.lag(saved)).values()].every((records) => records === 0)
   }
 }

@@ -49,7 +49,7 @@ export async function openProjections({
 /** Runs projections in this process. Returns a function that reports their states. */
 export function startProjections(shared: Shared, projections: readonly Projection[]): () => ProjectionStatus[] {
   const { store, pools, leases, notices, progress, macs, parts, log } = shared
-  // The sealer is added before the runners, so that it stops after them and seals what they have applied.
+  // Parts stop in reverse order. The sealer is added before the runners, so it stops after them and seals the events that they have applied.
   const { observe } = createBatchSealer(shared)
   const observed = projections.map((projection) =>
     projection.name === projectionNames.deliveries ? { ...projection, observe } : projection,
