@@ -115,7 +115,7 @@ async function ensureRunning(cluster: Cluster, freePort: number, settings: reado
     } catch (cause) {
       process.off('exit', cluster.stopAtExit) // the Postgres that runs now may belong to another process
       if (cause instanceof KolbakError) throw cause
-      // Backends of a killed postmaster hold its shared memory for a moment.
+      // The backends of a killed postmaster keep its shared memory for a moment, so a start may fail. It is tried again for 5 s.
       if (tries >= 20)
         throw new KolbakError('embedded_postgres', `The embedded Postgres does not start: see ${cluster.logFile}.`, { cause })
       await pause(250)
