@@ -56,7 +56,7 @@ function storedFacts(vault: Vault, tenant: string, stream: StreamName, { origin,
 export const originAad = (tenant: string, stream: StreamName): string[] => fieldAad(tenant, aggregateIn(stream), 'origin')
 
 /**
- * Returns a commitment to each sealed value of an event, except secrets, because nobody may ever be shown a secret.
+ * Returns a commitment to each sealed value of an event, except secrets, because a secret is never shown to prove it.
  * @param stored the event with sealed values; `plain` has the same data unsealed
  */
 function commitmentsTo(vault: Vault, stored: NewEvent, plain: object): Record<string, string> {

@@ -9,10 +9,10 @@ export const Time = ({ at, isExact = false, withMs = false }: { at: string; isEx
   </time>
 )
 
-/** Characters that change the direction of text or cannot be seen. A receiver could use them to make its text look like another one. */
+/** Characters that change the direction of text or are invisible. A receiver could use them to make its text look like a different text. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are exactly what is looked for
 const hidden = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]/
-/** Shows a text of somebody else. Hidden characters appear as their code. */
+/** Shows a text that a receiver, a producer or another person wrote. Hidden characters appear as their codes. */
 export function Foreign({ text }: { text: string }) {
   const parts: (string | { readonly code: string })[] = []
   let plain = ''

@@ -120,7 +120,7 @@ function GroupCard({ group, webhook, replay }: { group: Group; webhook: Webhook 
 /** Starts a job that replays the failed deliveries of a group's webhook. */
 function ReplayGroup({ group, hours, close }: { group: Group; hours: number; close: () => void }) {
   const path = `/v1/webhooks/${group.webhook}/replay`
-  // The range of a replay is about acceptance. A delivery can have been retried for days before it failed.
+  // The range of a replay is compared with times of acceptance, and a delivery can have been retried for days before it failed.
   const earliest = Math.min(Date.parse(group.first), Date.now() - hours * 3_600_000)
   const body = { since: new Date(earliest).toISOString(), status: 'failed' }
   const replay = useAction(async () => {

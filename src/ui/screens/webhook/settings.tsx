@@ -83,7 +83,7 @@ export function Settings({ path, webhook, etag, changed }: SettingsProps) {
   )
 }
 
-/** Shows what somebody else changed meanwhile, beside the own changes. */
+/** Shows what somebody else changed meanwhile, beside the changes that the person wanted to save. */
 function Conflict(props: {
   opened: Webhook
   mine: Partial<Fields>
