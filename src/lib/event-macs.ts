@@ -17,7 +17,7 @@ export interface EventMacs {
   faultOf(event: RecordedEvent): 'forged' | 'altered' | null
   /** Reads again whether the log has started. */
   refresh(): Promise<void>
-  /** Stores the position of LogStarted in one secret with the key. Nobody can change it by SQL without the master key. */
+  /** Stores the position of LogStarted in one secret with the key. It cannot be changed by SQL without the master key. */
   setStart(position: Checkpoint, client?: ClientBase): Promise<void>
 }
 
@@ -50,7 +50,7 @@ export async function openEventMacs(keyring: ServiceSecrets): Promise<EventMacs>
       if (start === null || event.position < start || families[familyOf(event.stream)] !== 'command') return null
       const { mac } = event.metadata
       if (typeof mac !== 'string') return 'forged'
-      // A comparison in constant time is not needed, because nobody can try MACs without writing to the event store.
+      // A comparison in constant time is not needed, because an attacker could try a MAC only by writing an event to the store.
       return macOf(event) === mac ? null : 'altered'
     },
     async refresh() {

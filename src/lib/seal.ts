@@ -24,7 +24,7 @@ export interface Vault {
   openText(aad: readonly string[], sealed: string): string
   /** Returns the HMAC-SHA-256 (hex) under the owner's key for fingerprints. */
   fingerprint(content: Iterable<string | Buffer>): string
-  /** Returns the blinding (base64url) of a sealed text. It is computed with the owner's key, so nobody can compute it once that key is destroyed. */
+  /** Returns the blinding (base64url) of a sealed text. It is computed with the owner's key, so it cannot be computed once that key is destroyed. */
   blindingOf(sealed: string): string
 }
 

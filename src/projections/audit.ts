@@ -29,7 +29,7 @@ const tileHeight = 8
 
 /**
  * The audit log: all events of commands in the order of their positions, each with its index (from 0) and its leaf in one Merkle tree. It takes every
- * event as it is stored, even a forged one, so that nobody can hide an event by making it faulty. Each build computes the tree anew.
+ * event as it is stored, even a forged one, so that no event can be hidden by making it faulty. Each build computes the tree anew.
  */
 export const audit: Projection = {
   name: projectionNames.audit,

@@ -11,7 +11,7 @@ import type { Projection } from './projection.ts'
  * ahead. Returns false when `catchUp` does not succeed, or when the build was dropped or is older than the live build.
  *
  * A new build of the same version must have the same rows as the live build, because both come from the same events. Each row that differs is
- * reported, because somebody has then changed the live build by SQL, or the code has a fault.
+ * reported, because the live build was then changed by SQL, or the code has a fault.
  *
  * With `externalBuilds`, the new build continues at the checkpoint of the former live build, even if it was ahead. It also takes over the quarantined
  * streams of the former build, because every event that the former build has not applied must still be applied. `catchUp` is then always called, and

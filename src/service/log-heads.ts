@@ -28,7 +28,7 @@ export async function readAnchor(path: string, vkey: string): Promise<KeptHead[]
       const head = openHead(note, vkey)
       if (head !== null) heads.unshift({ ...head, note, signed_at })
     } catch {
-      // The process was killed while it wrote the line, or somebody wrote something else. The heads before and after it still count.
+      // The process was killed while it wrote the line, or the line is not from Kolbak. The heads before and after it still count.
     }
   return heads
 }
