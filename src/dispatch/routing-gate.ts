@@ -8,8 +8,8 @@ import type { WebhookCache } from './webhook-cache.ts'
  *
  * A message must be matched with every change of webhooks that was acknowledged before its 202. The API acknowledges a change once the read model
  * `webhooks` has it, or else notes the change first (`projections/acknowledged-changes`). So routing waits only while a noted change is missing, and
- * needs no event store. At the start of a process the gate also waits until the read model has reached the head of the store, because a
- * database that was restored from a backup lacks the notes of later changes.
+ * needs no event store. At the start of a process the gate also waits until the read model has reached the head of the store. The reason is a
+ * database that was restored from a backup: it lacks the notes of later changes.
  */
 export interface RoutingGate {
   /** Resolves with true once the read model has reached the head that the store had at the start, or with false when the gate was stopped earlier. */

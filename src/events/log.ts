@@ -25,7 +25,7 @@ export interface LogEvents {
     /** The earliest day in the names of the batch's streams. Once the retention has dropped this day, the batch cannot be computed again. */
     readonly oldest_day: string
   }
-  /** An operator has declared that some events under the last head are lost. The log goes on with the events that are left, under another origin. */
+  /** An operator has declared that some events which the last head covers are lost. The log goes on with the other events, under another origin. */
   LossDeclared: {
     readonly origin: string
     /** The last head that was given out, as a signed note. */

@@ -21,9 +21,9 @@ interface Declared {
 }
 
 /**
- * Declares that events under the last known head are lost for good, for example because an older backup was restored. No process of the service may
- * run meanwhile. The loss is itself an event, so it stays visible for ever. The log goes on under another name, so that a head from before the loss
- * is never taken for a head of the same log as one from after it.
+ * Declares that events which the last known head covers are lost for good, for example because an older backup was restored. No process of the
+ * service may run meanwhile. The loss is itself an event, so it stays visible for ever. The log goes on under another name. So heads from before and
+ * after the loss are never taken for heads of one log.
  *
  * Throws KolbakError `still_running` or `nothing_lost`.
  */

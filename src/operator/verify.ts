@@ -31,8 +31,8 @@ export interface Verification {
   readonly withMac: number
   readonly heads: number
   /**
-   * Numbers of batches: all that were sealed, and of these, the ones that were computed again (`checked`), the ones whose events the retention has
-   * dropped (`expired`), and the ones that name positions of a former event store (`moved`).
+   * Numbers of batches. `sealed` counts all of them, and `checked` those that were computed again. The retention has dropped events of the `expired`
+   * ones, and the `moved` ones name positions of a former event store.
    */
   readonly batches: { readonly sealed: number; readonly checked: number; readonly expired: number; readonly moved: number }
   readonly size: number
@@ -49,8 +49,8 @@ export interface VerifyOptions {
 }
 
 /**
- * Reads every event of the audit log and checks its MAC, its place in its stream, the hash that it names of the event before it, its bytes and its
- * leaf. Also checks the root of the tree at every head that was given out. The service may run meanwhile. Throws if the log cannot be read.
+ * Reads every event of the audit log. Checks its MAC, its place in its stream, its hash of the event before it, its bytes and its leaf. Also checks
+ * the root of the tree at every head that was given out. The service may run meanwhile. Throws if the log cannot be read.
  */
 export const verify = (config: Config, log: Log, options: VerifyOptions = {}): Promise<Verification> =>
   withShared(config, log, (shared) => verifyLog(shared, options))

@@ -15,9 +15,9 @@ export interface Gathering {
 const maxEvents = 2_000
 
 /**
- * Joins batches of a subscription. A joined batch ends when its first event has waited for `ms`, when it has an urgent event and `urgentMs` have
- * passed since the batch before it, or when it has `maxEvents`. Batches that have not been yielded when the source
- * ends are dropped, because their checkpoint is not saved either.
+ * Joins batches of a subscription. A joined batch ends when its first event has waited for `ms`, or when it has `maxEvents`. A batch with an urgent
+ * event also ends when `urgentMs` have passed since the batch before it. Batches that have not been yielded when the source ends are dropped, because
+ * their checkpoint is not saved either.
  */
 export async function* gather(source: AsyncIterable<EventBatch>, { ms, urgentMs, isUrgent }: Gathering): AsyncGenerator<EventBatch> {
   const batches = source[Symbol.asyncIterator]()

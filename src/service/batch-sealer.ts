@@ -51,7 +51,7 @@ async function* dayEventsUpTo({ store }: Pick<Shared, 'store'>, after: Checkpoin
 }
 
 /**
- * Seals the events of day streams in batches. Some seconds after the first event of a batch, it appends BatchSealed, which names the range of
+ * Seals the events of day streams in batches. Some seconds after the first event of a batch, it appends BatchSealed. This event names the range of
  * positions, the number of events and the root of their Merkle tree. So an attempt that is changed, added or removed later is detected. The projection
  * passes the events on, so that they are not read a second time.
  *

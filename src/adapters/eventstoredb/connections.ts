@@ -21,9 +21,9 @@ export interface Connection {
  * The connection to the leader.
  *
  * The client library can search for a cluster's leader, but it is not used for this, for two reasons. When it finds no leader within ten
- * attempts, a promise that nothing awaits rejects and ends the process (`handleError` in its `Client/index.js` awaits the channel that is
- * being opened). It also keeps a leader that accepts connections and does not respond (its `shouldReconnect` has no deadline). So each client here is
- * for a single node, for which the library does not search.
+ * attempts, it rejects a promise that no code awaits, and this ends the process (see `handleError` in its `Client/index.js`). It also keeps a
+ * leader that accepts connections and does not respond (its `shouldReconnect` has no deadline). So each client here is for a single node, for which
+ * the library does not search.
  * https://github.com/kurrent-io/KurrentDB-Client-NodeJS/issues
  */
 export interface Connections {

@@ -45,8 +45,8 @@ const longestTryMs = 3_000
  * Makes the connection to EventStoreDB. Throws KolbakError `invalid_config` when the connection string cannot be used.
  *
  * Every append is sent with credentials, because the client uses the RPC Append only for such appends. For other appends the client
- * 6.2.1 uses BatchAppend. BatchAppend has no deadline, and it keeps all appends in flight in one map of the module, so a fault of one
- * connection fails the appends of all connections (KurrentDB-Client-NodeJS#523).
+ * 6.2.1 uses BatchAppend, which has no deadline. It also keeps all appends in flight in one map of the module. So a fault of one connection
+ * fails the appends of all connections (KurrentDB-Client-NodeJS#523).
  */
 export function createEngine(url: string, timeoutMs: number, log: Log, health: StoreHealth): Engine {
   const target = parseConnectionString(url)

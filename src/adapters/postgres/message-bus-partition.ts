@@ -29,8 +29,10 @@ export interface PartitionView {
   /** Takes records that this process has just committed. They follow the offset `previous` without a gap. */
   passOn(previous: bigint, records: readonly BusRecord[]): void
   /**
-   * Takes the newest offset of the partition. Returns `unread` when the database therefore has records that are not in memory, `read` when it
-   * has none, and `undecided` when the caller must ask again, because this process is producing or has records in memory.
+   * Takes the newest offset of the partition, and compares it with the records that fetches have returned.
+   * - `unread`: the database has further records.
+   * - `read`: it has none.
+   * - `undecided`: the caller must ask again, because this process is producing or has records in memory.
    */
   seen(offset: bigint): 'read' | 'unread' | 'undecided'
   fetch(max: number): Promise<BusRecord[]>
