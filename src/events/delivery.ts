@@ -50,7 +50,7 @@ export interface DeliveryEvents {
   }
   /**
    * Messages of one tenant that one process has routed at nearly the same time. Under load they share an event, because an event costs more than a
-   * message in it. Each message is in a MessageRouted or in one of these, and a repeated routing always writes a MessageRouted.
+   * message in it (decision 53). Each message is in a MessageRouted or in one of these, and a repeated routing always writes a MessageRouted.
    */
   MessagesRouted: {
     messages: RoutedMessage[]

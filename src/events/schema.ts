@@ -37,7 +37,7 @@ const shape = <F extends StoredShape['fields']>(fields: F, ...upcasters: readonl
   upcasters,
   implied: [] as StoredShape['implied'],
 })
-/** The shape of attempts. Most events are attempts, so usual values are not stored. Schema 1 stored every field, and had no `address`. */
+/** The shape of attempts. Most events are attempts, so usual values are not stored. Schema 1 stored every field, and had no `address` (decision 54). */
 const attempt = () => ({
   ...shape(deliveryEventFields, (data) => ({ address: null, ...data })),
   implied: Object.entries<Implied>({
