@@ -55,13 +55,20 @@ const consistencies = {
  */
 const speculateAfterMs = 1_000
 
-/** Retries once on the same coordinator when replicas were late, which is safe because all statements are idempotent. */
+/**
+ * Retries once on the same coordinator when replicas were late, which is safe because all statements are idempotent. The retry keeps the consistency
+ * of the statement. The consistency that a time-out of a lightweight transaction reports is SERIAL, with which Cassandra refuses the statement.
+ */
 class RetryOnce extends policies.retry.RetryPolicy {
-  override onReadTimeout({ nbRetry }: policies.retry.OperationInfo, consistency: types.consistencies) {
-    return nbRetry > 0 ? this.rethrowResult() : this.retryResult(consistency)
+  override onReadTimeout({ nbRetry }: policies.retry.OperationInfo) {
+    return nbRetry > 0 ? this.rethrowResult() : this.retryAsBefore()
   }
-  override onWriteTimeout({ nbRetry }: policies.retry.OperationInfo, consistency: types.consistencies) {
-    return nbRetry > 0 ? this.rethrowResult() : this.retryResult(consistency)
+  override onWriteTimeout({ nbRetry }: policies.retry.OperationInfo) {
+    return nbRetry > 0 ? this.rethrowResult() : this.retryAsBefore()
+  }
+  private retryAsBefore() {
+    // The types of the driver demand a consistency, but the driver itself keeps that of the statement if there is none.
+    return this.retryResult(undefined as unknown as types.consistencies)
   }
 }
 

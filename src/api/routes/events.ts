@@ -1,12 +1,14 @@
 import type { WebhookId } from '../../events/ids.ts'
 import { openBody } from '../../events/sealed-body.ts'
 import type { IndexedMessage } from '../../projections/message-index.ts'
+import { projectionNames } from '../../projections/names.ts'
 import { listWebhooks } from '../../projections/webhooks.ts'
 import { readMessageCursor, readWebhookCursor, writeMessageCursor, writeWebhookCursor } from '../cursors.ts'
 import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, invalid } from '../errors.ts'
 import { readMessageBody } from '../message-body.ts'
+import { awaitHead } from '../projection-lag.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, envelopeTextResult } from '../route-results.ts'
 import { createRoutedMessages, deliveryKeyOf } from '../routed-messages.ts'
@@ -192,10 +194,11 @@ function replayEventRoute(deps: ApiDependencies): Route {
       const message = await routedMessages.find(tenant, params.id, gone)
       const targets = replayTargets(message, body.webhook_id)
       if (targets.length === 0) return envelopeResult(202, [])
-      const [{ rows: webhooks }, [sealedBody], states] = await Promise.all([
+      const keys = targets.map((webhook) => deliveryKeyOf(message, webhook))
+      const [{ rows: webhooks }, [sealedBody], firstStates] = await Promise.all([
         listWebhooks(deps, { tenant, ids: targets, limit: targets.length, offset: 0 }),
         deliveryLog.bodies([message]),
-        routedMessages.deliveryStates(targets.map((webhook) => deliveryKeyOf(message, webhook))),
+        routedMessages.deliveryStates(keys),
       ])
       if (webhooks.length === 0)
         throw new ApiError(
@@ -207,6 +210,12 @@ function replayEventRoute(deps: ApiDependencies): Route {
         throw new ApiError('webhook_inactive', 'No webhook that the event was routed to is active: set is_active to true first.')
       if (sealedBody === undefined || sealedBody === null)
         throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')
+      let states = firstStates
+      if (states.includes(null)) {
+        // The projection gathers events for a moment, so a delivery that was made just now may not be in the history yet.
+        await awaitHead(deps, { name: projectionNames.deliveries, families: ['routing', 'attempts'] })
+        states = await routedMessages.deliveryStates(keys)
+      }
       const revisionOf = new Map(active.map(({ id, revision }) => [id, revision]))
       const replayables = states.flatMap((state): Replayable[] => {
         const webhookRevision = state === null ? undefined : revisionOf.get(state.webhook)
