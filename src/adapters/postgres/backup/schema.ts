@@ -202,16 +202,19 @@ const listFunctions = (client: ClientBase): Promise<Described[]> =>
      from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_language l on l.oid = p.prolang
      where (${isOurs}) and not ${isOfExtension('pg_proc', 'p.oid')} order by 1`,
   )
-/** Returns the views. Each view of Kolbak shows one table of a projection's build. */
+/** The views that a migration creates. */
+const viewsOfMigrations = ['webhooks_cursor']
+/** Returns the views. Each other view of Kolbak shows one table of a projection's build. */
 const listViews = (client: ClientBase): Promise<Described[]> =>
   rowsOf(
     client,
     `select c.oid::regclass::text as name, format('create view %s as %s', c.oid::regclass, rtrim(pg_get_viewdef(c.oid), ';')) as definition,
             (select bool_and(rn.nspname ~ '^projection_') from pg_rewrite w join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
              join pg_class r on d.refclassid = 'pg_class'::regclass and r.oid = d.refobjid join pg_namespace rn on rn.oid = r.relnamespace
-             where w.ev_class = c.oid and r.oid <> c.oid) is true as is_kept
+             where w.ev_class = c.oid and r.oid <> c.oid) is true or c.relname = any ($1::text[]) as is_kept
      from pg_class c join pg_namespace n on n.oid = c.relnamespace
      where (${isOurs}) and c.relkind = 'v' and not ${isOfExtension('pg_class', 'c.oid')} order by c.oid`,
+    [viewsOfMigrations],
   )
 /** Returns triggers, policies and types, which are left out because Kolbak has none. */
 const listOthers = (client: ClientBase): Promise<string[]> =>
