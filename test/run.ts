@@ -1,4 +1,4 @@
-// Runs all tests in six processes side by side. The output of the first process appears at once, and that of each other one when it has ended. With
+// Runs all tests in five processes side by side. The output of the first process appears at once, and that of each other one when it has ended. With
 // KOLBAK_TEST_FULL=true, it runs the whole matrix of the tests that cause faults, one after another. The last line is `N passed, N failed[, N
 // skipped]`, for any CI.
 import { spawn } from 'node:child_process'
@@ -41,7 +41,7 @@ const lanes: readonly Lane[] =
         { files: /^test\/e2e\// },
         { files: /./ },
       ]
-const maxAtOnce = 6
+const maxAtOnce = 5
 const filesOf = (lane: Lane) => files.filter((file) => lanes.find((candidate) => candidate.files.test(file)) === lane)
 
 // The jars of the engines are fetched before the tests, because that takes a minute the first time.

@@ -151,6 +151,9 @@ describe('what kolbak audit verify finds in a changed database', () => {
     await api.call('DELETE', `/v1/webhooks/${webhooks[2]}`)
     for (let n = 0; n < 5; n++) await api.post('/v1/events', { id: `evt_${n}`, event: 'order.created', payload: {} })
     await waitFor(async () => (await sql(`select from day_events where type = 'DeliverySucceeded'`)).rowCount === 10)
+    // The batch contains what the projection has applied, which may take ten seconds for events that it only passes over.
+    const isApplied = `select from projections where name = 'deliveries' and is_live and checkpoint::bigint >= (select max(position) from day_events)`
+    await waitFor(async () => (await sql(isApplied)).rowCount === 1)
     streams = webhooks.map((id) => `webhook-${id}`)
     const stored = Number((await sql('select count(*) as n from command_events')).rows[0].n)
     size = await waitFor(async () => {
@@ -288,30 +291,31 @@ describe('what kolbak audit verify finds in a changed database', () => {
     [
       '12: a sealed attempt is deleted',
       `delete from day_events where id = (select id from day_events where type = 'DeliverySucceeded' order by position limit 1)`,
-      ['batch 0 14 events, sealed 15, root differs'],
+      (sealed: number) => [`batch 0 ${sealed - 1} events, sealed ${sealed}, root differs`],
     ],
     [
       '13: the response of an attempt is altered',
       `update day_events set data = replace(data, '"code":200', '"code":500')`,
-      ['batch 0 root differs'],
+      () => ['batch 0 root differs'],
     ],
     [
       '16: an attempt is put at a position that is taken',
       `insert into day_events (position, id, revision, day, stream, type, data, metadata)
        select position, gen_random_uuid(), 1000, day, stream, type, data, metadata from day_events where type = 'DeliverySucceeded' order by position limit 1`,
-      ['batch 0 16 events, sealed 15, root differs'],
+      (sealed: number) => [`batch 0 ${sealed + 1} events, sealed ${sealed}, root differs`],
     ],
     [
       '17: the time at which a row was stored is altered, which no proof contains',
       `update day_events set stored_at = now() - interval '1 year'`,
-      [],
+      () => [],
     ],
   ] as const)
     it(`attack ${title}`, async () => {
       await sql('create table if not exists saved_days as table day_events')
+      const { count } = (await sql('select count(*)::integer as count from day_events')).rows[0]
       try {
         await sql(alter)
-        expect(await faultsNow()).to.deep.equal(expected)
+        expect(await faultsNow()).to.deep.equal(expected(count))
       } finally {
         await sql('truncate day_events; insert into day_events select * from saved_days')
       }
