@@ -126,7 +126,7 @@ function Attention({ webhooks, failures, jobs }: { webhooks: readonly Webhook[];
               <a class="break" href={urlOf(`/webhooks/${webhook.id}`)}>
                 <WebhookName id={webhook.id} url={webhook.callback_url} />
               </a>
-              <span class="push">failing since {webhook.failing_since !== null && <Time at={webhook.failing_since} />}</span>
+              <span class="push">first failed {webhook.failing_since !== null && <Time at={webhook.failing_since} />}</span>
             </li>
           ))}
           {stopped.map((webhook) => (

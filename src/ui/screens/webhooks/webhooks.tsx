@@ -126,7 +126,7 @@ const WebhooksTable = ({ webhooks }: { webhooks: readonly Webhook[] }) => (
                 <>
                   <br />
                   <span class="faint">
-                    since <Time at={webhook.failing_since} />
+                    first failed <Time at={webhook.failing_since} />
                   </span>
                 </>
               )}
