@@ -130,6 +130,12 @@ describe('what somebody changes in the database', () => {
     })
 })
 
+/**
+ * Finds a row once the projection has applied all attempts. Only these are in a batch when the service stops. It may take ten seconds for events that
+ * the projection only passes over.
+ */
+const isApplied = `select from projections where name = 'deliveries' and is_live and checkpoint::bigint >= (select max(position) from day_events)`
+
 describe('what kolbak audit verify finds in a changed database', () => {
   const { service, receiver, services } = withService({ sharedDatabase: true, variables: { KOLBAK_LOG_HEAD_SECONDS: '1' } })
   const sql = (text: string, values: unknown[] = []) => services.db.pool.query(text, values)
@@ -151,8 +157,6 @@ describe('what kolbak audit verify finds in a changed database', () => {
     await api.call('DELETE', `/v1/webhooks/${webhooks[2]}`)
     for (let n = 0; n < 5; n++) await api.post('/v1/events', { id: `evt_${n}`, event: 'order.created', payload: {} })
     await waitFor(async () => (await sql(`select from day_events where type = 'DeliverySucceeded'`)).rowCount === 10)
-    // The batch contains what the projection has applied, which may take ten seconds for events that it only passes over.
-    const isApplied = `select from projections where name = 'deliveries' and is_live and checkpoint::bigint >= (select max(position) from day_events)`
     await waitFor(async () => (await sql(isApplied)).rowCount === 1)
     streams = webhooks.map((id) => `webhook-${id}`)
     const stored = Number((await sql('select count(*) as n from command_events')).rows[0].n)
@@ -400,6 +404,7 @@ describe('the audit log of a service that is killed again and again (attack 26)'
       await service.restart()
     }
     await waitFor(async () => (await countOf(`day_events where type = 'DeliverySucceeded'`)) >= posted)
+    await waitFor(async () => (await services.db.pool.query(isApplied)).rowCount === 1)
     await service.kill('SIGTERM')
     const config = readConfig(services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...(await enginesFor(services.db.url)) }))
     const { faults, batches } = await verify(config, silentLog, { batches: Number.POSITIVE_INFINITY })
