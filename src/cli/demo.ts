@@ -129,7 +129,7 @@ async function demonstrate(): Promise<void> {
       say(`    attempt ${number}: ${status} ${response_code ?? reason} in ${duration_ms} ms at ${at}`)
   }
   step('All signatures were valid. Every attempt of an event carried the same webhook-id.')
-  step('To go on: start a Kolbak that stays, and post to it from other terminals')
+  say('\nTo go on, start a Kolbak that stays, and post to it from other terminals:')
   say('  npm run dev                                                  in a first terminal')
   say('  npm run -s kolbak -- listen                                  in a second terminal')
   say('  npm run -s kolbak -- send order.created \'{"order": 7}\'      in a third terminal')
