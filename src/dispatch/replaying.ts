@@ -5,6 +5,7 @@ import { type ActiveJob, createReplayJobs, type ReplayJobs, type ReplayPage } fr
 import type { DeliveryStatus } from '../events/delivery.ts'
 import type { WebhookId } from '../events/ids.ts'
 import { step } from '../events/steps.ts'
+import { dayFamilies } from '../events/streams.ts'
 import { mapBounded } from '../lib/bounded.ts'
 import { codeOf } from '../lib/errors.ts'
 import type { Keyring } from '../lib/keyring.ts'
@@ -112,7 +113,7 @@ class Replaying {
 
   private async isHistoryUpToDate(): Promise<boolean> {
     const { store, waiter } = this.deps
-    const head = await store.head(['routing', 'attempts'])
+    const head = await store.head(dayFamilies)
     return head === null || waiter.waitFor(projectionNames.deliveries, head, 5_000)
   }
   /** Returns whether the job may have another page now. A failure is logged and returns false, so that the other jobs continue. */

@@ -11,6 +11,8 @@ export const families = {
 } as const
 export type Family = keyof typeof families
 export const everyFamily = Object.keys(families) as Family[]
+/** The families of routing and of attempts. Their events are the history of deliveries. */
+export const dayFamilies: readonly Family[] = everyFamily.filter((family) => families[family] === 'day')
 export type StreamName = `${Family}-${string}`
 
 const idOf = (id: string): string => {

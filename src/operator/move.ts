@@ -5,7 +5,7 @@ import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import { commandEntry, leafHash } from '../events/leaf.ts'
 import type { MessageRef } from '../events/refs.ts'
 import { upcast } from '../events/schema.ts'
-import { everyFamily, type Family, isDayStream, type StreamName } from '../events/streams.ts'
+import { dayFamilies, everyFamily, isDayStream, type StreamName } from '../events/streams.ts'
 import { chunks } from '../lib/chunks.ts'
 import { KolbakError } from '../lib/errors.ts'
 import { openEventMacs } from '../lib/event-macs.ts'
@@ -16,6 +16,7 @@ import { messageRefColumns } from '../lib/ref-columns.ts'
 import { type Sql, sqlOn, sqlText, transaction } from '../lib/sql.ts'
 import type { BodyArchive, DeliveryFact, DeliveryLog } from '../ports/delivery-log.ts'
 import { type EventStore, EventTooLarge, RevisionConflict } from '../ports/event-store.ts'
+import { eventsUpTo } from '../ports/events-up-to.ts'
 import { type KeptHead, listHeads, logForked } from '../projections/log-heads.ts'
 import { projectionNames } from '../projections/names.ts'
 import { unread } from '../service/engine-checks.ts'
@@ -198,20 +199,6 @@ async function keepFirstSuccesses({ engines, deps, pool }: Old, source: EventSto
   if (live !== undefined) await copyHistory(source, deliveryLog, live.build, (fact) => fact.in_history === true)
 }
 
-/** Yields every event of the families up to `head`, batch by batch. */
-async function* everyEvent(
-  store: EventStore,
-  families: readonly Family[],
-  head: Checkpoint | null,
-): AsyncGenerator<readonly RecordedEvent[]> {
-  if (head === null) return
-  const reached = new AbortController()
-  for await (const { events, checkpoint } of store.subscribe({ families, after: null, signal: reached.signal })) {
-    yield events
-    if (checkpoint >= head) reached.abort()
-  }
-}
-
 interface EventCopy {
   readonly events: number
   /** The head of the old store at the start of copying. */
@@ -229,7 +216,7 @@ async function copyEvents(source: EventStore, target: EventStore, lastHead: Kept
   const places: { old: Checkpoint; new: Checkpoint }[] = []
   let copied = 0
   const head = await source.head(everyFamily)
-  for await (const events of everyEvent(source, everyFamily, head)) {
+  for await (const events of eventsUpTo(source, { families: everyFamily, after: null, upTo: head })) {
     for (const event of events.filter(({ stream }) => !isDayStream(stream))) {
       const { position } = await target.append(event.stream, [event], event.revision === 0 ? 'none' : event.revision - 1)
       places.push({ old: event.position, new: position })
@@ -309,8 +296,8 @@ async function copyHistory(
   await target.makeBuild(build)
   const history = target.historyOf(build)
   let recorded = 0
-  const read = ['routing', 'attempts'] as const
-  for await (const events of everyEvent(store, read, await store.head(read))) {
+  const head = await store.head(dayFamilies)
+  for await (const events of eventsUpTo(store, { families: dayFamilies, after: null, upTo: head })) {
     const facts = events.map(upcast).flatMap(factsOf).filter(isCopied)
     if (facts.length > 0) await history.record(facts)
     recorded += facts.length

@@ -5,16 +5,17 @@ import type { Config } from '../config/config.ts'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import { commandEntry, dayEntry, leafHash } from '../events/leaf.ts'
 import { EventNotReadable, upcast } from '../events/schema.ts'
-import type { Family } from '../events/streams.ts'
+import { dayFamilies } from '../events/streams.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { EventMacs } from '../lib/event-macs.ts'
 import type { Log } from '../lib/log.ts'
 import { openHead, openLogSigner, readHead } from '../lib/log-signer.ts'
 import { createMerkleTree } from '../lib/merkle.ts'
 import { sqlOn } from '../lib/sql.ts'
-import type { EventStore } from '../ports/event-store.ts'
+import { eventsUpTo } from '../ports/events-up-to.ts'
 import { audit, readLogState } from '../projections/audit.ts'
 import { type KeptHead, listHeads } from '../projections/log-heads.ts'
+import { eventStoreSince } from '../service/batch-sealer.ts'
 import { anchorPath, readAnchor } from '../service/log-heads.ts'
 import type { Shared } from '../service/shared.ts'
 import { withShared } from './online.ts'
@@ -69,13 +70,13 @@ export async function verifyLog(
   // The rows are counted before the events are read, so each counted row must have an event.
   const { size: indexedBefore } = await readLogState(pools.reads)
   const head = await store.head(audit.families)
+  const headsBySize = Map.groupBy(heads, ({ size }) => size)
   const checkRoot = () => {
-    for (const { size, root } of heads.filter((kept) => kept.size === tree.size))
-      if (!tree.root().equals(root)) faults.add(`head ${size}`, 'root differs')
+    for (const { size, root } of headsBySize.get(tree.size) ?? []) if (!tree.root().equals(root)) faults.add(`head ${size}`, 'root differs')
   }
   const batches: BatchSealed[] = []
   let withMac = 0
-  for await (const events of eventsUpTo(store, head)) {
+  for await (const events of eventsUpTo(store, { families: audit.families, after: null, upTo: head })) {
     for (const event of events) {
       const leaf = leafHash(commandEntry(event))
       tree.push(leaf)
@@ -113,22 +114,22 @@ async function checkBatches(
   most: number,
   faults: Faults,
 ): Promise<Verification['batches']> {
-  const [engine] = await sqlOn(pools.reads)<{ since: string }>`select since from engines where port = 'event_store'`
+  const since = await eventStoreSince(pools.reads)
   const firstDay = new Date(Date.now() - (config.KOLBAK_RETENTION_DAYS - 1) * 86_400_000).toISOString().slice(0, 10)
   const numbered = batches.map((batch, number) => ({ ...batch.data, number, time: batch.metadata.time }))
-  const inThisStore = numbered.filter(({ time }) => time > (engine?.since ?? ''))
+  const inThisStore = numbered.filter(({ time }) => time > since)
   // A batch begins where the one before it ended, so that no event can lie between two batches.
   const present = inThisStore.map((batch, i) => ({ ...batch, after: inThisStore[i - 1]?.through ?? batch.from }))
   const computable = present.filter(({ oldest_day }) => oldest_day >= firstDay)
   const chosen = computable.length <= most ? computable : computable.toSorted(() => Math.random() - 0.5).slice(0, most)
+  const head = await store.head(dayFamilies)
   for (const { number, after, through, count, root } of chosen) {
     const tree = createMerkleTree()
-    const families = ['routing', 'attempts'] as const
-    const head = await store.head(families)
-    // If there were no event after the position, a subscription would wait for ever.
-    if (head !== null && head > (after ?? ''))
-      for await (const events of eventsUpTo(store, through < head ? (through as Checkpoint) : head, families, after as Checkpoint | null))
+    if (head !== null && head > (after ?? '')) {
+      const upTo = through < head ? (through as Checkpoint) : head
+      for await (const events of eventsUpTo(store, { families: dayFamilies, after: after as Checkpoint | null, upTo }))
         for (const event of events) tree.push(leafHash(dayEntry(event)))
+    }
     if (tree.size !== count) faults.add(`batch ${number}`, `${tree.size} events, sealed ${count}`)
     if (tree.root().toString('base64') !== root) faults.add(`batch ${number}`, 'root differs')
   }
@@ -179,21 +180,6 @@ async function headsToCheck(
   const anchored = await readAnchor(anchorPath(config), vkey)
   const all = new Map([...genuine, ...anchored, ...fromOutside].map((head) => [`${head.size} ${head.root.toString('base64')}`, head]))
   return [...all.values()]
-}
-
-/** Yields the events of the families after a position and up to another one. */
-async function* eventsUpTo(
-  store: EventStore,
-  head: Checkpoint | null,
-  families: readonly Family[] = audit.families,
-  after: Checkpoint | null = null,
-): AsyncGenerator<readonly RecordedEvent[]> {
-  if (head === null) return
-  const reached = new AbortController()
-  for await (const { events, checkpoint } of store.subscribe({ families, after, signal: reached.signal })) {
-    yield events.filter(({ position }) => position <= head)
-    if (checkpoint >= head) reached.abort()
-  }
 }
 
 /** Checks events in the order of the log: their MACs, and their places in their streams. */

@@ -2,6 +2,7 @@ import type { RecordedDeliveryEvent } from '../events/delivery.ts'
 import { factsOf } from '../events/delivery-facts.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
 import { step } from '../events/steps.ts'
+import { dayFamilies } from '../events/streams.ts'
 import { messageRefColumns, messageRefs } from '../lib/ref-columns.ts'
 import { type Sql, sqlText } from '../lib/sql.ts'
 import type { DeliveryLog } from '../ports/delivery-log.ts'
@@ -30,7 +31,7 @@ export const deliveries = (
   return {
     name: projectionNames.deliveries,
     version: 1,
-    families: ['routing', 'attempts'],
+    families: dayFamilies,
     gathering: { ms: 500, urgentMs: 50, isUrgent },
     externalBuilds: {
       create: (build) => deliveryLog.makeBuild(build),

@@ -1,20 +1,21 @@
+import type { Pool } from 'pg'
 import { appendLogEvent, lastBatch } from '../commands/log-events.ts'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { EventId } from '../events/ids.ts'
 import { dayEntry, leafHash } from '../events/leaf.ts'
 import type { LogEvents } from '../events/log.ts'
 import { step } from '../events/steps.ts'
-import { dayOfStream } from '../events/streams.ts'
+import { dayFamilies, dayOfStream } from '../events/streams.ts'
 import { uuidV5 } from '../events/uuid.ts'
 import { createMerkleTree } from '../lib/merkle.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
 import { sqlOn } from '../lib/sql.ts'
 import { RevisionConflict } from '../ports/event-store.ts'
+import { eventsUpTo } from '../ports/events-up-to.ts'
 import type { Shared } from './shared.ts'
 
 /** A batch is sealed at this number of events, so that it can be computed again in some seconds. */
 const maxEvents = 262_144
-const dayFamilies = ['routing', 'attempts'] as const
 
 export interface BatchSealer {
   /**
@@ -32,23 +33,14 @@ interface Batch {
   readonly startedAt: number
 }
 
-/**
- * Returns the position up to which events are sealed, or undefined. Batches from before a move do not count, because they name positions of another
- * store.
- */
-async function lastSealed({ store, pools }: Pick<Shared, 'store' | 'pools'>): Promise<Checkpoint | undefined> {
-  const [engine] = await sqlOn(pools.reads)<{ since: string }>`select since from engines where port = 'event_store'`
-  return (await lastBatch(store, engine?.since ?? ''))?.data.through as Checkpoint | undefined
+/** Returns since when (RFC 3339) the present event store is in use, or an empty text. Batches from before that time name positions of another store. */
+export async function eventStoreSince(pool: Pool): Promise<string> {
+  const [engine] = await sqlOn(pool)<{ since: string }>`select since from engines where port = 'event_store'`
+  return engine?.since ?? ''
 }
-/** Yields the events of day streams after a position and up to another one. */
-async function* dayEventsUpTo({ store }: Pick<Shared, 'store'>, after: Checkpoint, upTo: Checkpoint, stop: AbortSignal) {
-  const reached = new AbortController()
-  const signal = AbortSignal.any([reached.signal, stop])
-  for await (const { events, checkpoint } of store.subscribe({ families: dayFamilies, after, signal })) {
-    yield events.filter(({ position }) => position <= upTo)
-    if (checkpoint >= upTo) reached.abort()
-  }
-}
+/** Returns the position up to which events are sealed, or undefined. */
+const lastSealed = async ({ store, pools }: Pick<Shared, 'store' | 'pools'>): Promise<Checkpoint | undefined> =>
+  (await lastBatch(store, await eventStoreSince(pools.reads)))?.data.through as Checkpoint | undefined
 
 /**
  * Seals the events of day streams in batches. Some seconds after the first event of a batch, it appends BatchSealed. This event names the range of
@@ -86,7 +78,8 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
     reached = (await lastSealed(shared)) ?? upTo ?? ''
     batch = null
     if (upTo === null || reached >= upTo) return
-    for await (const events of dayEventsUpTo(shared, reached as Checkpoint, upTo, stopping.signal)) for (const event of events) push(event)
+    const missed = eventsUpTo(store, { families: dayFamilies, after: reached as Checkpoint, upTo, stop: stopping.signal })
+    for await (const events of missed) for (const event of events) push(event)
   }
   const seal = async ({ from, through, tree, oldest_day }: Batch) => {
     const root = tree.root().toString('base64')

@@ -1,5 +1,6 @@
 import type { WebhookId } from '../../events/ids.ts'
 import { openBody } from '../../events/sealed-body.ts'
+import { dayFamilies } from '../../events/streams.ts'
 import type { IndexedMessage } from '../../projections/message-index.ts'
 import { projectionNames } from '../../projections/names.ts'
 import { listWebhooks } from '../../projections/webhooks.ts'
@@ -213,7 +214,7 @@ function replayEventRoute(deps: ApiDependencies): Route {
       let states = firstStates
       if (states.includes(null)) {
         // The projection gathers events for a moment, so a delivery that was made just now may not be in the history yet.
-        await awaitHead(deps, { name: projectionNames.deliveries, families: ['routing', 'attempts'] })
+        await awaitHead(deps, { name: projectionNames.deliveries, families: dayFamilies })
         states = await routedMessages.deliveryStates(keys)
       }
       const revisionOf = new Map(active.map(({ id, revision }) => [id, revision]))
