@@ -63,15 +63,18 @@ export function rootOfLeaves(leaves: Iterable<Buffer>): Buffer {
 /** Reads hashes of a stored tree: the root of the perfect subtree of `2 ** height` leaves with this index, for heights that are multiples of 8. */
 export type ReadNodes = (height: number, first: number, count: number) => Promise<readonly Buffer[]>
 
-/** Returns the root of the perfect subtree at a height, from stored nodes. */
+/** A stored tree lacks nodes that a root needs. */
+export class MissingNodes extends Error {}
+
+/** Returns the root of the perfect subtree at a height, from stored nodes. Throws MissingNodes. */
 async function perfectRoot(read: ReadNodes, height: number, index: number): Promise<Buffer> {
   const above = height % 8
   const nodes = await read(height - above, index * 2 ** above, 2 ** above)
-  if (nodes.length !== 2 ** above) throw new Error(`the tree lacks nodes at height ${height - above}`)
+  if (nodes.length !== 2 ** above) throw new MissingNodes(`the tree lacks nodes at height ${height - above}`)
   return rootOfLeaves(nodes)
 }
 
-/** Returns the root that the tree had at an earlier size. It reads at most 255 nodes at each of its levels. */
+/** Returns the root that the tree had at an earlier size. It reads at most 255 nodes at each of its levels. Throws MissingNodes. */
 export async function rootAt(read: ReadNodes, size: number): Promise<Buffer> {
   const roots: Buffer[] = []
   let start = 0

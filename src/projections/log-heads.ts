@@ -1,7 +1,7 @@
 import type { Pool } from 'pg'
 import { KolbakError } from '../lib/errors.ts'
 import { type Head, readHead } from '../lib/log-signer.ts'
-import { rootAt } from '../lib/merkle.ts'
+import { MissingNodes, rootAt } from '../lib/merkle.ts'
 import { type Sql, sqlOn } from '../lib/sql.ts'
 import { readLogNodes } from './audit.ts'
 
@@ -47,7 +47,11 @@ export async function forkOf(sql: Sql, head: Pick<KeptHead, 'size' | 'root' | 's
   const when = head.signed_at === null ? '' : ` at ${head.signed_at}`
   if (size < head.size)
     return `The audit log ends at ${size}, but a head of ${head.size} was given out${when}: events are missing, as after an older backup was put back. ${remedy}`
-  const root = await rootAt(readLogNodes(sql), head.size).catch(() => null)
+  const root = await rootAt(readLogNodes(sql), head.size).catch((error: unknown) => {
+    // A tree without its nodes cannot have the root. Any other error, such as a lost connection, says nothing about the tree.
+    if (error instanceof MissingNodes) return null
+    throw error
+  })
   return root?.equals(head.root) === true
     ? null
     : `The audit log has another root at ${head.size} than the head that was given out${when}: events were changed, removed or put in between. ${remedy}`

@@ -71,7 +71,7 @@ export async function hashOfSources(): Promise<string> {
 export const prebuilt = { folder: prebuiltFolder, script: 'app.js', style: 'app.css', hash: 'sources.sha256' } as const
 async function readPrebuilt(): Promise<Sources | null> {
   const read = (name: string) => readFile(join(prebuiltFolder, name))
-  const hash = await read(prebuilt.hash).catch(() => null)
+  const hash = await read(prebuilt.hash).catch(() => null) // only an image has a bundle that was built in advance
   if (hash === null || hash.toString() !== (await hashOfSources())) return null
   return { script: await read(prebuilt.script), style: await read(prebuilt.style) }
 }
