@@ -3,6 +3,7 @@ import { urlOf } from '../lib/router.ts'
 import type { Delivery } from '../lib/types.ts'
 import { useUrls } from '../lib/webhooks.ts'
 import { DeliveryState } from './status.tsx'
+import { Table } from './table.tsx'
 import { Foreign, Id, Time } from './text.tsx'
 
 /** Shows the URL of a webhook, or its id when the webhook was deleted. */
@@ -27,71 +28,60 @@ export function DeliveriesTable({
 }) {
   const urlOfWebhook = useUrls()
   return (
-    <div class="table">
-      <table>
-        <caption class="visually-hidden">{label}</caption>
-        <thead>
-          <tr>
-            <th scope="col">State</th>
-            {hides === 'event' ? null : <th scope="col">Event</th>}
-            {hides === 'webhook' ? null : <th scope="col">Webhook</th>}
-            <th scope="col">Last result</th>
-            <th scope="col" class="wide">
-              Attempts
-            </th>
-            <th scope="col" class="wide">
-              Next attempt
-            </th>
-            <th scope="col" class="broad">
-              Accepted
-            </th>
+    <Table
+      caption={label}
+      columns={[
+        'State',
+        hides !== 'event' && 'Event',
+        hides !== 'webhook' && 'Webhook',
+        'Last result',
+        ['Attempts', 'wide'],
+        ['Next attempt', 'wide'],
+        ['Accepted', 'broad'],
+      ]}
+    >
+      {deliveries.map((delivery) => {
+        const link = urlOf(`/deliveries/${delivery.id}`)
+        return (
+          <tr key={delivery.id}>
+            <td>
+              <DeliveryState status={delivery.status} />
+              <span class="narrow faint">
+                <br />
+                <Time at={delivery.accepted_at} />
+              </span>
+            </td>
+            {hides === 'event' ? null : (
+              <td class="long">
+                <a class="main" href={link}>
+                  {delivery.event}
+                </a>
+                <br />
+                <Id id={delivery.event_id} />
+              </td>
+            )}
+            {hides === 'webhook' ? null : (
+              <td class="long">
+                {hides === 'event' ? (
+                  <a class="main" href={link}>
+                    <WebhookName id={delivery.webhook_id} url={urlOfWebhook(delivery.webhook_id)} />
+                  </a>
+                ) : (
+                  <WebhookName id={delivery.webhook_id} url={urlOfWebhook(delivery.webhook_id)} />
+                )}
+              </td>
+            )}
+            <td class="nowrap">
+              {resultText(delivery.last_reason?.startsWith('http_') ? null : delivery.last_reason, delivery.last_response_code)}
+            </td>
+            <td class="wide">{delivery.attempt_count}</td>
+            <td class="wide nowrap">{delivery.next_attempt_at !== null && <Time at={delivery.next_attempt_at} />}</td>
+            <td class="nowrap broad">
+              <Time at={delivery.accepted_at} />
+            </td>
           </tr>
-        </thead>
-        <tbody>
-          {deliveries.map((delivery) => {
-            const link = urlOf(`/deliveries/${delivery.id}`)
-            return (
-              <tr key={delivery.id}>
-                <td>
-                  <DeliveryState status={delivery.status} />
-                  <span class="narrow faint">
-                    <br />
-                    <Time at={delivery.accepted_at} />
-                  </span>
-                </td>
-                {hides === 'event' ? null : (
-                  <td class="long">
-                    <a class="main" href={link}>
-                      {delivery.event}
-                    </a>
-                    <br />
-                    <Id id={delivery.event_id} />
-                  </td>
-                )}
-                {hides === 'webhook' ? null : (
-                  <td class="long">
-                    {hides === 'event' ? (
-                      <a class="main" href={link}>
-                        <WebhookName id={delivery.webhook_id} url={urlOfWebhook(delivery.webhook_id)} />
-                      </a>
-                    ) : (
-                      <WebhookName id={delivery.webhook_id} url={urlOfWebhook(delivery.webhook_id)} />
-                    )}
-                  </td>
-                )}
-                <td class="nowrap">
-                  {resultText(delivery.last_reason?.startsWith('http_') ? null : delivery.last_reason, delivery.last_response_code)}
-                </td>
-                <td class="wide">{delivery.attempt_count}</td>
-                <td class="wide nowrap">{delivery.next_attempt_at !== null && <Time at={delivery.next_attempt_at} />}</td>
-                <td class="nowrap broad">
-                  <Time at={delivery.accepted_at} />
-                </td>
-              </tr>
-            )
-          })}
-        </tbody>
-      </table>
-    </div>
+        )
+      })}
+    </Table>
   )
 }

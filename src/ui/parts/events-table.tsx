@@ -2,6 +2,7 @@ import { urlOf } from '../lib/router.ts'
 import type { DeliveryCounts, ListedEvent } from '../lib/types.ts'
 import { Icon } from './icon.tsx'
 import { DeliveryState, Status } from './status.tsx'
+import { Table } from './table.tsx'
 import { Id, Time } from './text.tsx'
 
 const counted = ['failed', 'retrying', 'pending', 'discarded', 'success'] as const
@@ -24,47 +25,33 @@ export function Counts({ counts }: { counts: DeliveryCounts | null }) {
 }
 
 export const EventsTable = ({ events }: { events: readonly ListedEvent[] }) => (
-  <div class="table">
-    <table>
-      <caption class="visually-hidden">Events, newest first</caption>
-      <thead>
-        <tr>
-          <th scope="col">Event</th>
-          <th scope="col">Deliveries</th>
-          <th scope="col" class="broad">
-            Accepted
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {events.map((event) => (
-          <tr key={event.id}>
-            <td class="long">
-              <a class="main" href={urlOf(`/events/${encodeURIComponent(event.id)}`)}>
-                {event.event}
-              </a>
-              <br />
-              <Id id={event.id} />
-              <span class="narrow faint">
-                <br />
-                <Time at={event.accepted_at} />
-              </span>
-              {event.has_rejections && (
-                <span class="status warn" title="Other content was posted under this id, and rejected">
-                  {' '}
-                  <Icon name="warn" /> rejected content
-                </span>
-              )}
-            </td>
-            <td>
-              <Counts counts={event.deliveries} />
-            </td>
-            <td class="nowrap broad">
-              <Time at={event.accepted_at} />
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  </div>
+  <Table caption="Events, newest first" columns={['Event', 'Deliveries', ['Accepted', 'broad']]}>
+    {events.map((event) => (
+      <tr key={event.id}>
+        <td class="long">
+          <a class="main" href={urlOf(`/events/${encodeURIComponent(event.id)}`)}>
+            {event.event}
+          </a>
+          <br />
+          <Id id={event.id} />
+          <span class="narrow faint">
+            <br />
+            <Time at={event.accepted_at} />
+          </span>
+          {event.has_rejections && (
+            <span class="status warn" title="Other content was posted under this id, and rejected">
+              {' '}
+              <Icon name="warn" /> rejected content
+            </span>
+          )}
+        </td>
+        <td>
+          <Counts counts={event.deliveries} />
+        </td>
+        <td class="nowrap broad">
+          <Time at={event.accepted_at} />
+        </td>
+      </tr>
+    ))}
+  </Table>
 )

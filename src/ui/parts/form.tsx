@@ -1,6 +1,8 @@
 import type { ComponentChildren, TargetedEvent, TargetedInputEvent, TargetedKeyboardEvent } from 'preact'
 import { useEffect, useId, useRef } from 'preact/hooks'
 import type { Failure } from '../lib/api.ts'
+import type { Action } from '../lib/query.ts'
+import { Failed } from './messages.tsx'
 
 interface FieldProps {
   readonly label: string
@@ -103,28 +105,72 @@ export function Dialog({ title, close, children }: { title: string; close: () =>
   )
 }
 
+type Progress = Pick<Action<[]>, 'isRunning' | 'failure'>
+
+/** The failure and the buttons at the end of a dialog. Without `confirm`, the second button submits the form in which it stands. */
+const DialogEnd = ({
+  action: { isRunning, failure },
+  ...props
+}: {
+  action: Progress
+  word: string
+  /** The word of the button while the action runs. Default: the same. */
+  working?: string
+  isDangerous?: boolean
+  confirm?: () => void
+  close: () => void
+}) => (
+  <>
+    {failure !== null && <Failed failure={failure} />}
+    <div class="row end">
+      <button type="button" onClick={props.close}>
+        Cancel
+      </button>
+      <button
+        type={props.confirm === undefined ? 'submit' : 'button'}
+        class={props.isDangerous === true ? 'danger' : 'primary'}
+        disabled={isRunning}
+        onClick={props.confirm}
+      >
+        {isRunning && props.working !== undefined ? props.working : props.word}
+      </button>
+    </div>
+  </>
+)
+
+/** A form in a dialog. */
+export const DialogForm = ({
+  children,
+  ...end
+}: {
+  action: Progress & Pick<Action<[Record<string, string>]>, 'run'>
+  word: string
+  working?: string
+  isDangerous?: boolean
+  close: () => void
+  children: ComponentChildren
+}) => (
+  <form onSubmit={onSubmit(end.action.run)}>
+    {children}
+    <DialogEnd {...end} />
+  </form>
+)
+
 /** Asks before something that cannot be undone. */
 export function Confirm(props: {
   title: string
   word: string
   isDangerous?: boolean
-  isRunning: boolean
+  action: Progress
   confirm: () => void
   close: () => void
   children: ComponentChildren
 }) {
-  const { title, word, isDangerous = false, isRunning, confirm, close, children } = props
+  const { title, children, ...end } = props
   return (
-    <Dialog title={title} close={close}>
+    <Dialog title={title} close={end.close}>
       {children}
-      <div class="row end">
-        <button type="button" onClick={close}>
-          Cancel
-        </button>
-        <button type="button" class={isDangerous ? 'danger' : 'primary'} disabled={isRunning} onClick={confirm}>
-          {isRunning ? 'Working …' : word}
-        </button>
-      </div>
+      <DialogEnd working="Working …" {...end} />
     </Dialog>
   )
 }

@@ -7,6 +7,7 @@ import { FilterChoice, FilterText } from '../../parts/filters.tsx'
 import { Empty, Loaded, Note } from '../../parts/messages.tsx'
 import { Curl, Screen } from '../../parts/screen.tsx'
 import { Status } from '../../parts/status.tsx'
+import { Table } from '../../parts/table.tsx'
 import { Foreign, Id, Time } from '../../parts/text.tsx'
 import { actorText, ValueText } from '../../parts/value-text.tsx'
 
@@ -108,71 +109,56 @@ export function Audit() {
 }
 
 const AuditTable = ({ events }: { events: readonly AuditedEvent[] }) => (
-  <div class="table">
-    <table>
-      <caption class="visually-hidden">Changes, the latest first</caption>
-      <thead>
-        <tr>
-          <th scope="col">Change</th>
-          <th scope="col">By</th>
-          <th scope="col" class="broad">
-            Values
-          </th>
-          <th scope="col">Time</th>
-        </tr>
-      </thead>
-      <tbody>
-        {events.map((event) => (
-          <tr key={event.event_id}>
-            <td class="long">
-              <strong>{kindText(event.type)}</strong>
-              {event.fault !== undefined && (
-                <>
-                  {' '}
-                  <Status tone="bad" icon="warn" word={event.fault.replaceAll('_', ' ')} />
-                </>
-              )}
+  <Table caption="Changes, the latest first" columns={['Change', 'By', ['Values', 'broad'], 'Time']}>
+    {events.map((event) => (
+      <tr key={event.event_id}>
+        <td class="long">
+          <strong>{kindText(event.type)}</strong>
+          {event.fault !== undefined && (
+            <>
+              {' '}
+              <Status tone="bad" icon="warn" word={event.fault.replaceAll('_', ' ')} />
+            </>
+          )}
+          <br />
+          {event.family === 'webhook' ? (
+            <a class="id" href={urlOf(`/webhooks/${event.id}?tab=history&revision=${event.revision}`)}>
+              <code>{event.id}</code>
+            </a>
+          ) : (
+            <Id id={event.id} />
+          )}
+        </td>
+        <td class="long">
+          <Foreign text={actorText(event.actor)} />
+          {event.metadata?.reason !== null && event.metadata?.reason !== undefined && (
+            <>
               <br />
-              {event.family === 'webhook' ? (
-                <a class="id" href={urlOf(`/webhooks/${event.id}?tab=history&revision=${event.revision}`)}>
-                  <code>{event.id}</code>
-                </a>
-              ) : (
-                <Id id={event.id} />
-              )}
-            </td>
-            <td class="long">
-              <Foreign text={actorText(event.actor)} />
-              {event.metadata?.reason !== null && event.metadata?.reason !== undefined && (
-                <>
-                  <br />
-                  <span class="faint">
-                    <Foreign text={event.metadata.reason} />
-                  </span>
-                </>
-              )}
-              {event.correlation_id !== null && (
-                <>
-                  <br />
-                  <span class="faint wide">
-                    request <Id id={event.correlation_id} />
-                  </span>
-                </>
-              )}
-            </td>
-            <td class="long broad">
-              {Object.entries(event.data)
-                .filter(([name, value]) => name !== 'id' && name !== 'tenant' && value !== null)
-                .map(([name, value]) => (
-                  <div key={name} class="break">
-                    <code>{name}</code> <ValueText value={value} />
-                  </div>
-                ))}
-            </td>
-            <td class="nowrap">{event.time !== null && <Time at={event.time} />}</td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  </div>
+              <span class="faint">
+                <Foreign text={event.metadata.reason} />
+              </span>
+            </>
+          )}
+          {event.correlation_id !== null && (
+            <>
+              <br />
+              <span class="faint wide">
+                request <Id id={event.correlation_id} />
+              </span>
+            </>
+          )}
+        </td>
+        <td class="long broad">
+          {Object.entries(event.data)
+            .filter(([name, value]) => name !== 'id' && name !== 'tenant' && value !== null)
+            .map(([name, value]) => (
+              <div key={name} class="break">
+                <code>{name}</code> <ValueText value={value} />
+              </div>
+            ))}
+        </td>
+        <td class="nowrap">{event.time !== null && <Time at={event.time} />}</td>
+      </tr>
+    ))}
+  </Table>
 )

@@ -10,7 +10,7 @@ import { useUrls } from '../../lib/webhooks.ts'
 import { WebhookName } from '../../parts/deliveries-table.tsx'
 import { Confirm } from '../../parts/form.tsx'
 import { Icon } from '../../parts/icon.tsx'
-import { Failed, Loaded, Note } from '../../parts/messages.tsx'
+import { Loaded, Note } from '../../parts/messages.tsx'
 import { Curl, Facts, Screen } from '../../parts/screen.tsx'
 import { DeliveryState } from '../../parts/status.tsx'
 import { Copy, Id, Time } from '../../parts/text.tsx'
@@ -48,18 +48,11 @@ export function Delivery({ id }: { id: string }) {
       <Loaded query={query}>{({ data }) => <Whole delivery={data} path={path} />}</Loaded>
       <Curl request={path} />
       {isReplaying && (
-        <Confirm
-          title="Send it again?"
-          word="Replay"
-          isRunning={replay.isRunning}
-          confirm={() => replay.run()}
-          close={() => setReplaying(false)}
-        >
+        <Confirm title="Send it again?" word="Replay" action={replay} confirm={() => replay.run()} close={() => setReplaying(false)}>
           <p>
             The webhook gets the event again, under the same event id, at its present URL and signed with its present secret. A new chain of
             attempts begins.
           </p>
-          {replay.failure !== null && <Failed failure={replay.failure} />}
           <Curl method="POST" request={`${path}/replay`} body={{}} />
         </Confirm>
       )}

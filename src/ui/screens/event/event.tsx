@@ -11,7 +11,7 @@ import { Counts } from '../../parts/events-table.tsx'
 import { Choice, Confirm } from '../../parts/form.tsx'
 import { Icon } from '../../parts/icon.tsx'
 import { JsonView } from '../../parts/json-view.tsx'
-import { Empty, Failed, Loaded, Note } from '../../parts/messages.tsx'
+import { Empty, Loaded, Note } from '../../parts/messages.tsx'
 import { Curl, Facts, Pager, Screen } from '../../parts/screen.tsx'
 import { Copy, Foreign, Id, Time } from '../../parts/text.tsx'
 
@@ -97,18 +97,11 @@ export function Event({ id }: { id: string }) {
       {can('read:audit') && <Explain id={id} path={path} />}
       <Curl request={path} />
       {isReplaying && (
-        <Confirm
-          title="Replay this event?"
-          word="Replay"
-          isRunning={replay.isRunning}
-          confirm={() => replay.run()}
-          close={() => setReplaying(false)}
-        >
+        <Confirm title="Replay this event?" word="Replay" action={replay} confirm={() => replay.run()} close={() => setReplaying(false)}>
           <p>
             Every webhook that it was routed to gets it again, under the same id, at its present URL and signed with its present secret.
             Inactive and deleted webhooks are left out.
           </p>
-          {replay.failure !== null && <Failed failure={replay.failure} />}
           <Curl method="POST" request={`${path}/replay`} body={{}} />
         </Confirm>
       )}

@@ -5,10 +5,11 @@ import { urlOf } from '../../lib/router.ts'
 import { can } from '../../lib/session.ts'
 import type { Envelope } from '../../lib/types.ts'
 import { useWebhooks } from '../../lib/webhooks.ts'
-import { Choice, Dialog, Field, onSubmit } from '../../parts/form.tsx'
+import { Choice, Dialog, DialogForm, Field } from '../../parts/form.tsx'
 import { Icon } from '../../parts/icon.tsx'
-import { Empty, Failed, Loaded, Note } from '../../parts/messages.tsx'
+import { Empty, Loaded, Note } from '../../parts/messages.tsx'
 import { Curl, Screen } from '../../parts/screen.tsx'
+import { Table } from '../../parts/table.tsx'
 import { Code, Foreign, Id, Time } from '../../parts/text.tsx'
 
 interface Key {
@@ -81,62 +82,44 @@ export function Keys() {
 function KeysTable(props: { keys: readonly Key[]; countOf: (id: string) => number | undefined; open: (opened: Opened) => void }) {
   const { keys, countOf, open: setOpen } = props
   return (
-    <div class="table">
-      <table>
-        <caption class="visually-hidden">API keys, newest first</caption>
-        <thead>
-          <tr>
-            <th scope="col">Name</th>
-            <th scope="col">Key</th>
-            <th scope="col" class="wide">
-              May
-            </th>
-            <th scope="col" class="wide">
-              Webhooks
-            </th>
-            <th scope="col" class="broad">
-              Last used
-            </th>
-            {can('write:keys') && <th scope="col">Change</th>}
-          </tr>
-        </thead>
-        <tbody>
-          {keys.map((key) => (
-            <tr key={key.id}>
-              <td class="long">
-                <strong>
-                  <Foreign text={key.name} />
-                </strong>
-                <br />
-                <Id id={key.id} />
-              </td>
-              <td>
-                <button type="button" class="quiet" onClick={() => setOpen({ what: 'value', key })}>
-                  <code>{key.key.slice(0, 4)}…</code> Show<span class="visually-hidden"> the key {key.name}</span>
-                </button>
-              </td>
-              <td class="wide">{key.scopes.join(', ')}</td>
-              <td class="wide">
-                <a href={urlOf('/webhooks')}>{countOf(key.id) ?? '…'}</a>
-              </td>
-              <td class="broad nowrap">
-                {key.last_accessed_at === null ? <span class="soft">never</span> : <Time at={key.last_accessed_at} />}
-              </td>
-              {can('write:keys') && (
-                <td>
-                  <button type="button" class="quiet" onClick={() => setOpen({ what: 'rotate', key })} aria-label={`Rotate ${key.name}`}>
-                    Rotate
-                  </button>
-                  <button type="button" class="quiet" onClick={() => setOpen({ what: 'delete', key })} aria-label={`Delete ${key.name}`}>
-                    Delete
-                  </button>
-                </td>
-              )}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table
+      caption="API keys, newest first"
+      columns={['Name', 'Key', ['May', 'wide'], ['Webhooks', 'wide'], ['Last used', 'broad'], can('write:keys') && 'Change']}
+    >
+      {keys.map((key) => (
+        <tr key={key.id}>
+          <td class="long">
+            <strong>
+              <Foreign text={key.name} />
+            </strong>
+            <br />
+            <Id id={key.id} />
+          </td>
+          <td>
+            <button type="button" class="quiet" onClick={() => setOpen({ what: 'value', key })}>
+              <code>{key.key.slice(0, 4)}…</code> Show<span class="visually-hidden"> the key {key.name}</span>
+            </button>
+          </td>
+          <td class="wide">{key.scopes.join(', ')}</td>
+          <td class="wide">
+            <a href={urlOf('/webhooks')}>{countOf(key.id) ?? '…'}</a>
+          </td>
+          <td class="broad nowrap">
+            {key.last_accessed_at === null ? <span class="soft">never</span> : <Time at={key.last_accessed_at} />}
+          </td>
+          {can('write:keys') && (
+            <td>
+              <button type="button" class="quiet" onClick={() => setOpen({ what: 'rotate', key })} aria-label={`Rotate ${key.name}`}>
+                Rotate
+              </button>
+              <button type="button" class="quiet" onClick={() => setOpen({ what: 'delete', key })} aria-label={`Delete ${key.name}`}>
+                Delete
+              </button>
+            </td>
+          )}
+        </tr>
+      ))}
+    </Table>
   )
 }
 
@@ -171,20 +154,11 @@ function CreateKey({ close, changed }: DialogProps) {
       {value !== null ? (
         <Value value={value} close={close} />
       ) : (
-        <form onSubmit={onSubmit(create.run)}>
+        <DialogForm action={create} word="Create" close={close}>
           <Field label="Name" name="name" required maxLength={255} hint="Who uses it." failure={create.failure} />
           <Field label="Description" name="description" maxLength={2000} hint="Optional." failure={create.failure} />
           <Choice label="It may" name="may" options={{ both: 'read and change its own webhooks', read: 'only read its own webhooks' }} />
-          {create.failure !== null && <Failed failure={create.failure} />}
-          <div class="row end">
-            <button type="button" onClick={close}>
-              Cancel
-            </button>
-            <button type="submit" class="primary" disabled={create.isRunning}>
-              Create
-            </button>
-          </div>
-        </form>
+        </DialogForm>
       )}
     </Dialog>
   )
@@ -202,19 +176,10 @@ function RotateKey({ target, close, changed }: DialogProps & { target: Key }) {
       {value !== null ? (
         <Value value={value} close={close} />
       ) : (
-        <form onSubmit={onSubmit(rotate.run)}>
+        <DialogForm action={rotate} word="Rotate" close={close}>
           <p>The key gets a new value, and keeps its webhooks.</p>
           <Field label="Hours in which the former value works too" name="hours" type="number" min={0} max={168} defaultValue={24} />
-          {rotate.failure !== null && <Failed failure={rotate.failure} />}
-          <div class="row end">
-            <button type="button" onClick={close}>
-              Cancel
-            </button>
-            <button type="submit" class="primary" disabled={rotate.isRunning}>
-              Rotate
-            </button>
-          </div>
-        </form>
+        </DialogForm>
       )}
     </Dialog>
   )
@@ -228,23 +193,14 @@ function DeleteKey({ target, close, changed }: DialogProps & { target: Key }) {
   })
   return (
     <Dialog title={`Delete ${target.name}?`} close={close}>
-      <form onSubmit={onSubmit(deletion.run)}>
+      <DialogForm action={deletion} word="Delete" close={close} isDangerous>
         <p>Its holder can no longer use it, within a second. This cannot be undone.</p>
         <Choice
           label="The webhooks that it created"
           name="webhooks"
           options={{ keep: 'stay as they are', deactivate: 'are deactivated' }}
         />
-        {deletion.failure !== null && <Failed failure={deletion.failure} />}
-        <div class="row end">
-          <button type="button" onClick={close}>
-            Cancel
-          </button>
-          <button type="submit" class="danger" disabled={deletion.isRunning}>
-            Delete
-          </button>
-        </div>
-      </form>
+      </DialogForm>
     </Dialog>
   )
 }

@@ -11,7 +11,7 @@ import { DeliveriesTable, WebhookName } from '../../parts/deliveries-table.tsx'
 import { FilterChoice } from '../../parts/filters.tsx'
 import { Confirm } from '../../parts/form.tsx'
 import { Icon } from '../../parts/icon.tsx'
-import { Empty, Failed, Loaded, Note } from '../../parts/messages.tsx'
+import { Empty, Loaded, Note } from '../../parts/messages.tsx'
 import { Curl, Pager, Screen } from '../../parts/screen.tsx'
 import { Time } from '../../parts/text.tsx'
 import { type Group, groupsOf } from './groups.ts'
@@ -128,13 +128,7 @@ function ReplayGroup({ group, hours, close }: { group: Group; hours: number; clo
     navigate(`/replays?webhook=${group.webhook}`)
   })
   return (
-    <Confirm
-      title="Replay the failed deliveries?"
-      word="Start the replay"
-      isRunning={replay.isRunning}
-      confirm={() => replay.run()}
-      close={close}
-    >
+    <Confirm title="Replay the failed deliveries?" word="Start the replay" action={replay} confirm={() => replay.run()} close={close}>
       <p>
         A job sends all failed deliveries of this webhook again, whatever their result was, if their event was accepted since{' '}
         <Time at={body.since} isExact />. The receiver gets the same event ids. You can watch and cancel the job.
@@ -142,7 +136,6 @@ function ReplayGroup({ group, hours, close }: { group: Group; hours: number; clo
       <Note>
         <p>Mend the cause first: otherwise they fail again.</p>
       </Note>
-      {replay.failure !== null && <Failed failure={replay.failure} />}
       <Curl method="POST" request={path} body={body} />
     </Confirm>
   )

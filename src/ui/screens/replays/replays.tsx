@@ -10,9 +10,10 @@ import { WebhookName } from '../../parts/deliveries-table.tsx'
 import { FilterChoice } from '../../parts/filters.tsx'
 import { Confirm } from '../../parts/form.tsx'
 import type { IconName } from '../../parts/icon.tsx'
-import { Empty, Failed, Loaded } from '../../parts/messages.tsx'
+import { Empty, Loaded } from '../../parts/messages.tsx'
 import { Curl, Pager, Screen } from '../../parts/screen.tsx'
 import { Status } from '../../parts/status.tsx'
+import { Table } from '../../parts/table.tsx'
 import { Time } from '../../parts/text.tsx'
 
 const states: Readonly<Record<Job['status'], { tone: 'good' | 'bad' | 'warn' | 'calm'; icon: IconName }>> = {
@@ -70,12 +71,11 @@ export function Replays() {
           title="Cancel this replay?"
           word="Cancel the replay"
           isDangerous
-          isRunning={cancel.isRunning}
+          action={cancel}
           confirm={() => cancel.run(cancelling.id)}
           close={() => setCancelling(null)}
         >
           <p>It sends nothing more. The deliveries that it has already replayed continue.</p>
-          {cancel.failure !== null && <Failed failure={cancel.failure} />}
         </Confirm>
       )}
     </Screen>
@@ -92,61 +92,45 @@ function JobsTable({
   cancel: (job: Job) => void
 }) {
   return (
-    <div class="table">
-      <table>
-        <caption class="visually-hidden">Replays, newest first</caption>
-        <thead>
-          <tr>
-            <th scope="col">State</th>
-            <th scope="col">Webhook</th>
-            <th scope="col">Replayed</th>
-            <th scope="col" class="wide">
-              Events of
-            </th>
-            <th scope="col">Started</th>
-          </tr>
-        </thead>
-        <tbody>
-          {jobs.map((job) => (
-            <tr key={job.id}>
-              <td>
-                <Status {...states[job.status]} word={job.status} />
-                {job.reason !== null && (
-                  <>
-                    <br />
-                    <span class="faint">{job.reason.replaceAll('_', ' ')}</span>
-                  </>
-                )}
-                {job.status === 'running' && can('write:webhooks') && (
-                  <>
-                    <br />
-                    <button type="button" class="quiet" onClick={() => cancel(job)}>
-                      Cancel
-                    </button>
-                  </>
-                )}
-              </td>
-              <td class="long">
-                <a class="main" href={urlOf(`/webhooks/${job.webhook_id}`)}>
-                  <WebhookName id={job.webhook_id} url={urlOfWebhook(job.webhook_id)} />
-                </a>
+    <Table caption="Replays, newest first" columns={['State', 'Webhook', 'Replayed', ['Events of', 'wide'], 'Started']}>
+      {jobs.map((job) => (
+        <tr key={job.id}>
+          <td>
+            <Status {...states[job.status]} word={job.status} />
+            {job.reason !== null && (
+              <>
                 <br />
-                <span class="faint">{job.delivery_status ?? 'failed and discarded'} ones</span>
-              </td>
-              <td>
-                {job.replayed}
-                {job.skipped > 0 && <span class="faint"> and {job.skipped} without payload</span>}
-              </td>
-              <td class="wide">
-                {timeText(job.since)} to {timeText(job.until)}
-              </td>
-              <td class="nowrap">
-                <Time at={job.created_at} />
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+                <span class="faint">{job.reason.replaceAll('_', ' ')}</span>
+              </>
+            )}
+            {job.status === 'running' && can('write:webhooks') && (
+              <>
+                <br />
+                <button type="button" class="quiet" onClick={() => cancel(job)}>
+                  Cancel
+                </button>
+              </>
+            )}
+          </td>
+          <td class="long">
+            <a class="main" href={urlOf(`/webhooks/${job.webhook_id}`)}>
+              <WebhookName id={job.webhook_id} url={urlOfWebhook(job.webhook_id)} />
+            </a>
+            <br />
+            <span class="faint">{job.delivery_status ?? 'failed and discarded'} ones</span>
+          </td>
+          <td>
+            {job.replayed}
+            {job.skipped > 0 && <span class="faint"> and {job.skipped} without payload</span>}
+          </td>
+          <td class="wide">
+            {timeText(job.since)} to {timeText(job.until)}
+          </td>
+          <td class="nowrap">
+            <Time at={job.created_at} />
+          </td>
+        </tr>
+      ))}
+    </Table>
   )
 }

@@ -2,10 +2,11 @@ import { useState } from 'preact/hooks'
 import { send } from '../../lib/api.ts'
 import { type Query, useAction, useAllPages, useQuery } from '../../lib/query.ts'
 import type { Envelope } from '../../lib/types.ts'
-import { Choice, Confirm, Dialog, Field, onSubmit } from '../../parts/form.tsx'
+import { Choice, Confirm, Dialog, DialogForm, Field } from '../../parts/form.tsx'
 import { Icon } from '../../parts/icon.tsx'
-import { Failed, Loaded, Note } from '../../parts/messages.tsx'
+import { Loaded, Note } from '../../parts/messages.tsx'
 import { Curl, Facts, Screen } from '../../parts/screen.tsx'
+import { Table } from '../../parts/table.tsx'
 import { Code, Foreign, Id, Time } from '../../parts/text.tsx'
 import { type TenantData, TenantState } from '../tenants/tenants.tsx'
 
@@ -83,7 +84,7 @@ export function Tenant({ id }: { id: string }) {
           title={tenant.is_suspended ? `Resume ${tenant.name}?` : `Suspend ${tenant.name}?`}
           word={tenant.is_suspended ? 'Resume' : 'Suspend'}
           isDangerous={!tenant.is_suspended}
-          isRunning={suspension.isRunning}
+          action={suspension}
           confirm={() => suspension.run()}
           close={() => setOpen(null)}
         >
@@ -92,7 +93,6 @@ export function Tenant({ id }: { id: string }) {
               ? 'Its clients and keys work again, and the deliveries that waited are sent.'
               : 'Nothing is accepted for it, and its deliveries wait until you resume it.'}
           </p>
-          {suspension.failure !== null && <Failed failure={suspension.failure} />}
         </Confirm>
       )}
       {typeof open === 'object' && open !== null && (
@@ -100,12 +100,11 @@ export function Tenant({ id }: { id: string }) {
           title={`Revoke ${open.name}?`}
           word="Revoke"
           isDangerous
-          isRunning={revocation.isRunning}
+          action={revocation}
           confirm={() => revocation.run(open)}
           close={() => setOpen(null)}
         >
           <p>Its secret and its tokens stop working within a second. This cannot be undone.</p>
-          {revocation.failure !== null && <Failed failure={revocation.failure} />}
         </Confirm>
       )}
     </Screen>
@@ -120,39 +119,25 @@ const Clients = ({ query, revoke }: { query: Query<readonly Client[]>; revoke: (
           <p>Nobody can act for this tenant yet: issue a client.</p>
         </Note>
       ) : (
-        <div class="table">
-          <table>
-            <caption class="visually-hidden">Clients, newest first</caption>
-            <thead>
-              <tr>
-                <th scope="col">Name</th>
-                <th scope="col" class="broad">
-                  May
-                </th>
-                <th scope="col">Change</th>
-              </tr>
-            </thead>
-            <tbody>
-              {clients.map((client) => (
-                <tr key={client.client_id}>
-                  <td class="long">
-                    <strong>
-                      <Foreign text={client.name} />
-                    </strong>
-                    <br />
-                    <Id id={client.client_id} />
-                  </td>
-                  <td class="long broad">{client.scopes.join(', ')}</td>
-                  <td>
-                    <button type="button" class="quiet" onClick={() => revoke(client)} aria-label={`Revoke ${client.name}`}>
-                      Revoke
-                    </button>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table caption="Clients, newest first" columns={['Name', ['May', 'broad'], 'Change']}>
+          {clients.map((client) => (
+            <tr key={client.client_id}>
+              <td class="long">
+                <strong>
+                  <Foreign text={client.name} />
+                </strong>
+                <br />
+                <Id id={client.client_id} />
+              </td>
+              <td class="long broad">{client.scopes.join(', ')}</td>
+              <td>
+                <button type="button" class="quiet" onClick={() => revoke(client)} aria-label={`Revoke ${client.name}`}>
+                  Revoke
+                </button>
+              </td>
+            </tr>
+          ))}
+        </Table>
       )
     }
   </Loaded>
@@ -179,23 +164,14 @@ function IssueClient({ path, close, changed }: { path: string; close: () => void
           </div>
         </>
       ) : (
-        <form onSubmit={onSubmit(issue.run)}>
+        <DialogForm action={issue} word="Issue" close={close}>
           <Field label="Name" name="name" required maxLength={255} hint="The system or the person that uses it." failure={issue.failure} />
           <Choice
             label="It may"
             name="may"
             options={{ all: 'do everything in this account', produce: 'post and read events', read: 'only read' }}
           />
-          {issue.failure !== null && <Failed failure={issue.failure} />}
-          <div class="row end">
-            <button type="button" onClick={close}>
-              Cancel
-            </button>
-            <button type="submit" class="primary" disabled={issue.isRunning}>
-              Issue
-            </button>
-          </div>
-        </form>
+        </DialogForm>
       )}
     </Dialog>
   )

@@ -3,11 +3,12 @@ import { send } from '../../lib/api.ts'
 import { useAction, useAllPages } from '../../lib/query.ts'
 import { urlOf } from '../../lib/router.ts'
 import type { Envelope } from '../../lib/types.ts'
-import { Dialog, Field, onSubmit } from '../../parts/form.tsx'
+import { Dialog, DialogForm, Field } from '../../parts/form.tsx'
 import { Icon } from '../../parts/icon.tsx'
-import { Failed, Loaded } from '../../parts/messages.tsx'
+import { Loaded } from '../../parts/messages.tsx'
 import { Curl, Screen } from '../../parts/screen.tsx'
 import { Status } from '../../parts/status.tsx'
+import { Table } from '../../parts/table.tsx'
 import { Foreign, Id, Time } from '../../parts/text.tsx'
 
 export interface TenantData {
@@ -39,37 +40,25 @@ export function Tenants() {
       </p>
       <Loaded query={query}>
         {(tenants) => (
-          <div class="table">
-            <table>
-              <caption class="visually-hidden">Tenants, newest first</caption>
-              <thead>
-                <tr>
-                  <th scope="col">Name</th>
-                  <th scope="col">State</th>
-                  <th scope="col">Created</th>
-                </tr>
-              </thead>
-              <tbody>
-                {tenants.map((tenant) => (
-                  <tr key={tenant.id}>
-                    <td class="long">
-                      <a class="main" href={urlOf(`/tenants/${tenant.id}`)}>
-                        <Foreign text={tenant.name} />
-                      </a>
-                      <br />
-                      <Id id={tenant.id} />
-                    </td>
-                    <td>
-                      <TenantState tenant={tenant} />
-                    </td>
-                    <td class="nowrap">
-                      <Time at={tenant.created_at} />
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </div>
+          <Table caption="Tenants, newest first" columns={['Name', 'State', 'Created']}>
+            {tenants.map((tenant) => (
+              <tr key={tenant.id}>
+                <td class="long">
+                  <a class="main" href={urlOf(`/tenants/${tenant.id}`)}>
+                    <Foreign text={tenant.name} />
+                  </a>
+                  <br />
+                  <Id id={tenant.id} />
+                </td>
+                <td>
+                  <TenantState tenant={tenant} />
+                </td>
+                <td class="nowrap">
+                  <Time at={tenant.created_at} />
+                </td>
+              </tr>
+            ))}
+          </Table>
         )}
       </Loaded>
       <Curl request="/v1/tenants" />
@@ -86,18 +75,9 @@ function CreateTenant({ close, changed }: { close: () => void; changed: () => vo
   })
   return (
     <Dialog title="New tenant" close={close}>
-      <form onSubmit={onSubmit(create.run)}>
+      <DialogForm action={create} word="Create" close={close}>
         <Field label="Name" name="name" required maxLength={255} failure={create.failure} />
-        {create.failure !== null && <Failed failure={create.failure} />}
-        <div class="row end">
-          <button type="button" onClick={close}>
-            Cancel
-          </button>
-          <button type="submit" class="primary" disabled={create.isRunning}>
-            Create
-          </button>
-        </div>
-      </form>
+      </DialogForm>
     </Dialog>
   )
 }

@@ -6,7 +6,7 @@ import { can } from '../../lib/session.ts'
 import type { Delivery, Page, Version, Webhook } from '../../lib/types.ts'
 import { Confirm } from '../../parts/form.tsx'
 import { Icon, type IconName } from '../../parts/icon.tsx'
-import { Failed, Loaded } from '../../parts/messages.tsx'
+import { Loaded } from '../../parts/messages.tsx'
 import { Curl } from '../../parts/screen.tsx'
 import { Id, Time } from '../../parts/text.tsx'
 import { actorText, ValueText } from '../../parts/value-text.tsx'
@@ -237,7 +237,7 @@ function Comparison(props: {
         <Confirm
           title={`Restore revision ${revision}?`}
           word="Restore"
-          isRunning={restore.isRunning}
+          action={restore}
           confirm={() => restore.run()}
           close={() => setOpen(false)}
         >
@@ -245,7 +245,6 @@ function Comparison(props: {
             The webhook gets the values of then for {differing.join(', ')}. This is a new change: nothing of the past is rewritten, and the
             secret stays as it is.
           </p>
-          {restore.failure !== null && <Failed failure={restore.failure} />}
           <Curl method="PATCH" request={path} body={body} />
         </Confirm>
       )}

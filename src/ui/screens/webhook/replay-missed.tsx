@@ -3,8 +3,7 @@ import { useAction } from '../../lib/query.ts'
 import { navigate } from '../../lib/router.ts'
 import { isRange, ranges } from '../../lib/time.ts'
 import type { Webhook } from '../../lib/types.ts'
-import { Choice, Dialog, onSubmit } from '../../parts/form.tsx'
-import { Failed } from '../../parts/messages.tsx'
+import { Choice, Dialog, DialogForm } from '../../parts/form.tsx'
 
 /** Returns the body of the request that replays what was accepted in a range up to now. */
 export const replayBody = (range: string, status: string) => ({
@@ -24,7 +23,7 @@ export function ReplayMissed({ path, webhook, close }: { path: string; webhook: 
         A job sends the deliveries again, under the same event ids, to the present URL. The receiver can tell by the id what it already has.
         You can cancel the job.
       </p>
-      <form onSubmit={onSubmit(replay.run)}>
+      <DialogForm action={replay} word="Start the replay" close={close} working="Starting …">
         <Choice
           label="Events that were accepted"
           name="range"
@@ -36,16 +35,7 @@ export function ReplayMissed({ path, webhook, close }: { path: string; webhook: 
           name="status"
           options={{ '': 'failed or discarded', failed: 'failed', discarded: 'discarded', success: 'delivered already' }}
         />
-        {replay.failure !== null && <Failed failure={replay.failure} />}
-        <div class="row end">
-          <button type="button" onClick={close}>
-            Cancel
-          </button>
-          <button type="submit" class="primary" disabled={replay.isRunning}>
-            {replay.isRunning ? 'Starting …' : 'Start the replay'}
-          </button>
-        </div>
-      </form>
+      </DialogForm>
     </Dialog>
   )
 }

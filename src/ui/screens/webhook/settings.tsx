@@ -208,12 +208,11 @@ function Deletion({ path, etag }: Pick<SettingsProps, 'path' | 'etag'>) {
           title="Delete this webhook for good?"
           word="Delete"
           isDangerous
-          isRunning={deletion.isRunning}
+          action={deletion}
           confirm={() => deletion.run()}
           close={() => setOpen(false)}
         >
           <p>Its deliveries that are still to come are discarded.</p>
-          {deletion.failure !== null && <Failed failure={deletion.failure} />}
         </Confirm>
       )}
     </section>

@@ -6,7 +6,7 @@ import { can } from '../../lib/session.ts'
 import type { Webhook as WebhookData } from '../../lib/types.ts'
 import { Confirm } from '../../parts/form.tsx'
 import { Icon } from '../../parts/icon.tsx'
-import { Failed, Loaded, Note } from '../../parts/messages.tsx'
+import { Loaded, Note } from '../../parts/messages.tsx'
 import { Curl, Facts, Screen, Tabs } from '../../parts/screen.tsx'
 import { WebhookState } from '../../parts/status.tsx'
 import { Copy, Foreign, Id, Time } from '../../parts/text.tsx'
@@ -122,7 +122,7 @@ function Actions({ webhook, path, etag, changed }: { webhook: WebhookData; path:
           title={webhook.is_active ? 'Deactivate this webhook?' : 'Activate this webhook?'}
           word={webhook.is_active ? 'Deactivate' : 'Activate'}
           isDangerous={webhook.is_active}
-          isRunning={activation.isRunning}
+          action={activation}
           confirm={() => activation.run()}
           close={() => setOpen(null)}
         >
@@ -131,7 +131,6 @@ function Actions({ webhook, path, etag, changed }: { webhook: WebhookData; path:
               ? 'It matches no new events from now on, and the deliveries that it is owed are discarded. They can be replayed later.'
               : 'It gets new events from now on. What it missed is not sent by itself: replay it afterwards.'}
           </p>
-          {activation.failure !== null && <Failed failure={activation.failure} />}
           <Curl method="PATCH" request={path} body={{ is_active: target }} />
         </Confirm>
       )}

@@ -8,6 +8,7 @@ import { Icon } from '../../parts/icon.tsx'
 import { Empty, Loaded } from '../../parts/messages.tsx'
 import { Curl, Screen } from '../../parts/screen.tsx'
 import { WebhookState, webhookStateOf } from '../../parts/status.tsx'
+import { Table } from '../../parts/table.tsx'
 import { Code, Foreign, Id, Time } from '../../parts/text.tsx'
 
 const pageSize = 100
@@ -82,65 +83,45 @@ export function Webhooks() {
 }
 
 const WebhooksTable = ({ webhooks }: { webhooks: readonly Webhook[] }) => (
-  <div class="table">
-    <table>
-      <caption class="visually-hidden">Webhooks, newest first</caption>
-      <thead>
-        <tr>
-          <th scope="col">URL</th>
-          <th scope="col">State</th>
-          <th scope="col" class="broad">
-            Events
-          </th>
-          <th scope="col" class="wide">
-            Created by
-          </th>
-          <th scope="col" class="wide">
-            Changed
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {webhooks.map((webhook) => (
-          <tr key={webhook.id}>
-            <td class="long">
-              <a class="main" href={urlOf(`/webhooks/${webhook.id}`)}>
-                <Foreign text={webhook.callback_url} />
-              </a>
-              <span class="narrow">
-                <br />
-                <code>{webhook.event}</code>
+  <Table caption="Webhooks, newest first" columns={['URL', 'State', ['Events', 'broad'], ['Created by', 'wide'], ['Changed', 'wide']]}>
+    {webhooks.map((webhook) => (
+      <tr key={webhook.id}>
+        <td class="long">
+          <a class="main" href={urlOf(`/webhooks/${webhook.id}`)}>
+            <Foreign text={webhook.callback_url} />
+          </a>
+          <span class="narrow">
+            <br />
+            <code>{webhook.event}</code>
+          </span>
+          {webhook.description !== null && (
+            <>
+              <br />
+              <span class="faint">
+                <Foreign text={webhook.description} />
               </span>
-              {webhook.description !== null && (
-                <>
-                  <br />
-                  <span class="faint">
-                    <Foreign text={webhook.description} />
-                  </span>
-                </>
-              )}
-            </td>
-            <td>
-              <WebhookState webhook={webhook} />
-              {webhook.failing_since !== null && webhook.is_active && (
-                <>
-                  <br />
-                  <span class="faint">
-                    first failed <Time at={webhook.failing_since} />
-                  </span>
-                </>
-              )}
-            </td>
-            <td class="broad">
-              <code>{webhook.event}</code>
-            </td>
-            <td class="wide">{webhook.key_id === null ? 'a client' : <Id id={webhook.key_id} />}</td>
-            <td class="wide nowrap">
-              <Time at={webhook.updated_at} />
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  </div>
+            </>
+          )}
+        </td>
+        <td>
+          <WebhookState webhook={webhook} />
+          {webhook.failing_since !== null && webhook.is_active && (
+            <>
+              <br />
+              <span class="faint">
+                first failed <Time at={webhook.failing_since} />
+              </span>
+            </>
+          )}
+        </td>
+        <td class="broad">
+          <code>{webhook.event}</code>
+        </td>
+        <td class="wide">{webhook.key_id === null ? 'a client' : <Id id={webhook.key_id} />}</td>
+        <td class="wide nowrap">
+          <Time at={webhook.updated_at} />
+        </td>
+      </tr>
+    ))}
+  </Table>
 )
