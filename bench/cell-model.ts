@@ -42,7 +42,7 @@ export interface Setting {
   readonly skew: number
   /** Mean events a second that a cell can keep for the retention time. */
   readonly limit: number
-  /** What a cell can process in a second of a busy hour, as a multiple of its limit. */
+  /** The events that a cell can process in a second of a busy hour, as a multiple of its limit. */
   readonly peak: number
   /** The share of the limit up to which a cell gets further tenants. */
   readonly target: number

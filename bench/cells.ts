@@ -14,7 +14,7 @@ const engines = { kafkaMicrosOfRecord: 64, cassandraMicrosOfFact: 884, copies: 3
 const copiedRows = 10_000
 
 const machine: Machine = { cores: 8, diskBytes: 8e12, usable: 0.7 }
-/** What a cell can process in a busy hour, as a multiple of its limit. */
+/** The events that a cell can process in a second of a busy hour, as a multiple of its limit. */
 const peak = 2
 /** Returns the limit of a cell: what its disk keeps, but not more than its processor can take in a busy hour. */
 function limitOf(retentionDays: number): number {

@@ -42,7 +42,7 @@ export interface Target {
 }
 export const targetOf = ({ url, dataDir, pids, database }: Kolbak): Target => ({ url, dataDir, pids, database })
 
-/** What a target has cost since its start. */
+/** The cost of a target since its start. */
 export interface Costs {
   readonly atMs: number
   /** Seconds of CPU. */

@@ -1,6 +1,6 @@
 import type { AtRest, Result } from './drive.ts'
 
-/** What one round has measured for one scenario. */
+/** The figures of one scenario in one round. */
 export interface Figures {
   readonly result: Result | AtRest
   /** The result of the floor in the same round. */

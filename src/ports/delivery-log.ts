@@ -7,18 +7,10 @@ export type { DeliveryFact }
 
 /** Identifies a delivery, and tells where it stands in the history of its webhook, which is ordered by accepted_at and delivery. */
 export type DeliveryKey = Pick<DeliveryRef, 'webhook' | 'accepted_at' | 'delivery'>
-export interface Attempt {
-  readonly event_id: EventId
-  readonly chain: number
-  readonly attempt: number
-  readonly type: FactType
-  readonly time: string
-  readonly code: number | null
-  readonly duration_ms: number | null
-  readonly reason: string | null
-  readonly reason_detail: string | null
-  readonly response: string | null
-}
+export type Attempt = Pick<
+  DeliveryFact,
+  'event_id' | 'chain' | 'attempt' | 'type' | 'time' | 'code' | 'duration_ms' | 'reason' | 'reason_detail' | 'response'
+>
 /** Compares ids or times by their characters, independently of the locale. */
 export const byText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 /** Compares attempts in the order in which they are listed. */

@@ -7,7 +7,7 @@ import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
-/** What one event costs. These numbers hardly depend on the machine. */
+/** The cost of one event. These numbers hardly depend on the machine. */
 interface Cost {
   /** Statements that Postgres executes, with begin and commit. */
   readonly statements: number

@@ -143,6 +143,14 @@ describe('what kolbak audit verify finds in a changed database', () => {
   const verifyNow = async (heads: readonly string[] = []) => verify(readConfig(await environment()), silentLog, { heads })
   const faultsNow = async () => (await verifyNow()).faults.map(({ where, fault }) => `${where} ${fault}`)
   const renamed = () => `${streams[0]?.slice(0, -1)}${streams[0]?.endsWith('Z') ? 'Y' : 'Z'}`
+  /** The tables that each test may change. They are as before after it. */
+  const restoredTables = [
+    'command_events',
+    'projection_audit_1.audit_events',
+    'projection_audit_1.log_state',
+    'projection_audit_1.log_nodes',
+    'log_heads',
+  ]
   let webhooks: string[]
   let streams: string[]
   let size: number
@@ -165,25 +173,10 @@ describe('what kolbak audit verify finds in a changed database', () => {
       return last >= stored ? last : null
     })
     await service.kill('SIGTERM')
-    for (const table of [
-      'command_events',
-      'projection_audit_1.audit_events',
-      'projection_audit_1.log_state',
-      'projection_audit_1.log_nodes',
-      'log_heads',
-      'data_keys',
-    ])
-      await sql(`create table "saved ${table}" as table ${table}`)
+    for (const table of [...restoredTables, 'data_keys']) await sql(`create table "saved ${table}" as table ${table}`)
   })
   afterEach(async () => {
-    for (const table of [
-      'command_events',
-      'projection_audit_1.audit_events',
-      'projection_audit_1.log_state',
-      'projection_audit_1.log_nodes',
-      'log_heads',
-    ])
-      await sql(`truncate ${table}; insert into ${table} select * from "saved ${table}"`)
+    for (const table of restoredTables) await sql(`truncate ${table}; insert into ${table} select * from "saved ${table}"`)
   })
 
   it('is nothing in a log that nobody has touched', async () => {

@@ -31,7 +31,7 @@ export interface Violation {
   readonly invariant: string
   readonly text: string
 }
-/** What really happened in a run: the responses that callers got, and the events. The invariants are checked against it. */
+/** The record of a run: the responses that callers got, and the events. The invariants are checked against it. */
 export interface Truth {
   /** The time of the first post of each message, by `indexKey`. A post without a response counts too, because its message may be stored. */
   readonly firstPosted: Map<string, number>

@@ -2,7 +2,7 @@ import { useEffect, useState } from 'preact/hooks'
 import { Failure, isSignedIn, type Reply, send, withQuery } from './api.ts'
 import type { Page } from './types.ts'
 
-/** What is known about a read of the API. The former data stays while a new read is under way. */
+/** The state of a read of the API. The former data stays while a new read is under way. */
 export interface Query<T> {
   readonly reply: Reply<T> | null
   readonly failure: Failure | null

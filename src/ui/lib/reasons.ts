@@ -1,4 +1,4 @@
-/** What each reason of a failed attempt means, and what to do about it. */
+/** The meaning of each reason of a failed attempt, and a remedy. */
 const sentences: Readonly<Record<string, string>> = {
   address_refused: 'The URL leads to an address that is not public. Use a public address, or allow its subnet in KOLBAK_ALLOWED_SUBNETS.',
   connect_timeout: 'The host did not accept the connection in time. Check its firewall and whether it runs.',
