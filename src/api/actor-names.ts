@@ -10,32 +10,42 @@ import type { ApiDependencies } from './dependencies.ts'
 export interface NamedActor {
   readonly kind: string
   readonly id: string
-  /** The name of the actor, or null for parts of Kolbak and for actors of another tenant. */
+  /** The name that the actor had at that time, or null for parts of Kolbak and for actors of another tenant. */
   readonly name: string | null
+}
+/** A name, and the time (RFC 3339) from which an actor had it. */
+interface PastName {
+  readonly name: string
+  readonly since: string
 }
 
 /**
- * Returns a function that finds the names of the actors of a tenant's events, including revoked clients and deleted keys. Each actor is looked up
- * once.
+ * Returns a function that finds the names of the actors of a tenant's events, including revoked clients and deleted keys. A key may have been renamed
+ * since, so its name is the one at the time of the event. Each actor is looked up once.
  */
 export function createActorNames({ pool, streams }: Pick<ApiDependencies, 'pool' | 'streams'>, tenant: TenantId) {
-  const namedActors = new Map<Actor, Promise<NamedActor>>()
-  const nameOf = async (kind: string, id: string): Promise<string | null> => {
+  const lookups = new Map<Actor, Promise<readonly PastName[]>>()
+  /** Returns the names of an actor, the first one first. */
+  const namesOf = async (kind: string, id: string): Promise<readonly PastName[]> => {
     if (kind === 'client') {
+      // No event renames a client.
       const client = await findClient(pool, id as ClientId)
-      return client?.tenant === tenant ? client.name : null
+      return client?.tenant === tenant ? [{ name: client.name, since: '' }] : []
     }
-    if (kind !== 'key') return null
-    const key = statesOf(keyDecider, (await streams.read(keyStream(id as KeyId))).events).at(-1)
-    return key?.tenant === tenant ? key.name : null
+    if (kind !== 'key') return []
+    const { events } = await streams.read(keyStream(id as KeyId))
+    return statesOf(keyDecider, events).flatMap((key, i) =>
+      key?.tenant === tenant ? [{ name: key.name, since: events[i]?.metadata.time ?? '' }] : [],
+    )
   }
-  return (actor: Actor): Promise<NamedActor> => {
-    const cached = namedActors.get(actor)
-    if (cached !== undefined) return cached
+  /** @param time the time of the event (RFC 3339) */
+  return async (actor: Actor, time: string): Promise<NamedActor> => {
     const separator = actor.indexOf(':')
     const [kind, id] = [actor.slice(0, separator), actor.slice(separator + 1)]
-    const namedActor = nameOf(kind, id).then((name) => ({ kind, id, name }))
-    namedActors.set(actor, namedActor)
-    return namedActor
+    const lookup = lookups.get(actor) ?? namesOf(kind, id)
+    lookups.set(actor, lookup)
+    const names = await lookup
+    const then = names.findLast(({ since }) => since <= time) ?? names[0]
+    return { kind, id, name: then?.name ?? null }
   }
 }

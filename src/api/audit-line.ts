@@ -1,6 +1,6 @@
 import { originAad } from '../commands/command-streams.ts'
 import type { Actor, Metadata, NewEvent } from '../events/envelope.ts'
-import { leafHash } from '../events/leaf.ts'
+import { leafHash, storedEntry } from '../events/leaf.ts'
 import { EventNotReadable, upcast } from '../events/schema.ts'
 import { openEvent } from '../events/sealed-fields.ts'
 import { secretFields } from '../events/secret-fields.ts'
@@ -13,7 +13,7 @@ import type { NamedActor } from './actor-names.ts'
 interface LineDependencies {
   readonly vault: Vault
   readonly macs?: Pick<EventMacs, 'faultOf'> | undefined
-  nameActor(actor: Actor): Promise<NamedActor>
+  nameActor(actor: Actor, time: string): Promise<NamedActor>
 }
 
 /**
@@ -26,8 +26,7 @@ export async function auditLine({ vault, macs, nameActor }: LineDependencies, ev
   const metadata = parsed.metadata as unknown as Metadata
   const recorded = { stream, revision, id, type, data: parsed.data, metadata, position }
   // The leaf is computed from the stored texts, so that a change of the row is seen too.
-  const entry = `["command/1",${JSON.stringify(stream)},${revision},"${id}",${JSON.stringify(type)},${event.data},${event.metadata}]`
-  const isLeaf = leafHash(entry).equals(event.leaf)
+  const isLeaf = leafHash(storedEntry(event)).equals(event.leaf)
   const fault = isLeaf ? (macs?.faultOf(recorded) ?? null) : 'altered'
   const { data, isReadable } = shownData(vault, recorded)
   const actor = String(metadata.actor) as Actor
@@ -39,7 +38,7 @@ export async function auditLine({ vault, macs, nameActor }: LineDependencies, ev
     id: stream.slice(family.length + 1),
     revision,
     type,
-    actor: fault === null ? await nameActor(actor) : { ...splitActor(actor), name: null },
+    actor: fault === null ? await nameActor(actor, String(metadata.time)) : { ...splitActor(actor), name: null },
     correlation_id: metadata.$correlationId ?? null,
     data,
     metadata: shownMetadata(vault, recorded),

@@ -16,7 +16,7 @@ function errorCodesOf(route: Route): ErrorCode[] {
   if (route.credentials !== 'none' && route.credentials !== 'client')
     add('unauthorized', 'insufficient_scope', 'tenant_suspended', 'too_many_failed_credentials', 'database_unavailable')
   if (route.credentials === 'client') add('database_unavailable')
-  if (isGuarded(route) && route.method !== 'GET') add('validation_failed')
+  if (isGuarded(route)) add('validation_failed')
   if (route.path.includes(':')) add('invalid_request', 'not_found')
   if (route.requestHeaders !== undefined) add('invalid_request')
   if (route.idempotent) add('invalid_request', 'idempotency_key_in_use', 'idempotency_key_reused')

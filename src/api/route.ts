@@ -7,7 +7,7 @@ import type { Identity } from './identity.ts'
 import { createQueryReader } from './query-string.ts'
 import type { Quota } from './rate-limits.ts'
 import { parseJson } from './request-body.ts'
-import type { JsonSchema } from './schemas/json-schema.ts'
+import { type JsonSchema, object } from './schemas/json-schema.ts'
 import { createValidator } from './validation.ts'
 
 /** A request as a route gets it from the pipeline: the caller is known, and the body is read but not yet parsed. */
@@ -144,14 +144,19 @@ export interface Route extends RouteSpec<string, unknown, unknown> {
 }
 
 const emptyQuery = { values: {}, details: [] }
+const noParameters: JsonSchema = object({})
 
-/** Returns a function that parses and validates query and body. It throws one error with all faults of both. */
+/**
+ * Returns a function that parses and validates query and body. It throws one error with all faults of both.
+ * @param schemaOfQuery undefined for a route that ignores its query
+ */
 function createRequestReader<Path extends string, Query, Body>(
   spec: RouteSpec<Path, Query, Body> & Pick<GuardedRouteSpec<Path, Query, Body>, 'check'> & Pick<OpenRouteSpec<Path, Query, Body>, 'parse'>,
+  schemaOfQuery: JsonSchema | undefined = spec.query,
 ) {
   const paramNames = [...spec.path.matchAll(/:(\w+)/g)].map(([, name]) => name!)
-  const readQuery = spec.query === undefined ? () => emptyQuery : createQueryReader(spec.query)
-  const validateQuery = createValidator<Query>(spec.query ?? {})
+  const readQuery = schemaOfQuery === undefined ? () => emptyQuery : createQueryReader(schemaOfQuery)
+  const validateQuery = createValidator<Query>((schemaOfQuery ?? {}) as JsonSchema<Query>)
   const validateBody = createValidator<Body>(spec.body ?? {})
   const { check, parse = parseJson } = spec
   return async (request: RawRequest): Promise<ValidRequest<Path, Query, Body>> => {
@@ -170,7 +175,8 @@ function createRequestReader<Path extends string, Query, Body>(
 /** Defines a route that needs a credential of a client or a key. */
 export function guardedRoute<const Path extends string, Query = unknown, Body = unknown>(spec: GuardedRouteSpec<Path, Query, Body>): Route {
   const { handler, check, ...description } = spec
-  const readRequest = createRequestReader(spec)
+  // A reader that ignored `as_of` would return the present as if it were the past, so it refuses every parameter that it does not have.
+  const readRequest = createRequestReader(spec, spec.method === 'GET' ? (spec.query ?? noParameters) : spec.query)
   return {
     ...description,
     async run(request) {

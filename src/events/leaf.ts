@@ -20,6 +20,14 @@ export function macEntry(event: CommandEvent): string {
 export const dayEntry = ({ stream, id, type, data, metadata }: Omit<CommandEvent, 'revision'>): string =>
   JSON.stringify(['day/1', stream, id, type, data, metadata])
 
+/** Returns the entry of a command event from its texts as they are stored. */
+export const storedEntry = (
+  event: Pick<CommandEvent, 'stream' | 'revision' | 'id' | 'type'> & Record<'data' | 'metadata', string>,
+): string => {
+  const { stream, revision, id, type, data, metadata } = event
+  return `["command/1",${JSON.stringify(stream)},${revision},"${id}",${JSON.stringify(type)},${data},${metadata}]`
+}
+
 /** Returns the hash of a leaf (RFC 6962, 2.1): SHA-256 of a zero byte and the entry. */
 export const leafHash = (entry: string): Buffer => hash('sha256', Buffer.concat([zero, Buffer.from(entry)]), 'buffer')
 const zero = Buffer.from([0])

@@ -84,7 +84,7 @@ async function pageOf<State extends { readonly tenant: TenantId }, Event extends
       revision,
       type,
       time,
-      actor: await nameActor(actor),
+      actor: await nameActor(actor, time),
       correlation_id: $correlationId,
       changes: changesOf(table, states[revision - 1] ?? null, states[revision] ?? null),
     })),

@@ -21,7 +21,7 @@ export const createMeRoutes = (deps: ApiDependencies): Route[] => [
     async handler({ caller, limits }) {
       const { tenant, actor, scopes, key_id } = caller
       const [{ kind, id, name }, account] = await Promise.all([
-        createActorNames(deps, tenant)(actor),
+        createActorNames(deps, tenant)(actor, new Date(deps.now()).toISOString()),
         key_id === null ? findTenant(deps.pool, tenant) : null,
       ])
       const { settings } = deps
