@@ -163,6 +163,7 @@ describe('the structure', () => {
       'src/api/routes/auth.ts',
       'src/api/routes/clients.ts',
       'src/projections/api-keys.ts',
+      'src/projections/row-macs.ts',
       'src/service/first-start.ts',
     ])
     const secret = String.raw`[\w.!]*(?:secret|token|hmac|signature|password|fingerprint|credential|apikey)\w*`

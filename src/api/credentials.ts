@@ -4,7 +4,7 @@ import type { Scope } from '../events/tenant.ts'
 import { createGroupCommit } from '../lib/group-commit.ts'
 import { sameSecret } from '../lib/same-secret.ts'
 import { findKeyByValue, type KeyCredential } from '../projections/api-keys.ts'
-import { type ClientOfTenant, findClients } from '../projections/clients.ts'
+import { type ClientOfTenant, findGenuineClients } from '../projections/clients.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { ApiError } from './errors.ts'
 import type { FailedCredentials } from './failed-credentials.ts'
@@ -46,7 +46,7 @@ interface CachedKey {
 }
 
 export function createCredentials(
-  deps: Pick<ApiDependencies, 'pool' | 'keyring' | 'usage' | 'now' | 'settings'>,
+  deps: Pick<ApiDependencies, 'pool' | 'keyring' | 'usage' | 'now' | 'settings' | 'log'>,
   tokens: Tokens,
   failedCredentials: FailedCredentials,
 ): Credentials {
@@ -112,9 +112,9 @@ export function createCredentials(
   }
 }
 
-function createClientCache({ pool }: Pick<ApiDependencies, 'pool'>) {
+function createClientCache(deps: Pick<ApiDependencies, 'pool' | 'keyring' | 'log'>) {
   const queries = createGroupCommit({
-    write: (ids: readonly ClientOfTenant['client_id'][]) => findClients(pool, ids),
+    write: (ids: readonly ClientOfTenant['client_id'][]) => findGenuineClients(deps, ids),
     lingerMs: refreshLingerMs,
   })
   return createRefreshingCache(async (id: ClientOfTenant['client_id'], isRefresh): Promise<CachedClient | null> => {
@@ -123,9 +123,9 @@ function createClientCache({ pool }: Pick<ApiDependencies, 'pool'>) {
   })
 }
 
-function createKeyCache({ pool, keyring, now }: Pick<ApiDependencies, 'pool' | 'keyring' | 'now'>) {
+function createKeyCache(deps: Pick<ApiDependencies, 'pool' | 'keyring' | 'now' | 'log'>) {
   return createRefreshingCache(async (value: string): Promise<CachedKey | null> => {
-    const key = await findKeyByValue({ pool, keyring }, value, new Date(now()).toISOString())
+    const key = await findKeyByValue(deps, value, new Date(deps.now()).toISOString())
     if (key === null) return null
     const { id, tenant, scopes, limits } = key
     return {

@@ -10,6 +10,7 @@ import { assignments, columnDefinitions, columnsOf, insertion, openRow, type Row
 import { projectionNames } from './names.ts'
 import { byType, type Projection } from './projection.ts'
 import type { Page, ReadModelDependencies } from './read-model-queries.ts'
+import { isGenuineRow, type RowChecks, resealRows, sealedRows } from './row-macs.ts'
 
 type KeyRow = Omit<Key, 'deleted'> & { readonly revision: number }
 /** A key with the state of its tenant, for authentication. */
@@ -28,6 +29,7 @@ const tables = `
     previous_hmac text,
     revision integer not null,
     deleted_at timestamptz,
+    mac text, -- of the columns from which rights follow (row-macs.ts)
     primary key (id)
   );
   create unique index api_keys_by_value on api_keys (lookup_hmac) where deleted_at is null; -- serves findKeyByValue
@@ -52,29 +54,35 @@ export function apiKeys(keyring: Keyring): Projection {
       throw error
     }
   }
+  const handlers = byType<RecordedKeyEvent>({
+    KeyCreated: async (sql, event) => {
+      const { data, revision } = event
+      const { time } = event.metadata
+      const lookup_hmac = await lookupOf(event, data.id, data.key)
+      await sql`insert into api_keys ${insertion({ ...toRow(keyFields, data), lookup_hmac, created_at: time, updated_at: time, revision })}`
+    },
+    KeyChanged: (sql, event) => update(sql, event, toRow(keyFields, event.data)),
+    KeyRotated: async (sql, event) => {
+      const { id, key, previous_key_until } = event.data
+      // Postgres computes the right-hand sides from the row as it was before the update.
+      const kept = { previous_key: sqlText('key'), previous_hmac: sqlText('lookup_hmac') }
+      const previous = previous_key_until === null ? { previous_key: null, previous_hmac: null } : kept
+      await update(sql, event, { ...previous, previous_key_until, key, lookup_hmac: await lookupOf(event, id, key) })
+    },
+    KeyDeleted: (sql, event) => update(sql, event, { deleted_at: event.metadata.time }),
+  })
   return {
     name: projectionNames.keys,
-    version: 2,
+    version: 3,
     families: ['key'],
     views: ['api_keys'],
     tables,
-    ...byType<RecordedKeyEvent>({
-      KeyCreated: async (sql, event) => {
-        const { data, revision } = event
-        const { time } = event.metadata
-        const lookup_hmac = await lookupOf(event, data.id, data.key)
-        await sql`insert into api_keys ${insertion({ ...toRow(keyFields, data), lookup_hmac, created_at: time, updated_at: time, revision })}`
-      },
-      KeyChanged: (sql, event) => update(sql, event, toRow(keyFields, event.data)),
-      KeyRotated: async (sql, event) => {
-        const { id, key, previous_key_until } = event.data
-        // Postgres computes the right-hand sides from the row as it was before the update.
-        const kept = { previous_key: sqlText('key'), previous_hmac: sqlText('lookup_hmac') }
-        const previous = previous_key_until === null ? { previous_key: null, previous_hmac: null } : kept
-        await update(sql, event, { ...previous, previous_key_until, key, lookup_hmac: await lookupOf(event, id, key) })
-      },
-      KeyDeleted: (sql, event) => update(sql, event, { deleted_at: event.metadata.time }),
-    }),
+    ...handlers,
+    apply(sql, events) {
+      const changes = events.filter(({ type }) => handlers.reads.has(type)) as readonly RecordedKeyEvent[]
+      const keys = changes.map(({ data }) => data.id)
+      return resealRows(sql, keyring, { key: keys }, () => handlers.apply(sql, events))
+    },
   }
 }
 
@@ -107,16 +115,22 @@ export async function listKeys(
   return { rows: await Promise.all(rows.map((row) => openKey(keyring, row))), total: Number(count?.total ?? 0n) }
 }
 
-/** Returns the key with this value for `x-api-key`, or null. A previous value is found until the end of its overlap. @param now RFC 3339 */
-export async function findKeyByValue(
-  { pool, keyring }: { pool: Pool; keyring: Pick<Keyring, 'lookup'> },
-  value: string,
-  now: string,
-): Promise<KeyCredential | null> {
+/**
+ * Returns the key with this value for `x-api-key`, or null. A previous value is found until the end of its overlap. A key whose row, or the row of whose
+ * tenant, was altered by another program is not found. @param now RFC 3339
+ */
+export async function findKeyByValue(deps: RowChecks & { readonly pool: Pool }, value: string, now: string): Promise<KeyCredential | null> {
+  const { pool, keyring } = deps
   const hmac = keyring.lookup('api-key', value)
-  const [row] = await sqlOn(pool)<KeyCredential>`
-    select k.id, k.tenant, k.scopes, t.is_suspended as tenant_suspended, t.limits
+  const [row] = await sqlOn(pool)<KeyCredential & { mac: string | null; tenant_mac: string | null }>`
+    select ${sqlText(sealedRows.key.columns.map((column) => `k.${column}`).join(', '))}, k.mac,
+      t.is_suspended as tenant_suspended, t.limits, t.mac as tenant_mac
     from api_keys k join tenants t on t.id = k.tenant
     where k.deleted_at is null and (k.lookup_hmac = ${hmac} or (k.previous_hmac = ${hmac} and k.previous_key_until > ${now}))`
-  return row ?? null
+  if (row === undefined) return null
+  const { id, tenant, scopes, tenant_suspended, limits, tenant_mac } = row
+  const ofTenant = { id: tenant, is_suspended: tenant_suspended, limits, mac: tenant_mac }
+  return isGenuineRow(deps, 'key', { ...row }) && isGenuineRow(deps, 'tenant', ofTenant)
+    ? { id, tenant, scopes, tenant_suspended, limits }
+    : null
 }

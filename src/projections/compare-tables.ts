@@ -14,11 +14,11 @@ export interface Difference {
 
 /** The most rows of a table that are reported. */
 const maxReported = 100
-const maxSeconds = 30
 
 /**
  * Compares the tables that readers see in two builds at the same checkpoint. A comparison that takes too long is given up, so that it does not delay
  * the switch to the new build.
+ * @param options.mustEnd whether to fail instead if a comparison takes longer than `maxSeconds`
  */
 export async function compareTables(
   client: ClientBase,
@@ -26,6 +26,7 @@ export async function compareTables(
   live: number,
   build: number,
   report: (difference: Difference) => void,
+  { maxSeconds = 30, mustEnd = false }: { maxSeconds?: number; mustEnd?: boolean } = {},
 ): Promise<void> {
   if (projection.tables === undefined) return
   const [before, after] = [schemaOf(projection, live), schemaOf(projection, build)]
@@ -44,7 +45,7 @@ export async function compareTables(
       ))
         report(difference)
     } catch (error) {
-      if (codeOf(error) !== '57014') throw error // 57014: the statement took too long
+      if (mustEnd || codeOf(error) !== '57014') throw error // 57014: the statement took too long
       await client.query('rollback to savepoint comparing')
     }
     await client.query('release savepoint comparing')

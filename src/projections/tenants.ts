@@ -1,11 +1,13 @@
 import type { Pool } from 'pg'
 import type { TenantId } from '../events/ids.ts'
 import { clientFields, type RecordedTenantEvent, type Tenant, tenantFields } from '../events/tenant.ts'
+import type { Keyring } from '../lib/keyring.ts'
 import { type Sql, sqlOn, sqlText } from '../lib/sql.ts'
 import { assignments, columnDefinitions, columnList, columnsOf, insertion, type Row, toRow } from './columns.ts'
 import { projectionNames } from './names.ts'
 import { byType, type Projection } from './projection.ts'
 import type { Page } from './read-model-queries.ts'
+import { resealRows } from './row-macs.ts'
 
 export type TenantRow = Tenant & { readonly revision: number }
 
@@ -22,48 +24,60 @@ async function updateClient(
   await sql`update tenants set revision = ${revision} where id = ${data.id}`
 }
 
+const handlers = byType<RecordedTenantEvent>({
+  TenantRegistered: (sql, { data, metadata: { time }, revision }) =>
+    sql`insert into tenants ${insertion({
+      ...toRow(tenantFields, { ...data, limits: {} }),
+      ...{ is_suspended: false, created_at: time, updated_at: time, revision },
+    })}`,
+  TenantSettingsChanged: (sql, event) => updateTenant(sql, event, toRow(tenantFields, event.data)),
+  TenantSuspended: (sql, event) => updateTenant(sql, event, { is_suspended: true }),
+  TenantResumed: (sql, event) => updateTenant(sql, event, { is_suspended: false }),
+  ClientIssued: async (sql, { data, metadata: { time }, revision }) => {
+    const { id: tenant, ...issued } = data
+    const fresh = { generation: 1, revoked: false, created_at: time, updated_at: time }
+    // If another tenant has a client with this id already, that tenant keeps the id.
+    await sql`insert into clients ${insertion({ ...toRow(clientFields, issued), ...fresh, tenant })} on conflict (client_id) do nothing`
+    await sql`update tenants set revision = ${revision} where id = ${tenant}`
+  },
+  ClientSecretRotated: (sql, event) => {
+    // Postgres computes the previous HMAC from the row as it was before the update.
+    const previous_hmac = event.data.previous_secret_until === null ? null : sqlText('secret_hmac')
+    return updateClient(sql, event, { ...toRow(clientFields, event.data), previous_hmac })
+  },
+  ClientRevoked: (sql, event) => updateClient(sql, event, { ...toRow(clientFields, event.data), revoked: true }),
+})
+
 /** The read model of tenants and their clients, whose events are in one stream. The queries of clients are in clients.ts. */
-export const tenants: Projection = {
+export const tenants = (keyring: Pick<Keyring, 'lookup'>): Projection => ({
   name: projectionNames.tenants,
-  version: 2,
+  version: 3,
   families: ['tenant'],
   views: ['tenants', 'clients'],
   tables: `
   create table tenants (
     ${columnDefinitions(tenantFields)}
     revision integer not null,
+    mac text, -- of the columns from which rights follow (row-macs.ts)
     primary key (id)
   );
   create table clients (
     ${columnDefinitions(clientFields)}
     tenant text collate "C" not null,
+    mac text,
     primary key (client_id) -- serves findClients, also at /v1/auth
   );
   create index clients_of_tenant on clients (tenant); -- serves listClients`,
-  ...byType<RecordedTenantEvent>({
-    TenantRegistered: (sql, { data, metadata: { time }, revision }) =>
-      sql`insert into tenants ${insertion({
-        ...toRow(tenantFields, { ...data, limits: {} }),
-        ...{ is_suspended: false, created_at: time, updated_at: time, revision },
-      })}`,
-    TenantSettingsChanged: (sql, event) => updateTenant(sql, event, toRow(tenantFields, event.data)),
-    TenantSuspended: (sql, event) => updateTenant(sql, event, { is_suspended: true }),
-    TenantResumed: (sql, event) => updateTenant(sql, event, { is_suspended: false }),
-    ClientIssued: async (sql, { data, metadata: { time }, revision }) => {
-      const { id: tenant, ...issued } = data
-      const fresh = { generation: 1, revoked: false, created_at: time, updated_at: time }
-      // If another tenant has a client with this id already, that tenant keeps the id.
-      await sql`insert into clients ${insertion({ ...toRow(clientFields, issued), ...fresh, tenant })} on conflict (client_id) do nothing`
-      await sql`update tenants set revision = ${revision} where id = ${tenant}`
-    },
-    ClientSecretRotated: (sql, event) => {
-      // Postgres computes the previous HMAC from the row as it was before the update.
-      const previous_hmac = event.data.previous_secret_until === null ? null : sqlText('secret_hmac')
-      return updateClient(sql, event, { ...toRow(clientFields, event.data), previous_hmac })
-    },
-    ClientRevoked: (sql, event) => updateClient(sql, event, { ...toRow(clientFields, event.data), revoked: true }),
-  }),
-}
+  ...handlers,
+  apply(sql, events) {
+    const changes = events.filter(({ type }) => handlers.reads.has(type)) as readonly RecordedTenantEvent[]
+    const keys = {
+      tenant: changes.map(({ data }) => data.id),
+      client: changes.flatMap(({ data }) => ('client_id' in data ? [data.client_id] : [])),
+    }
+    return resealRows(sql, keyring, keys, () => handlers.apply(sql, events))
+  },
+})
 
 /** The columns of a TenantRow. */
 const rowColumns = columnList([...columnsOf(tenantFields), 'revision'])

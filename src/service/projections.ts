@@ -31,7 +31,7 @@ export async function openProjections({
 }: Shared): Promise<readonly Projection[]> {
   const now = () => new Date().toISOString()
   const projections = [
-    tenants,
+    tenants(keyring),
     apiKeys(keyring),
     webhooks,
     keyVersions,

@@ -211,7 +211,7 @@ describe('bad input', () => {
   })
   it('puts no stream into quarantine when it is accepted', async () => {
     const { store, waiter, keyring } = api.deps
-    for (const { name, families } of [tenants, apiKeys(keyring), webhooks, keyVersions, webhookVersions, audit]) {
+    for (const { name, families } of [tenants(keyring), apiKeys(keyring), webhooks, keyVersions, webhookVersions, audit]) {
       const head = await store.head(families)
       expect(head !== null && (await waiter.waitFor(name, head, 20_000)), `${name} has reached the head`).to.equal(true)
     }

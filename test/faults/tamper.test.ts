@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { expect } from 'chai'
+import { ulid } from 'ulid'
 import { readConfig } from '../../src/config/config.ts'
 import type { Metadata } from '../../src/events/envelope.ts'
 import { commandEntry, leafHash } from '../../src/events/leaf.ts'
@@ -98,6 +99,55 @@ describe('what somebody changes in the database', () => {
     await waitFor(async () => (await sql('select from audit_events where stream = $1', [`webhook-${id}`])).rowCount === 1)
     await sql('delete from command_events where stream = $1', [`webhook-${id}`])
     expect((await change(id)).body.error.message).to.include(`webhook-${id}@0 is missing`)
+  })
+  it('rights that somebody gives to a client, a key or a tenant in the read model are not granted (attack 21)', async () => {
+    const { data: tenant } = await api.post<{ data: { id: string } }>('/v1/tenants', { name: ulid() })
+    const { data } = await api.post<{ data: { client_id: string; client_secret: string } }>(`/v1/tenants/${tenant.id}/clients`, {
+      name: 'shop',
+      scopes: ['read:keys', 'write:keys', 'read:webhooks', 'write:webhooks'],
+    })
+    const client = await clientOf(service.url, { id: data.client_id, secret: data.client_secret })
+    const { body: key } = await client.call<{ data: { id: string; key: string } }>('POST', '/v1/keys', {
+      name: ulid(),
+      scopes: ['read:webhooks'],
+    })
+    const statusByKey = async () => (await fetch(`${service.url}/v1/webhooks`, { headers: { 'x-api-key': key.data.key } })).status
+    const statusByToken = async () => (await client.call('GET', '/v1/keys')).status
+    const alterations = [
+      ['clients', 'client_id', data.client_id, `scopes = scopes || '["admin"]'`, statusByToken],
+      ['clients', 'client_id', data.client_id, `generation = generation + 1, revoked = false`, statusByToken],
+      ['api_keys', 'id', key.data.id, `scopes = scopes || '["write:webhooks"]'`, statusByKey],
+      ['tenants', 'id', tenant.id, `limits = '{"webhooks":1000000}'`, statusByKey],
+    ] as const
+    for (const [table, column, id, alteration, status] of alterations) {
+      await waitFor(async () => (await status()) === 200)
+      const [before] = (await sql(`select * from ${table} where ${column} = $1`, [id])).rows
+      await sql(`update ${table} set ${alteration} where ${column} = $1`, [id])
+      await waitFor(async () => (await status()) === 401, { what: `${table} with ${alteration} to be refused` })
+      await waitFor(() =>
+        service.logLines.some((line) => line.msg === 'credentials.row_altered' && line.table === table && line.key === id),
+      )
+      const { scopes, generation, limits } = before
+      if (table === 'clients')
+        await sql('update clients set scopes = $2, generation = $3 where client_id = $1', [id, JSON.stringify(scopes), generation])
+      else if (table === 'tenants') await sql('update tenants set limits = $2 where id = $1', [id, JSON.stringify(limits)])
+      else await sql('update api_keys set scopes = $2 where id = $1', [id, JSON.stringify(scopes)])
+    }
+    await waitFor(async () => (await statusByKey()) === 200)
+  })
+  it('an altered row does not become genuine by the next change of it', async () => {
+    const { data: tenant } = await api.post<{ data: { id: string } }>('/v1/tenants', { name: ulid() })
+    const path = `/v1/tenants/${tenant.id}/clients`
+    const { data } = await api.post<{ data: { client_id: string } }>(path, { name: 'shop', scopes: ['read:events'] })
+    await sql(`update clients set scopes = scopes || '["admin"]' where client_id = $1`, [data.client_id])
+    const { body } = await api.call<{ data: { client_secret: string } }>('POST', `${path}/${data.client_id}/secret/rotate`, {})
+    await waitFor(async () => (await sql('select generation from clients where client_id = $1', [data.client_id])).rows[0].generation === 2)
+    const { status } = await api.call('POST', '/v1/auth', {
+      grant_type: 'client_credentials',
+      client_id: data.client_id,
+      client_secret: body.data.client_secret,
+    })
+    expect(status).to.equal(401)
   })
   it('rights that somebody gives to a client in the read model are found by the next rebuild (attack 21)', async () => {
     const { data } = await api.post<{ data: { id: string } }>('/v1/tenants', { name: 'a customer' })
@@ -323,12 +373,31 @@ describe('what kolbak audit verify finds in a changed database', () => {
     const other = createLogSigner(randomBytes(32), note.split('\n')[0]).sign({ size, root: randomBytes(32) })
     expect(await verifyNow([other]).catch((error) => error.code)).to.equal('not_a_head')
   })
+  it('attack 21: a row of a read model that is altered, added or deleted', async () => {
+    const readModels = async () => (await verify(readConfig(await environment()), silentLog, { readModels: true })).faults
+    expect(await readModels()).to.deep.equal([])
+    const tables = ['projection_tenants_1.clients', 'projection_webhooks_1.webhook_subscriptions']
+    for (const table of tables) await sql(`create table "kept ${table}" as table ${table}`)
+    try {
+      await sql(`update projection_tenants_1.clients set scopes = '["admin"]' where client_id = 'admin'`)
+      await sql('update projection_webhooks_1.webhook_subscriptions set is_active = false where id = $1', [webhooks[0]])
+      await sql('delete from projection_webhooks_1.webhook_subscriptions where id = $1', [webhooks[1]])
+      expect((await readModels()).map(({ where, fault }) => `${where} ${fault}`)).to.deep.equal([
+        'read model clients differs at admin: scopes',
+        `read model webhook_subscriptions differs at ${webhooks[0]}: is_active, differs at ${webhooks[1]}: the row is not in both`,
+      ])
+      expect((await sql(`select from pg_namespace where nspname ~ '^projection_.*\\d{6}'`)).rowCount).to.equal(0)
+    } finally {
+      for (const table of tables)
+        await sql(`delete from ${table}; insert into ${table} select * from "kept ${table}"; drop table "kept ${table}"`)
+    }
+  })
   it('is told by the exit code of the command: 0 without faults, 1 with faults, and 2 if it could not look', async () => {
     const run = async (more: Record<string, string> = {}) =>
       runProgram('cli/kolbak.ts', ['audit', 'verify'], { ...(await environment()), ...more })
     const clean = await run()
     expect(clean.code, clean.err).to.equal(0)
-    expect(clean.out).to.match(/^\d+ events, \d+ heads and \d+ of \d+ batches checked: no fault\.$/m)
+    expect(clean.out).to.match(/^\d+ events, \d+ heads? and 1 of 1 batch checked: no fault\.$/m)
     await sql(`update command_events set data = replace(data, 'order.*', '*') where stream = $1 and revision = 0`, [streams[0]])
     const faulty = await run()
     expect(faulty.code).to.equal(1)

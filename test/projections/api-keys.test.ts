@@ -3,6 +3,7 @@ import { ulid } from 'ulid'
 import type { KeyId } from '../../src/events/ids.ts'
 import { keyStream } from '../../src/events/streams.ts'
 import { KeyDestroyed, type Keyring } from '../../src/lib/keyring.ts'
+import { type Log, silentLog } from '../../src/lib/log.ts'
 import { sqlOn, transaction } from '../../src/lib/sql.ts'
 import { apiKeys, findKey, findKeyByValue, listKeys } from '../../src/projections/api-keys.ts'
 import { createKeyUsage } from '../../src/projections/key-usage.ts'
@@ -11,10 +12,10 @@ import { keyValue, projectionWorld, type World } from './world.ts'
 
 describe('the read model of API keys', () => {
   let world: World
-  let deps: { pool: World['db']['pool']; keyring: World['keyring'] }
+  let deps: { pool: World['db']['pool']; keyring: World['keyring']; log: Log }
   before(async () => {
     world = await projectionWorld()
-    deps = { pool: world.db.pool, keyring: world.keyring }
+    deps = { pool: world.db.pool, keyring: world.keyring, log: silentLog }
   })
   after(() => world.stop())
   const now = () => new Date().toISOString()
@@ -144,10 +145,10 @@ describe('the read model of API keys', () => {
 
 describe('key usage', () => {
   let world: World
-  let deps: { pool: World['db']['pool']; keyring: World['keyring'] }
+  let deps: { pool: World['db']['pool']; keyring: World['keyring']; log: Log }
   before(async () => {
     world = await projectionWorld()
-    deps = { pool: world.db.pool, keyring: world.keyring }
+    deps = { pool: world.db.pool, keyring: world.keyring, log: silentLog }
   })
   after(() => world.stop())
   const usage = (everyMs = 60_000) => createKeyUsage({ pool: world.db.pool, everyMs, onError() {} })

@@ -167,7 +167,7 @@ describe('the read models, rebuilt repeatedly with readers and writers at work,'
 
   it('fail no read, never show less than before, and have the same rows at the end', async () => {
     const { pool } = world.db
-    const deps = { pool, keyring: world.keyring }
+    const deps = { pool, keyring: world.keyring, log: silentLog }
     const tenant = await world.newTenant()
     const { id: key_id, key } = await world.newKey(tenant)
     const old = await world.newWebhook(tenant)

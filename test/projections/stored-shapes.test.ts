@@ -43,7 +43,7 @@ async function withReadModels(work: (world: { db: TestDatabase; store: PostgresE
   const deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', bus: {}, log: silentLog })
   const leases = createLeaseKeeper({ pool, owner: 'test', leaseMs: 5_000, onError() {} })
   const projections: Projection[] = [
-    tenants,
+    tenants(fixtureKeyring),
     apiKeys(fixtureKeyring),
     keyVersions,
     webhooks,
@@ -88,7 +88,7 @@ describe('the read models of stored events', () => {
           name: 'Tenant of samples',
           limits: sampleData.TenantSettingsChanged.limits,
         })
-        const deps = { pool: db.pool, keyring: fixtureKeyring }
+        const deps = { pool: db.pool, keyring: fixtureKeyring, log: silentLog }
         const page = { tenant, limit: 10, offset: 0 }
         const webhooksAt = async (type: EventType) => (await listWebhooksAsOf(deps, { ...page, asOf: timeOf(type) })).rows
         /** Returns the data of the fixture as the present code reads it. A field that was added later has the value that its upcaster sets. */

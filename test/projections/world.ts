@@ -55,7 +55,7 @@ export async function projectionWorld(): Promise<World> {
   const leases = createLeaseKeeper({ pool, owner: 'world', leaseMs: 60_000, onError })
   const progress = createProjectionProgress()
   const waiter = createProjectionWaiter({ pool, progress })
-  const projections: Projection[] = [tenants, apiKeys(keyring), webhooks]
+  const projections: Projection[] = [tenants(keyring), apiKeys(keyring), webhooks]
   await installProjections(pool, projections)
   const running = projections.map((projection) =>
     startProjection({ store, pool, leases, progress, log: silentLog, refreshMs: 50 }, projection),

@@ -109,7 +109,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
   const streams = createCommandStreams(store, keyring)
   const waiter = createProjectionWaiter({ pool, progress })
   const projections = [
-    tenants,
+    tenants(keyring),
     apiKeys(keyring),
     webhooks,
     keyVersions,

@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { sameSecret } from '../../lib/same-secret.ts'
-import { type ClientOfTenant, findClient } from '../../projections/clients.ts'
+import { type ClientOfTenant, findGenuineClient } from '../../projections/clients.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { type Problem, problemOf } from '../errors.ts'
 import type { FailedCredentials } from '../failed-credentials.ts'
@@ -41,7 +41,7 @@ const sentences = {
 } as const
 const errorExample = (error: TokenErrorCode, error_description: string) => ({ [error]: { error, error_description } })
 
-type AuthDependencies = Pick<ApiDependencies, 'pool' | 'keyring' | 'settings' | 'now'>
+type AuthDependencies = Pick<ApiDependencies, 'pool' | 'keyring' | 'settings' | 'now' | 'log'>
 
 export function createAuthRoutes(deps: AuthDependencies, tokens: Tokens, failedCredentials: FailedCredentials): Route[] {
   const route = openRoute({
@@ -170,13 +170,14 @@ function clientCredentials(body: TokenRequest, { authorization }: IncomingHttpHe
 
 /** Returns the client with these credentials, or null. Throws too_many_failed_credentials. */
 export async function findAuthenticatedClient(
-  { pool, keyring, now }: AuthDependencies,
+  deps: AuthDependencies,
   failedCredentials: FailedCredentials,
   { id, secrets }: ClientCredentials,
   address: string,
 ): Promise<ClientOfTenant | null> {
+  const { keyring, now } = deps
   await failedCredentials.guard(address)
-  const client = isClientId(id) ? await findClient(pool, id) : null
+  const client = isClientId(id) ? await findGenuineClient(deps, id) : null
   // The HMACs are computed even if there is no such client, so that the response time does not reveal which clients exist.
   const hmacs = secrets.map((secret) => keyring.lookup('client-secret', secret))
   if (client !== null && !client.revoked) {

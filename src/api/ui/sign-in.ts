@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { isObject } from '../../lib/is-object.ts'
-import { type ClientOfTenant, findClient } from '../../projections/clients.ts'
+import { type ClientOfTenant, findGenuineClient } from '../../projections/clients.ts'
 import type { Credentials } from '../credentials.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError } from '../errors.ts'
@@ -10,7 +10,7 @@ import { findAuthenticatedClient } from '../routes/auth.ts'
 import type { SessionCredential, Sessions } from './sessions.ts'
 import { createStartCodes } from './start-codes.ts'
 
-interface SignInDependencies extends Pick<ApiDependencies, 'pool' | 'keyring' | 'settings' | 'now'> {
+interface SignInDependencies extends Pick<ApiDependencies, 'pool' | 'keyring' | 'settings' | 'now' | 'log'> {
   readonly failedCredentials: FailedCredentials
   readonly credentials: Credentials
   readonly sessions: Sessions
@@ -31,7 +31,7 @@ export function createSignIn(deps: SignInDependencies): (req: IncomingMessage) =
   const redeem = async (code: string, address: string): Promise<ClientOfTenant> => {
     await failedCredentials.guard(address)
     const id = await startCodes.redeem(code)
-    const client = id === null ? null : await findClient(pool, id)
+    const client = id === null ? null : await findGenuineClient(deps, id)
     if (client !== null && !client.revoked) return client
     await failedCredentials.count(address)
     throw new ApiError('unauthorized', 'The link was used already, or is older than ten minutes. Restart Kolbak for a new one, or sign in.')
