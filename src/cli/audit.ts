@@ -1,12 +1,14 @@
 import { readFile } from 'node:fs/promises'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { readConfig } from '../config/config.ts'
 import { exitAtEndSignal } from '../lib/end-signals.ts'
 import { cannotStart, codeOf, lineOf } from '../lib/errors.ts'
 import { createLog } from '../lib/log.ts'
 
-/** Exit codes of `verify`, so that a cron job can tell faults from a check that could not be made. */
+/** Exit codes of the checks, so that a cron job can tell faults from a check that could not be made. */
 const exitCodes = { clean: 0, faulty: 1, notChecked: 2 } as const
+/** The codes of errors that say that the log is not what Kolbak wrote. */
+const faults = new Set(['event_forged', 'batch_altered', 'log_forked'])
 
 /**
  * Adds the commands that work on the audit log itself. They use the engines directly, with the environment of the service, so that they do not depend on
@@ -15,22 +17,108 @@ const exitCodes = { clean: 0, faulty: 1, notChecked: 2 } as const
 export function auditCommands(program: Command): Command {
   const audit = program.commands.find((command) => command.name() === 'audit')
   if (audit === undefined) throw new Error('the command audit is missing')
+  addVerify(audit)
+  addProofs(audit)
+  addHead(audit)
+  addExport(audit)
+  addDeclareLoss(audit)
+  return program
+}
+
+function addVerify(audit: Command): void {
   audit
     .command('verify')
     .description('check every event of the audit log and every head that was given out; the service may run')
     .option('--head <file...>', 'files with heads that were kept elsewhere')
     .option('--batches <count>', 'how many batches of attempts to compute again, or all', '100')
+    .option('--read-models', 'build the read models again from the events, and compare them')
     .option('--json', 'print the result as JSON')
-    .action(async ({ head = [], batches }: { head?: string[]; batches: string }, command: Command) => {
-      exitAtEndSignal()
-      const { json } = command.optsWithGlobals<{ json?: boolean }>()
-      try {
-        await runVerify({ files: head, batches: batches === 'all' ? Number.POSITIVE_INFINITY : Number(batches), isJson: json === true })
-      } catch (error) {
-        console.error(lineOf(error) === undefined ? error : `kolbak: ${lineOf(error)}`)
-        process.exitCode = exitCodes.notChecked
-      }
+    .action(
+      async ({ head = [], batches, readModels = false }: { head?: string[]; batches: string; readModels?: boolean }, command: Command) => {
+        const { json } = command.optsWithGlobals<{ json?: boolean }>()
+        const count = batches === 'all' ? Number.POSITIVE_INFINITY : Number(batches)
+        await checking(() => runVerify({ files: head, batches: count, readModels, isJson: json === true }))
+      },
+    )
+}
+
+function addProofs(audit: Command): void {
+  audit
+    .command('prove')
+    .description('print a proof of a change or a delivery, which docs/verify.mjs checks without Kolbak; the service may run')
+    .argument('<id>', 'the event_id of a change, or the id of a delivery')
+    .option('--disclose <fields>', 'sealed fields whose values the proof shows, separated by commas: callback_url, origin, ...')
+    .option('--head <file...>', 'files with heads that were kept elsewhere, and that the proof must agree with')
+    .action(async (id: string, { disclose, head = [] }: { disclose?: string; head?: string[] }) => {
+      await checking(async () => {
+        const { prove } = await import('../operator/prove.ts')
+        const fields = disclose === undefined ? [] : disclose.split(',').map((field) => field.trim())
+        print(await prove(readConfig(), createLog('warn', { fd: 2 }), id, { disclose: fields, heads: await readHeads(head) }))
+      })
     })
+  audit
+    .command('prove-not')
+    .description('print a proof that a message was not routed to a webhook, and why; the service may run')
+    .argument('<message>', 'the id of the event that was posted')
+    .argument('<webhook>')
+    .option('--head <file...>', 'files with heads that were kept elsewhere, and that the proof must agree with')
+    .action(async (message: string, webhook: string, { head = [] }: { head?: string[] }) => {
+      await checking(async () => {
+        const { proveNot } = await import('../operator/prove-not.ts')
+        print(await proveNot(readConfig(), createLog('warn', { fd: 2 }), { message, webhook }, { heads: await readHeads(head) }))
+      })
+    })
+}
+
+function addHead(audit: Command): void {
+  audit
+    .command('head')
+    .description('print the newest head, to keep it elsewhere; with --since-head, print a proof that the log still contains older heads')
+    .option('--since-head <file...>', 'files with heads that were kept elsewhere')
+    .addOption(
+      new Option('--witness <key@url...>', 'witnesses that sign the head; each refuses a log that was changed').conflicts('sinceHead'),
+    )
+    .action(async ({ sinceHead, witness }: { sinceHead?: string[]; witness?: string[] }) => {
+      await checking(async () => {
+        const { proveHeads, readNewestHead } = await import('../operator/log-proofs.ts')
+        const log = createLog('warn', { fd: 2 })
+        if (witness !== undefined) {
+          const { cosignedHead, parseWitness } = await import('../operator/cosign.ts')
+          process.stdout.write(await cosignedHead(readConfig(), log, witness.map(parseWitness)))
+        } else if (sinceHead === undefined) process.stdout.write((await readNewestHead(readConfig(), log)).note)
+        else print(await proveHeads(readConfig(), log, await readHeads(sinceHead)))
+      })
+    })
+}
+
+function addExport(audit: Command): void {
+  audit
+    .command('export')
+    .description('write the audit log into a new folder, which docs/verify.mjs checks without Kolbak; the service may run')
+    .argument('<folder>')
+    .option('--tenant <id>', 'show the events of this tenant, and of the events of others only the hashes')
+    .option('--attempts', 'also write the attempts and routing events that the retention has not dropped')
+    .action(async (folder: string, { tenant, attempts = false }: { tenant?: string; attempts?: boolean }) => {
+      await checking(async () => {
+        const { exportLog } = await import('../operator/export.ts')
+        const { isTTY } = process.stderr
+        const { size, batches, forged } = await exportLog(readConfig(), createLog('warn', { fd: 2 }), folder, {
+          ...(tenant === undefined ? {} : { tenant }),
+          attempts,
+          onProgress: (entries) => isTTY && process.stderr.write(`\r${entries} entries`),
+        })
+        if (isTTY) process.stderr.write('\r\u001b[K')
+        const warning =
+          forged.length === 0 ? '' : ` ${counted(forged.length, 'event')} of them ${forged.length === 1 ? 'is' : 'are'} forged or altered.`
+        console.log(
+          `${counted(size, 'event')}${attempts ? ` and ${batches} ${batches === 1 ? 'batch' : 'batches'}` : ''} written to ${folder}.${warning}`,
+        )
+        if (forged.length > 0) process.exitCode = exitCodes.faulty
+      })
+    })
+}
+
+function addDeclareLoss(audit: Command): void {
   audit
     .command('declare-loss')
     .description('declare that events after the last known head are lost; stop the service first')
@@ -39,32 +127,66 @@ export function auditCommands(program: Command): Command {
       exitAtEndSignal()
       const { declareLoss } = await import('../operator/declare-loss.ts')
       try {
-        console.log(JSON.stringify(await declareLoss(readConfig(), createLog('warn', { fd: 2 }), reason), null, 2))
+        print(await declareLoss(readConfig(), createLog('warn', { fd: 2 }), reason))
       } catch (error) {
-        console.error(lineOf(error) === undefined ? error : `kolbak: ${lineOf(error)}`)
+        printProblem(error)
         process.exitCode = codeOf(error) === 'invalid_config' ? cannotStart : 1
       }
     })
-  return program
 }
 
-async function runVerify({ files, batches, isJson }: { files: readonly string[]; batches: number; isJson: boolean }): Promise<void> {
+const print = (value: object) => console.log(JSON.stringify(value, null, 2))
+const printProblem = (error: unknown) => console.error(lineOf(error) === undefined ? error : `kolbak: ${lineOf(error)}`)
+
+/** Runs a check. An error sets the exit code. */
+async function checking(work: () => Promise<void>): Promise<void> {
+  exitAtEndSignal()
+  try {
+    await work()
+  } catch (error) {
+    printProblem(error)
+    process.exitCode = faults.has(codeOf(error) ?? '') ? exitCodes.faulty : exitCodes.notChecked
+  }
+}
+
+/** Returns the heads in files. A file has a signed note, or it is an anchor file, whose last line has the newest head. */
+const readHeads = (files: readonly string[]): Promise<string[]> =>
+  Promise.all(
+    files.map(async (file) => {
+      const text = await readFile(file, 'utf8')
+      const lastLine = text.trimEnd().split('\n').at(-1) ?? ''
+      return lastLine.startsWith('{') ? String((JSON.parse(lastLine) as { note?: unknown }).note) : text
+    }),
+  )
+
+const counted = (count: number, word: string) => `${count} ${word}${count === 1 ? '' : 's'}`
+
+interface VerifyFlags {
+  readonly files: readonly string[]
+  readonly batches: number
+  readonly readModels: boolean
+  readonly isJson: boolean
+}
+async function runVerify({ files, batches, readModels, isJson }: VerifyFlags): Promise<void> {
   const { verify } = await import('../operator/verify.ts')
-  const heads = await Promise.all(files.map((file) => readFile(file, 'utf8')))
   const { isTTY } = process.stderr
   const result = await verify(readConfig(), createLog('warn', { fd: 2 }), {
-    heads,
+    heads: await readHeads(files),
     batches,
+    readModels,
     onProgress: (events) => isTTY && process.stderr.write(`\r${events} events`),
   })
   if (isTTY) process.stderr.write('\r\u001b[K')
-  if (isJson) console.log(JSON.stringify(result, null, 2))
+  if (isJson) print(result)
   else {
     for (const { where, fault } of result.faults) console.log(`${where} ${fault}`)
     const unproven = result.events - result.withMac
+    const { checked, sealed } = result.batches
+    const models = result.readModels.length === 0 ? '' : `, ${counted(result.readModels.length, 'read model')}`
     console.log(
-      `${result.events} events, ${result.heads} heads and ${result.batches.checked} of ${result.batches.sealed} batches checked: ${result.faults.length === 0 ? 'no fault' : `${result.faults.length} faults`}.` +
-        (unproven > 0 ? ` ${unproven} events have no MAC: they were stored before LogStarted, and only the heads prove them.` : ''),
+      `${counted(result.events, 'event')}, ${counted(result.heads, 'head')}${models} and ${checked} of ${sealed} ${sealed === 1 ? 'batch' : 'batches'} checked: ` +
+        `${result.faults.length === 0 ? 'no fault' : counted(result.faults.length, 'fault')}.` +
+        (unproven > 0 ? ` ${counted(unproven, 'event')} without a MAC: stored before LogStarted, and proven only by the heads.` : ''),
     )
   }
   process.exitCode = result.faults.length === 0 ? exitCodes.clean : exitCodes.faulty

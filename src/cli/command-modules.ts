@@ -66,6 +66,10 @@ export const commandModules: readonly CommandModule[] = [
     verbs: () => import('./operation.ts'),
   },
   {
+    commands: { witness: 'sign the heads of audit logs on another machine' },
+    add: async () => (await import('./witness.ts')).witnessCommand,
+  },
+  {
     commands: { move: 'move the data of a port to another engine; stop the service first' },
     add: async () => (await import('./move.ts')).moveCommand,
   },

@@ -19,14 +19,16 @@ export interface LogSigner {
   readonly vkey: string
   /** Returns the signed note of a head. The same head always gives the same note. */
   sign(head: Pick<Head, 'size' | 'root'>): string
+  /** Returns a signed note. The text ends with a line feed, and its first line is not the name of the log, so that it is never read as a head. */
+  signText(text: string): string
 }
 
 const seedLength = 32
 /** The bytes before the seed of an Ed25519 key in PKCS #8, and before the public key in SPKI (RFC 8410). */
 const pkcs8 = Buffer.from('302e020100300506032b657004220420', 'hex')
 const spki = Buffer.from('302a300506032b6570032100', 'hex')
-/** The type of an Ed25519 signature in a signed note. */
-const ed25519 = 1
+/** The types of signatures in signed notes: of a log, and of a witness (https://c2sp.org/tlog-cosignature). */
+const [ed25519, ofWitness] = [1, 4]
 
 /** Opens the key that signs heads. The key and the name of the log are created if they are missing. */
 export async function openLogSigner(secrets: ServiceSecrets): Promise<LogSigner> {
@@ -46,24 +48,70 @@ export async function renameLog(secrets: ServiceSecrets, origin: string): Promis
 
 /** @param seed the 32 bytes of the private key */
 export function createLogSigner(seed: Buffer, origin: string): LogSigner {
-  const key = createPrivateKey({ key: Buffer.concat([pkcs8, seed]), format: 'der', type: 'pkcs8' })
-  const publicKey = createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(spki.length)
-  const id = keyId(origin, publicKey)
+  const { key, publicKey } = keysOf(seed)
+  const id = keyId(origin, ed25519, publicKey)
+  const signText = (text: string) => {
+    const signature = Buffer.concat([id, sign(null, Buffer.from(text), key)]).toString('base64')
+    return `${text}\n— ${origin} ${signature}\n`
+  }
   return {
     origin,
-    vkey: `${origin}+${id.toString('hex')}+${Buffer.concat([Buffer.from([ed25519]), publicKey]).toString('base64')}`,
-    sign({ size, root }) {
-      const text = noteText({ origin, size, root })
-      const signature = Buffer.concat([id, sign(null, Buffer.from(text), key)]).toString('base64')
-      return `${text}\n— ${origin} ${signature}\n`
-    },
+    signText,
+    vkey: vkeyOf(origin, ed25519, publicKey),
+    sign: ({ size, root }) => signText(noteText({ origin, size, root })),
   }
 }
 
+const keysOf = (seed: Buffer): { key: KeyObject; publicKey: Buffer } => {
+  const key = createPrivateKey({ key: Buffer.concat([pkcs8, seed]), format: 'der', type: 'pkcs8' })
+  return { key, publicKey: createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(spki.length) }
+}
+const vkeyOf = (name: string, type: number, publicKey: Buffer): string =>
+  `${name}+${keyId(name, type, publicKey).toString('hex')}+${Buffer.concat([Buffer.from([type]), publicKey]).toString('base64')}`
+
+/** Signs heads of other logs, after it has checked that they are consistent with all heads before. */
+export interface Cosigner {
+  readonly vkey: string
+  /** Returns the line that is added to the note. @param time seconds since 1970 */
+  cosign(note: string, time: number): string
+}
+/** @param seed the 32 bytes of the private key */
+export function createCosigner(seed: Buffer, name: string): Cosigner {
+  const { key, publicKey } = keysOf(seed)
+  const id = keyId(name, ofWitness, publicKey)
+  return {
+    vkey: vkeyOf(name, ofWitness, publicKey),
+    cosign(note, time) {
+      const timestamp = Buffer.alloc(8)
+      timestamp.writeBigUInt64BE(BigInt(time))
+      const signature = sign(null, Buffer.from(cosignedText(note, time)), key)
+      return `— ${name} ${Buffer.concat([id, timestamp, signature]).toString('base64')}\n`
+    },
+  }
+}
+const cosignedText = (note: string, time: number): string => `cosignature/v1\ntime ${time}\n${note.slice(0, note.lastIndexOf('\n\n') + 1)}`
+
+/** Returns when a witness has signed a note (seconds since 1970), or null if it has not. @param vkey the key of the witness */
+export function cosignedAt(note: string, vkey: string): number | null {
+  const [, name, , key] = /^([^+]+)\+([0-9a-f]{8})\+(.+)$/.exec(vkey) ?? []
+  const bytes = Buffer.from(key ?? '', 'base64')
+  if (name === undefined || bytes.length !== 33 || bytes[0] !== ofWitness) return null
+  const publicKey = bytes.subarray(1)
+  const verifier = createPublicKey({ key: Buffer.concat([spki, publicKey]), format: 'der', type: 'spki' })
+  for (const line of note.slice(note.lastIndexOf('\n\n') + 2).split('\n')) {
+    const [, signer, encoded] = /^— (\S+) (\S+)$/.exec(line) ?? []
+    const signature = Buffer.from(encoded ?? '', 'base64')
+    if (signer !== name || signature.length !== 76 || !signature.subarray(0, 4).equals(keyId(name, ofWitness, publicKey))) continue
+    const time = Number(signature.readBigUInt64BE(4))
+    if (verify(null, Buffer.from(cosignedText(note, time)), verifier, signature.subarray(12))) return time
+  }
+  return null
+}
+
 const noteText = ({ origin, size, root }: Head): string => `${origin}\n${size}\n${root.toString('base64')}\n`
-const keyId = (name: string, publicKey: Buffer): Buffer =>
+const keyId = (name: string, type: number, publicKey: Buffer): Buffer =>
   createHash('sha256')
-    .update(Buffer.concat([Buffer.from(`${name}\n`), Buffer.from([ed25519]), publicKey]))
+    .update(Buffer.concat([Buffer.from(`${name}\n`), Buffer.from([type]), publicKey]))
     .digest()
     .subarray(0, 4)
 
@@ -87,7 +135,7 @@ export function openHead(note: string, vkey: string): Head | null {
     const [, name, signature] = /^— (\S+) (\S+)$/.exec(line) ?? []
     if (name !== head.origin || signature === undefined) continue
     const bytes = Buffer.from(signature, 'base64')
-    if (!bytes.subarray(0, 4).equals(keyId(name, publicKey))) continue
+    if (!bytes.subarray(0, 4).equals(keyId(name, ed25519, publicKey))) continue
     return verify(null, Buffer.from(note.slice(0, end + 1)), verifier, bytes.subarray(4)) ? head : null
   }
   return null

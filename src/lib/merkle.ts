@@ -63,6 +63,20 @@ export function rootOfLeaves(leaves: Iterable<Buffer>): Buffer {
 /** Reads hashes of a stored tree: the root of the perfect subtree of `2 ** height` leaves with this index, for heights that are multiples of 8. */
 export type ReadNodes = (height: number, first: number, count: number) => Promise<readonly Buffer[]>
 
+/** Returns the nodes of a tree with these leaves, which are all in memory. */
+export function nodesOf(leaves: readonly Buffer[]): ReadNodes {
+  const levels = new Map<number, Buffer[]>([[0, [...leaves]]])
+  const tree = createMerkleTree()
+  for (const leaf of leaves)
+    tree.push(leaf, (height, _, root) => {
+      if (height % 8 !== 0) return
+      const level = levels.get(height) ?? []
+      levels.set(height, level)
+      level.push(root)
+    })
+  return async (height, first, count) => (levels.get(height) ?? []).slice(first, first + count)
+}
+
 /** A stored tree lacks nodes that a root needs. */
 export class MissingNodes extends Error {}
 
@@ -129,4 +143,33 @@ async function subproof(read: ReadNodes, from: number, start: number, size: numb
   return from <= split
     ? [...(await subproof(read, from, start, split, isWhole)), await rangeRoot(read, start + split, size - split)]
     : [...(await subproof(read, from - split, start + split, size - split, false)), await rangeRoot(read, start, split)]
+}
+
+/** Whether a proof (RFC 9162, 2.1.4.2) shows that the larger tree begins with all leaves of the smaller one, which must not be empty. */
+export function isConsistent(smaller: SizedRoot, larger: SizedRoot, proof: readonly Buffer[]): boolean {
+  if (smaller.size === 0 || smaller.size > larger.size) return false
+  if (smaller.size === larger.size) return proof.length === 0 && smaller.root.equals(larger.root)
+  const [first, ...others] = Number.isInteger(Math.log2(smaller.size)) ? [smaller.root, ...proof] : proof
+  if (first === undefined) return false
+  let [node, last] = [smaller.size - 1, larger.size - 1]
+  const shift = () => {
+    node = Math.floor(node / 2)
+    last = Math.floor(last / 2)
+  }
+  while (node % 2 === 1) shift()
+  let [oldRoot, newRoot] = [first, first]
+  for (const sibling of others) {
+    if (last === 0) return false
+    if (node % 2 === 1 || node === last) {
+      oldRoot = nodeHash(sibling, oldRoot)
+      newRoot = nodeHash(sibling, newRoot)
+      while (node % 2 === 0 && node !== 0) shift()
+    } else newRoot = nodeHash(newRoot, sibling)
+    shift()
+  }
+  return last === 0 && oldRoot.equals(smaller.root) && newRoot.equals(larger.root)
+}
+interface SizedRoot {
+  readonly size: number
+  readonly root: Buffer
 }

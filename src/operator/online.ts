@@ -1,6 +1,7 @@
 import type { Config } from '../config/config.ts'
 import type { Log } from '../lib/log.ts'
 import type { Projection } from '../projections/projection.ts'
+import { checkHasData } from '../service/database.ts'
 import { checkEngines } from '../service/engine-checks.ts'
 import { chooseEngines } from '../service/engines/table.ts'
 import { createOperator, type Operator } from '../service/operator.ts'
@@ -13,13 +14,16 @@ import { openShared, type Shared } from '../service/shared.ts'
  * Postgres, that Postgres stays running.
  * @param options.besideService whether the service may run meanwhile. With false, `check` must make sure that it does not run.
  * @param options.check throws if the work must not be done
+ * @param options.needsData whether to refuse a folder or a database without data, instead of preparing it for a service
  */
 export async function withShared<T>(
   config: Config,
   log: Log,
   work: (shared: Shared, projections: readonly Projection[]) => Promise<T>,
-  { besideService = true, check = async () => {} }: { besideService?: boolean; check?: (shared: Shared) => Promise<void> } = {},
+  options: { besideService?: boolean; check?: (shared: Shared) => Promise<void>; needsData?: boolean } = {},
 ): Promise<T> {
+  const { besideService = true, check = async () => {}, needsData = false } = options
+  if (needsData) await checkHasData(config, log)
   const parts = createParts(log)
   try {
     const patience = { log, signal: new AbortController().signal, waits: false }

@@ -9,15 +9,18 @@ import { dayFamilies } from '../events/streams.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { EventMacs } from '../lib/event-macs.ts'
 import type { Log } from '../lib/log.ts'
-import { openHead, openLogSigner, readHead } from '../lib/log-signer.ts'
+import { openHead, openLogSigner } from '../lib/log-signer.ts'
 import { createMerkleTree } from '../lib/merkle.ts'
 import { sqlOn } from '../lib/sql.ts'
 import { eventsUpTo } from '../ports/events-up-to.ts'
 import { audit, readLogState } from '../projections/audit.ts'
+import { checkTables } from '../projections/check-tables.ts'
 import { type KeptHead, listHeads } from '../projections/log-heads.ts'
+import type { Projection } from '../projections/projection.ts'
 import { eventStoreSince } from '../service/batch-sealer.ts'
 import { anchorPath, readAnchor } from '../service/log-heads.ts'
 import type { Shared } from '../service/shared.ts'
+import { openKeptHead } from './log-proofs.ts'
 import { withShared } from './online.ts'
 
 /** A fault that was found: where it is, and what is wrong there. */
@@ -36,6 +39,8 @@ export interface Verification {
    * ones, and the `moved` ones name positions of a former event store.
    */
   readonly batches: { readonly sealed: number; readonly checked: number; readonly expired: number; readonly moved: number }
+  /** Names of the read models that were compared with the events. */
+  readonly readModels: readonly string[]
   readonly size: number
   readonly root: string
   readonly faults: readonly Fault[]
@@ -45,6 +50,8 @@ export interface VerifyOptions {
   readonly heads?: readonly string[]
   /** How many batches of attempts and routing events to compute again, chosen at random. Default 100. */
   readonly batches?: number
+  /** Whether to build the read models again from the events, and to compare them. */
+  readonly readModels?: boolean
   /** Called after each batch, with the number of events so far. */
   onProgress?(events: number): void
 }
@@ -54,11 +61,12 @@ export interface VerifyOptions {
  * the root of the tree at every head that was given out. The service may run meanwhile. Throws if the log cannot be read.
  */
 export const verify = (config: Config, log: Log, options: VerifyOptions = {}): Promise<Verification> =>
-  withShared(config, log, (shared) => verifyLog(shared, options))
+  withShared(config, log, (shared, projections) => verifyLog(shared, options, projections), { needsData: true })
 
 export async function verifyLog(
   shared: Shared,
-  { heads: given = [], batches: batchesToCheck = 100, onProgress }: VerifyOptions,
+  { heads: given = [], batches: batchesToCheck = 100, readModels = false, onProgress }: VerifyOptions,
+  projections: readonly Projection[] = [],
 ): Promise<Verification> {
   const { store, pools, macs, keyring } = shared
   const { vkey } = await openLogSigner(keyring)
@@ -88,6 +96,8 @@ export async function verifyLog(
     }
     onProgress?.(tree.size)
   }
+  if (tree.size === 0 && heads.length === 0)
+    throw new KolbakError('no_events', 'There is nothing to check, because this database has no event of a command and no head.')
   for (const { size } of heads.filter((kept) => kept.size > tree.size)) faults.add(`head ${size}`, `the log ends at ${tree.size}`)
   await compareWithIndex(pools.reads, { head, indexedBefore, leaves }, faults)
   const checked = await checkBatches(shared, batches, batchesToCheck, faults)
@@ -98,10 +108,29 @@ export async function verifyLog(
     withMac,
     heads: heads.length,
     batches: checked,
+    readModels: readModels ? await checkReadModels(shared, projections, faults) : [],
     size: tree.size,
     root: tree.root().toString('base64'),
     faults: faults.list(),
   }
+}
+
+/** Compares the read models with the events. Returns their names. The audit log is left out, because the other checks cover it. */
+async function checkReadModels({ pools, store }: Shared, projections: readonly Projection[], faults: Faults): Promise<string[]> {
+  const compared: string[] = []
+  for (const projection of projections) {
+    if (projection.tables === undefined || projection.name === audit.name) continue
+    const isCompared = await checkTables({ pool: pools.projections, store }, projection, ({ table, key, columns }) =>
+      faults.add(
+        `read model ${table}`,
+        columns.length === 0 ? `differs at ${key}: the row is not in both` : `differs at ${key}: ${columns.join(' and ')}`,
+      ),
+    )
+    if (!isCompared)
+      throw new KolbakError('not_comparable', `The read model ${projection.name} was built by another version of Kolbak: use that version.`)
+    compared.push(projection.name)
+  }
+  return compared
 }
 
 /**
@@ -168,15 +197,7 @@ async function headsToCheck(
     if (!isSigned) faults.add(`head ${size}`, 'its signature is wrong')
     return isSigned
   })
-  const fromOutside = given.map((note): KeptHead => {
-    const head = openHead(note, vkey)
-    if (head === null)
-      throw new KolbakError(
-        'not_a_head',
-        readHead(note) === null ? 'The given text is no head of a log.' : 'The given head was signed by another key.',
-      )
-    return { ...head, note, signed_at: null }
-  })
+  const fromOutside = given.map((note) => openKeptHead(note, vkey))
   const anchored = await readAnchor(anchorPath(config), vkey)
   const all = new Map([...genuine, ...anchored, ...fromOutside].map((head) => [`${head.size} ${head.root.toString('base64')}`, head]))
   return [...all.values()]

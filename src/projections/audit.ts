@@ -2,9 +2,10 @@ import type { ClientBase, Pool } from 'pg'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { EventId, TenantId } from '../events/ids.ts'
 import { commandEntry, leafHash } from '../events/leaf.ts'
+import { logStream } from '../events/log.ts'
 import { type Family, familyOf, type StreamName } from '../events/streams.ts'
 import { createMerkleTree, type ReadNodes } from '../lib/merkle.ts'
-import { type Sql, sqlOn } from '../lib/sql.ts'
+import { type Sql, sqlOn, sqlText } from '../lib/sql.ts'
 import { projectionNames } from './names.ts'
 import type { Projection } from './projection.ts'
 
@@ -120,6 +121,25 @@ export const readLogNodes =
             select hash from log_nodes where height = ${height} and index >= ${first} and index < ${first + count} order by index`
     return rows.map((row) => row.hash)
   }
+
+const auditedColumns = sqlText('index, position, stream, revision, id, family, type, data, metadata, leaf')
+
+/** Returns the event with this id, or null. */
+export async function auditedById(sql: Sql, id: EventId): Promise<AuditedEvent | null> {
+  const [row] = await sql<AuditedEvent>`select ${auditedColumns} from audit_events where id = ${id} order by index limit 1`
+  return row ?? null
+}
+/** Returns the batches of attempts that were sealed since a time (RFC 3339), the oldest first. */
+export const batchesSealedSince = (sql: Sql, time: string, limit: number): Promise<AuditedEvent[]> =>
+  sql<AuditedEvent>`
+    select ${auditedColumns} from audit_events
+    where stream = ${logStream} and type = 'BatchSealed' and time >= ${time} order by revision limit ${limit}`
+/** Returns events in the order of their indexes. @param from the first index */
+export const auditedPage = (sql: Sql, from: number, limit: number): Promise<AuditedEvent[]> =>
+  sql<AuditedEvent>`select ${auditedColumns} from audit_events where index >= ${from} and index < ${from + limit} order by index`
+/** Returns the events of a stream up to a revision, the newest first. */
+export const auditedStream = (sql: Sql, stream: StreamName, upTo: number): Promise<AuditedEvent[]> =>
+  sql<AuditedEvent>`select ${auditedColumns} from audit_events where stream = ${stream} and revision <= ${upTo} order by revision desc`
 
 /** Returns the last revision of a stream that is in the log, or -1. */
 export async function lastLoggedRevision(pool: Pool, stream: StreamName): Promise<number> {

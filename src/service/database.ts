@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import type { Pool } from 'pg'
 import { startEmbeddedPostgres } from '../adapters/postgres/embedded.ts'
 import { migrate } from '../adapters/postgres/migrate.ts'
@@ -6,6 +8,7 @@ import { checkServer } from '../adapters/postgres/server-checks.ts'
 import type { Config } from '../config/config.ts'
 import { codeOf, KolbakError, withFullStop } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
+import { sqlOn } from '../lib/sql.ts'
 import { type Patience, whenAvailable } from './patience.ts'
 
 /**
@@ -23,6 +26,27 @@ interface Database extends OpenPostgres {
   pool(name: PoolName): Pool
   /** Opens a pool for a command that an operator runs. */
   operatorPool(): Pool
+}
+
+/** Throws KolbakError `no_database` if the configured folder or database holds no data of Kolbak. Nothing is created. */
+export async function checkHasData({ DATABASE_URL: url, KOLBAK_DATA_DIR: dataDir }: Config, log: Log): Promise<void> {
+  if (url === undefined) {
+    if (existsSync(join(dataDir, 'postgres'))) return
+    throw new KolbakError(
+      'no_database',
+      `${resolve(dataDir)} holds no data of Kolbak: set KOLBAK_DATA_DIR or DATABASE_URL as the service has it.`,
+    )
+  }
+  const pool = createPool({ url, name: 'operator', max: 1, log })
+  try {
+    const [row] = await sqlOn(pool)<{ has_events: boolean }>`select to_regclass('public.command_events') is not null as has_events`
+    if (row?.has_events !== true)
+      throw new KolbakError('no_database', 'DATABASE_URL leads to a database without data of Kolbak: set it as the service has it.')
+  } catch (error) {
+    throwRefusal(error)
+  } finally {
+    await pool.end()
+  }
 }
 
 interface OpenPostgres {

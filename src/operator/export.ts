@@ -1,0 +1,162 @@
+import { createHash } from 'node:crypto'
+import { type FileHandle, mkdir, open, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Config } from '../config/config.ts'
+import type { Checkpoint, Metadata } from '../events/envelope.ts'
+import { dayEntry, leafHash, storedEntry } from '../events/leaf.ts'
+import type { LogEvents } from '../events/log.ts'
+import { dayFamilies } from '../events/streams.ts'
+import { codeOf, KolbakError } from '../lib/errors.ts'
+import type { Log } from '../lib/log.ts'
+import { openLogSigner } from '../lib/log-signer.ts'
+import { createMerkleTree, rootOfLeaves } from '../lib/merkle.ts'
+import { sqlOn } from '../lib/sql.ts'
+import { eventsUpTo } from '../ports/events-up-to.ts'
+import { type AuditedEvent, auditedPage } from '../projections/audit.ts'
+import { logForked } from '../projections/log-heads.ts'
+import { eventStoreSince } from '../service/batch-sealer.ts'
+import type { Shared } from '../service/shared.ts'
+import { requireHead } from './log-proofs.ts'
+import { withShared } from './online.ts'
+
+export interface ExportOptions {
+  /** The tenant whose events are shown. Other tenants' events are shown as hashes. By default all events are shown. */
+  readonly tenant?: string
+  /** Whether to write the attempts and routing events of each batch that the retention has not dropped. */
+  readonly attempts?: boolean
+  /** Called after each page, with the number of entries so far. */
+  onProgress?(entries: number): void
+}
+export interface Exported {
+  readonly size: number
+  readonly batches: number
+  /** The indexes of events that Kolbak has not written like this. */
+  readonly forged: readonly number[]
+}
+
+const pageSize = 500
+
+/**
+ * Writes the audit log into an empty folder, for docs/verify.mjs:
+ *
+ * - `entries.jsonl`: the text of each event in the order of the indexes, or the hash of the leaf in quotes if the event is of another tenant;
+ * - `batches/<index of the BatchSealed>.jsonl`: the events of a batch in the same form;
+ * - `manifest.json`, written last: the head, and a signed note that says what the export contains.
+ *
+ * Throws KolbakError: `no_head`, `log_forked`, `folder_not_empty`.
+ */
+export const exportLog = (config: Config, log: Log, folder: string, options: ExportOptions = {}): Promise<Exported> =>
+  withShared(config, log, (shared) => exportFrom(shared, folder, options), { needsData: true })
+
+async function exportFrom(shared: Shared, folder: string, options: ExportOptions): Promise<Exported> {
+  const { tenant, attempts = false, onProgress } = options
+  const signer = await openLogSigner(shared.keyring)
+  const head = await requireHead(sqlOn(shared.pools.reads), signer.vkey)
+  await createFolder(folder)
+  const shown = (entry: string, owner: string, family: string) =>
+    tenant === undefined || owner === tenant || family === 'log' ? entry : JSON.stringify(leafHash(entry).toString('base64'))
+  const tree = createMerkleTree()
+  const forged: number[] = []
+  const sealed: AuditedEvent[] = []
+  const sha256 = await writeLines(join(folder, 'entries.jsonl'), async (write) => {
+    while (tree.size < head.size) {
+      const rows = await auditedPage(sqlOn(shared.pools.reads), tree.size, Math.min(pageSize, head.size - tree.size))
+      if (rows.length === 0)
+        throw logForked(`The audit log ends at ${tree.size}, but its newest head has ${head.size} entries. Run: kolbak audit verify`)
+      for (const row of rows) {
+        const entry = storedEntry(row)
+        const metadata = JSON.parse(row.metadata) as Metadata
+        tree.push(leafHash(entry))
+        const isGenuine = shared.macs.faultOf({ ...row, data: JSON.parse(row.data), metadata }) === null
+        if (!isGenuine) forged.push(Number(row.index))
+        else if (row.type === 'BatchSealed') sealed.push(row)
+        await write(shown(entry, metadata.tenant, row.family))
+      }
+      onProgress?.(tree.size)
+    }
+  })
+  if (!tree.root().equals(head.root))
+    throw logForked(`The audit log does not have the root of its newest head of ${head.size} entries. Run: kolbak audit verify`)
+  const batches = attempts ? await exportBatches(shared, join(folder, 'batches'), sealed, (entry, owner) => shown(entry, owner, '')) : []
+  const lines = ['kolbak-export/1', `tenant ${tenant ?? '*'}`, `entries ${sha256}`]
+  for (const index of forged) lines.push(`forged ${index}`)
+  for (const index of batches) lines.push(`batch ${index}`)
+  const confirmed = signer.signText(`${lines.join('\n')}\n`)
+  const manifest = { format: 'kolbak-export/1', key: signer.vkey, head: head.note, confirmed }
+  await writeFile(join(folder, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`, { mode: 0o600, flag: 'wx' })
+  return { size: head.size, batches: batches.length, forged }
+}
+
+/** Creates the folder, or accepts an existing one in which no export was begun. */
+async function createFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  try {
+    await (await open(join(folder, 'entries.jsonl'), 'wx', 0o600)).close()
+  } catch (cause) {
+    if (codeOf(cause) !== 'EEXIST') throw cause
+    throw new KolbakError('folder_not_empty', `${folder} contains an export already: name another folder.`)
+  }
+}
+
+/** Writes lines to a file. Returns the SHA-256 (hex) of the file. */
+async function writeLines(path: string, work: (write: (line: string) => Promise<void>) => Promise<void>): Promise<string> {
+  const hash = createHash('sha256')
+  let file: FileHandle | undefined
+  let waiting: string[] = []
+  let bytes = 0
+  const flush = async () => {
+    const text = waiting.map((line) => `${line}\n`).join('')
+    hash.update(text)
+    await file?.write(text)
+    waiting = []
+    bytes = 0
+  }
+  try {
+    file = await open(path, 'w', 0o600)
+    await work(async (line) => {
+      waiting.push(line)
+      bytes += line.length
+      if (bytes > 1 << 20) await flush()
+    })
+    await flush()
+    await file.sync()
+  } finally {
+    await file?.close()
+  }
+  return hash.digest('hex')
+}
+
+/** Writes the events of each batch that can still be computed. Returns the indexes of these batches. */
+async function exportBatches(
+  { store, pools, config }: Shared,
+  folder: string,
+  sealed: readonly AuditedEvent[],
+  shown: (entry: string, tenant: string) => string,
+): Promise<number[]> {
+  await mkdir(folder, { mode: 0o700 })
+  const since = await eventStoreSince(pools.reads)
+  const firstDay = new Date(Date.now() - (config.KOLBAK_RETENTION_DAYS - 1) * 86_400_000).toISOString().slice(0, 10)
+  const head = await store.head(dayFamilies)
+  const written: number[] = []
+  for (const batch of sealed) {
+    const { from, through, root, oldest_day } = JSON.parse(batch.data) as LogEvents['BatchSealed']
+    if ((JSON.parse(batch.metadata) as Metadata).time <= since || oldest_day < firstDay || head === null || head <= (from ?? '')) continue
+    const leaves: Buffer[] = []
+    await writeLines(join(folder, `${batch.index}.jsonl`), async (write) => {
+      const upTo = through < head ? (through as Checkpoint) : head
+      for await (const events of eventsUpTo(store, { families: dayFamilies, after: from as Checkpoint | null, upTo }))
+        for (const event of events) {
+          const entry = dayEntry(event)
+          leaves.push(leafHash(entry))
+          await write(shown(entry, event.metadata.tenant))
+        }
+    })
+    if (rootOfLeaves(leaves).toString('base64') !== root)
+      throw new KolbakError(
+        'batch_altered',
+        `The batch of entry ${batch.index} has another root than BatchSealed names: its events were changed. Run: kolbak audit verify --batches all`,
+      )
+    written.push(Number(batch.index))
+  }
+  return written
+}
