@@ -433,7 +433,7 @@ export function check(files, key, witness) {
     if (isLinked(head)) lines.push(`The log still contains the ${head.size} events of the head in ${name}, unchanged.`)
     else
       problems.push(
-        `${name}: Nothing links this head of ${head.size} leaves with the proof. Ask for \`kolbak audit head --since-head\` with this file, and give its output too.`,
+        `${name}: Nothing links this head of ${head.size} leaves with the proof. Make the proof with \`--head\` and this file, or give the output of \`kolbak audit head --since-head\` too.`,
       )
   }
   if (witness !== undefined && !isWitnessed) problems.push(`The witness ${witness} has signed none of the heads.`)
