@@ -4,8 +4,10 @@ import type { RecordedEvent } from '../events/envelope.ts'
 import type { WebhookId } from '../events/ids.ts'
 import { attemptsStream, webhookStream } from '../events/streams.ts'
 import type { Attempt } from '../ports/delivery-log.ts'
+import type { EventStore } from '../ports/event-store.ts'
 import { statesOf } from './as-of.ts'
 import type { ApiDependencies } from './dependencies.ts'
+import { findInStream } from './find-event.ts'
 
 /** The webhook as the dispatcher knew it when it made an attempt. */
 export interface WebhookAtAttempt {
@@ -27,8 +29,6 @@ const settledAfterMs = 60_000
  * request with all tries of the append takes less than this.
  */
 const disorderMs = 60_000
-const pageSize = 500
-const maxPages = 40
 
 /**
  * Finds the revision of the webhook that an attempt used. If the webhook did not change in the minute before the attempt, it is the last revision
@@ -45,7 +45,7 @@ export async function webhookAtAttempt(
   const latest = events.findLastIndex(({ metadata }) => Date.parse(metadata.time) <= made)
   const settled = events.findLastIndex(({ metadata }) => Date.parse(metadata.time) <= made - settledAfterMs)
   const isSettled = latest <= Math.max(0, settled)
-  const recorded = isSettled ? null : await recordedRevision(store, id, attempt)
+  const recorded = isSettled ? null : ((await findAttemptEvent(store, id, attempt))?.data.webhook_revision ?? null)
   const revision = recorded ?? Math.max(0, latest)
   const webhook = states[revision]
   if (webhook === undefined || webhook === null) return null
@@ -53,29 +53,14 @@ export async function webhookAtAttempt(
   return { webhook, revision, presentRevision: isDeleted ? null : events.length - 1, isCertain: isSettled || recorded !== null }
 }
 
-/** Returns the revision in the event of an attempt, or null if the event is not found. The stream of a day is searched by time. */
-async function recordedRevision(
-  store: ApiDependencies['store'],
+/** Returns the event of an attempt, or null if it is not found. @param maxPages the most pages of 500 events to read */
+export async function findAttemptEvent(
+  store: Pick<EventStore, 'read'>,
   webhook: WebhookId,
   { event_id, time }: Pick<Attempt, 'event_id' | 'time'>,
-): Promise<number | null> {
-  const stream = attemptsStream(webhook, time)
-  const timeAt = async (revision: number) => Date.parse((await store.read(stream, { from: revision, limit: 1 }))[0]?.metadata.time ?? time)
-  const [last] = await store.read(stream, { backwards: true, limit: 1 })
-  let low = 0
-  let high = last?.revision ?? 0
-  while (low < high) {
-    const middle = Math.floor((low + high) / 2)
-    if ((await timeAt(middle)) < Date.parse(time) - disorderMs) low = middle + 1
-    else high = middle
-  }
-  for (let page = 0; page < maxPages; page++) {
-    const events: readonly RecordedEvent[] = await store.read(stream, { from: low, limit: pageSize })
-    const found = events.find(({ id }) => id === event_id)
-    if (found !== undefined) return (found.data as DeliveryEvents['DeliverySucceeded']).webhook_revision
-    const end = events.at(-1)
-    if (end === undefined || Date.parse(end.metadata.time) > Date.parse(time) + disorderMs) return null
-    low = end.revision + 1
-  }
-  return null
+  maxPages = 40,
+): Promise<RecordedEvent<'DeliverySucceeded', DeliveryEvents['DeliverySucceeded']> | null> {
+  const search = { time, disorderMs, untilMs: disorderMs, maxPages }
+  const event = await findInStream(store, attemptsStream(webhook, time), search, ({ id }) => id === event_id)
+  return event as RecordedEvent<'DeliverySucceeded', DeliveryEvents['DeliverySucceeded']> | null
 }

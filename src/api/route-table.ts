@@ -8,6 +8,7 @@ import type { Route } from './route.ts'
 import { createAuditRoutes } from './routes/audit.ts'
 import { createAuthRoutes } from './routes/auth.ts'
 import { createClientRoutes } from './routes/clients.ts'
+import { createDeadLetterRoutes } from './routes/dead-letters.ts'
 import { createDeliveryRoutes } from './routes/deliveries.ts'
 import { createEventRoutes } from './routes/events.ts'
 import { createExplainRoutes } from './routes/explain.ts'
@@ -17,8 +18,10 @@ import { createKeyRoutes } from './routes/keys.ts'
 import { createMeRoutes } from './routes/me.ts'
 import { createOperationRoutes } from './routes/operation.ts'
 import { createPostEventRoutes } from './routes/post-events.ts'
+import { createReplayRoutes } from './routes/replays.ts'
 import { createSentRequestRoutes } from './routes/sent-request.ts'
 import { createTenantRoutes } from './routes/tenants.ts'
+import { createTimelineRoutes } from './routes/timeline.ts'
 import { createWebhookActionRoutes } from './routes/webhook-actions.ts'
 import { createWebhookRoutes } from './routes/webhooks.ts'
 import type { Tokens } from './tokens.ts'
@@ -40,7 +43,10 @@ export function createRouteTable(
     ...createPostEventRoutes(deps),
     ...createEventRoutes(deps),
     ...createDeliveryRoutes(deps),
+    ...createDeadLetterRoutes(deps),
     ...createSentRequestRoutes(deps),
+    ...createTimelineRoutes(deps),
+    ...createReplayRoutes(deps),
     ...createJobRoutes(deps),
     ...createHistoryRoutes(deps),
     ...createExplainRoutes(deps),

@@ -34,14 +34,23 @@ export const commandModules: readonly CommandModule[] = [
   {
     commands: {
       deliveries: 'list the deliveries of a webhook',
+      undelivered: 'list the deliveries of all webhooks that have not arrived',
       delivery: 'show a delivery and its attempts',
       request: 'show the request of an attempt as it was sent',
+      timeline: 'show where the time of a delivery went',
       'dead-letters': 'list deliveries that ended in failure',
+      problems: 'show what the deliveries that ended in failure have in common',
       replay: 'send a delivery again',
     },
     verbs: () => import('./deliveries.ts'),
   },
-  { commands: { jobs: 'list, show and cancel replay jobs, which `webhooks replay` starts' }, verbs: () => import('./jobs.ts') },
+  {
+    commands: {
+      'replay-missed': 'send the deliveries again that all or some webhooks missed',
+      jobs: 'list, show and cancel replay jobs, which `replay-missed` and `webhooks replay` start',
+    },
+    verbs: () => import('./jobs.ts'),
+  },
   { commands: { keys: 'manage API keys, with which consumers manage their own webhooks' }, verbs: () => import('./keys.ts') },
   {
     commands: { audit: 'list all changes of this account; verify the audit log' },

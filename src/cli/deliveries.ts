@@ -1,4 +1,4 @@
-import { listDeadLettersQuery, listHistoryQuery } from '../api/schemas/delivery.ts'
+import { listDeadLettersQuery, listDeliveriesQuery, listHistoryQuery, listProblemsQuery } from '../api/schemas/delivery.ts'
 import { requestQuery } from '../api/schemas/request.ts'
 import { commandName } from './command-name.ts'
 import { attemptLines, deliveryState, urlsOf } from './outcome.ts'
@@ -27,6 +27,12 @@ export async function deliveriesTable(deliveries: readonly Row[], session: Sessi
   )
 }
 
+const pairs = (row: Row): string =>
+  Object.entries(row)
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => `${name}: ${textOf(value)}`)
+    .join(', ')
+
 export const verbs: readonly Verb[] = [
   {
     name: 'deliveries',
@@ -35,6 +41,14 @@ export const verbs: readonly Verb[] = [
     path: '/v1/webhooks/:id/deliveries',
     query: listHistoryQuery,
     ids: { id: 'webhook' },
+    format: async ({ data }, session) => deliveriesTable(rowsOf(data), session),
+  },
+  {
+    name: 'undelivered',
+    description: 'list the deliveries of all webhooks that have not arrived, newest first',
+    method: 'GET',
+    path: '/v1/deliveries',
+    query: listDeliveriesQuery,
     format: async ({ data }, session) => deliveriesTable(rowsOf(data), session),
   },
   {
@@ -66,12 +80,61 @@ export const verbs: readonly Verb[] = [
     },
   },
   {
+    name: 'timeline',
+    description: 'show where the time of a delivery went: routing, waits, and the steps of each request',
+    method: 'GET',
+    path: '/v1/deliveries/:id/timeline',
+    ids: { id: 'delivery' },
+    format({ data }) {
+      const { accepted_at, routed_at, attempts } = rowOf(data)
+      return [
+        `accepted  ${textOf(accepted_at)}`,
+        `routed    ${textOf(routed_at)}`,
+        ...rowsOf(attempts).flatMap(({ at, chain, number, waited, timings, response_headers }) => [
+          `attempt   ${textOf(at)}  ${textOf(chain)}.${textOf(number)}`,
+          ...(waited === null ? [] : [`          waited ${textOf(rowOf(waited).ms)} ms (${textOf(rowOf(waited).reason)})`]),
+          ...(timings === null ? [] : [`          ${pairs(rowOf(timings))}`]),
+          ...(response_headers === null ? [] : [`          ${pairs(rowOf(response_headers))}`]),
+        ]),
+      ].join('\n')
+    },
+  },
+  {
     name: 'dead-letters',
     description: 'list deliveries that ended in failure, newest first',
     method: 'GET',
     path: '/v1/dead-letters',
     query: listDeadLettersQuery,
     format: async ({ data }, session) => deliveriesTable(rowsOf(data), session),
+  },
+  {
+    name: 'problems',
+    description: 'show what the deliveries that ended in failure have in common',
+    method: 'GET',
+    path: '/v1/problems',
+    query: listProblemsQuery,
+    async format({ data }, session) {
+      const { count, is_complete, groups } = rowOf(data)
+      const problems = rowsOf(groups)
+      const urlOf = await urlsOf(
+        session,
+        problems.map(({ webhook_id }) => webhook_id),
+      )
+      const lines = table(
+        problems.map((problem) => [
+          textOf(problem.count),
+          textOf(problem.reason),
+          textOf(problem.event),
+          urlOf(problem.webhook_id),
+          textOf(problem.first_at),
+          textOf(problem.last_at),
+          textOf(problem.sample),
+        ]),
+        ['count', 'result', 'event', 'callback_url', 'first', 'last', 'latest delivery'],
+      )
+      const total = `${is_complete === true ? '' : 'more than '}${textOf(count)} deliveries ended in failure`
+      return problems.length === 0 ? total : `${lines}\n${total}; to replay them: ${commandName} replay-missed --help`
+    },
   },
   {
     name: 'replay',

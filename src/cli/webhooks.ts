@@ -3,7 +3,7 @@ import { replayWebhook } from '../api/schemas/job.ts'
 import { changeWebhook, createWebhook, listWebhooksQuery, rotateSecret } from '../api/schemas/webhook.ts'
 import { commandName } from './command-name.ts'
 import { versionsTable } from './history.ts'
-import { jobText } from './jobs.ts'
+import { replayText } from './jobs.ts'
 import { type Row, rowOf, rowsOf, table, textOf } from './text.ts'
 import type { Verb } from './verb.ts'
 
@@ -82,7 +82,7 @@ export const verbs: readonly Verb[] = [
     method: 'POST',
     path: `${path}/replay`,
     body: replayWebhook,
-    format: ({ data }) => `${jobText(rowOf(data))}\nto see its progress: ${commandName} jobs show ${textOf(rowOf(data).id)}`,
+    format: ({ data }) => replayText(rowOf(data)),
   },
   {
     name: 'webhooks history',

@@ -4,13 +4,13 @@ import type { Actor } from '../events/envelope.ts'
 import type { DeliveryId, JobId, KeyId, TenantId, WebhookId } from '../events/ids.ts'
 import { step } from '../events/steps.ts'
 import { sqlOn } from '../lib/sql.ts'
-import type { HistoryCursor } from '../ports/delivery-log.ts'
+import type { HistoryCursor, ResultFilter } from '../ports/delivery-log.ts'
 
 /**
  * A request to replay the deliveries of a webhook whose messages were accepted in a range of time and that have a status. Each delivery is
  * replayed once, newest first.
  */
-interface ReplayRequest {
+export interface ReplayRequest {
   readonly id: JobId
   readonly tenant: TenantId
   readonly webhook: WebhookId
@@ -25,6 +25,12 @@ interface ReplayRequest {
   readonly until: string
   /** The status of the deliveries to replay. Null means `failed` and `discarded`. */
   readonly delivery_status: DeliveryStatus | null
+  /** The name of the event, the last reason and the last HTTP status of the deliveries to replay. Null stands for all. */
+  readonly delivery_event: string | null
+  readonly delivery_reason: string | null
+  readonly delivery_code: number | null
+  /** The number of deliveries that matched when the job was requested, or null if they were too many to count. */
+  readonly expected: number | null
 }
 export const jobStatuses = ['running', 'completed', 'cancelled', 'failed'] as const
 export type JobStatus = (typeof jobStatuses)[number]
@@ -54,6 +60,19 @@ export interface ActiveJob extends ReplayJob {
   /** The page that is being replayed, or null. */
   readonly page: ReplayPage | null
 }
+
+/** Returns the conditions on the event and the result of the deliveries of a job, for a query of the history. */
+export const deliveryFilterOf = ({
+  delivery_event: event,
+  delivery_reason: reason,
+  delivery_code: code,
+}: Pick<ReplayRequest, 'delivery_event' | 'delivery_reason' | 'delivery_code'>): ResultFilter => ({
+  ...(event === null ? {} : { event }),
+  ...(reason === null ? {} : { reason }),
+  ...(code === null ? {} : { code }),
+})
+/** The statuses of the deliveries that a job replays by default. */
+export const endedInFailure: readonly DeliveryStatus[] = ['failed', 'discarded']
 
 /**
  * The table `replay_jobs`. A webhook has one running job at a time. A stored page is completed even when the job is cancelled
@@ -86,18 +105,21 @@ export interface ReplayJobs {
   expire(day: string): Promise<number>
 }
 
-const columns = `id, tenant, webhook, key_id, actor, request_id, since, until, delivery_status, status, reason, replayed,
-  skipped, created_at, updated_at, finished_at`
+const columns = `id, tenant, webhook, key_id, actor, request_id, since, until, delivery_status, delivery_event, delivery_reason, delivery_code, expected,
+  status, reason, replayed, skipped, created_at, updated_at, finished_at`
 
 export function createReplayJobs(pool: Pool): ReplayJobs {
   const sql = sqlOn(pool)
   return {
-    async begin({ id, tenant, webhook, key_id, actor, request_id, since, until, delivery_status }) {
+    async begin({ id, tenant, webhook, key_id, actor, request_id, since, until, delivery_status, ...filter }) {
+      const { delivery_event, delivery_reason, delivery_code, expected } = filter
       await step(
         'job.begin',
         () =>
-          sql`insert into replay_jobs (id, tenant, webhook, key_id, actor, request_id, since, until, delivery_status)
-              values (${id}, ${tenant}, ${webhook}, ${key_id}, ${actor}, ${request_id}, ${since}, ${until}, ${delivery_status})
+          sql`insert into replay_jobs (id, tenant, webhook, key_id, actor, request_id, since, until, delivery_status, delivery_event,
+                delivery_reason, delivery_code, expected)
+              values (${id}, ${tenant}, ${webhook}, ${key_id}, ${actor}, ${request_id}, ${since}, ${until}, ${delivery_status}, ${delivery_event},
+                ${delivery_reason}, ${delivery_code}, ${expected})
               on conflict do nothing`,
       )
       const { rows } = await pool.query<ReplayJob>(`select ${columns} from replay_jobs where id = $1`, [id])

@@ -6,6 +6,7 @@ import { attemptHeaders } from '../lib/request-headers.ts'
 import { untilDone } from '../lib/retry.ts'
 import { SealBroken, type Vault } from '../lib/seal.ts'
 import { signatureHeaders } from '../lib/sign.ts'
+import { keptHeaders } from './kept-headers.ts'
 import type { DispatchMetrics } from './metrics.ts'
 import { outcomeOf } from './outcome.ts'
 import { type AttemptIdentity, newAttempt, type RecordAttemptDeps, recordAttempt } from './record-attempt.ts'
@@ -59,12 +60,14 @@ export const createDeliverer =
     if (ref.chain > 1 && ref.attempt === 1) await webhookCache.refresh()
     else await webhookCache.refreshIfOld()
     if (knownWebhook(deps, ref) === null) return park(deps, ref, origin)
+    const queuedAt = deps.now()
     const slot = await slots.acquire(ref.webhook, ref.tenant, { fromTable: origin.fromTable, bytes: origin.sealedBody?.length ?? 0 })
     if (slot === 'parked') return park(deps, ref, origin)
     try {
       await webhookCache.refreshIfOld() // The cache may be old, because the wait for a slot can be long.
       const webhook = knownWebhook(deps, ref)
-      return await (webhook === null ? park(deps, ref, origin) : sendOrEnd(deps, { ref, origin, webhook }, slot))
+      const waited = waitedSince(origin, queuedAt, deps.now())
+      return await (webhook === null ? park(deps, ref, origin) : sendOrEnd(deps, { ref, origin, webhook, waited }, slot))
     } finally {
       slot.release() // mutation: slot-not-released
     }
@@ -75,6 +78,16 @@ interface Delivery {
   readonly ref: DeliveryRef
   readonly origin: Origin
   readonly webhook: CachedWebhook
+  /** The time since which it waited for a slot, for its event. */
+  readonly waited: { readonly waited_since?: string }
+}
+
+/** Shorter waits for a slot (ms) are not recorded. */
+const shownWaitMs = 1_000
+/** Returns since when a delivery has waited for a slot: since it was parked, or else since it was queued in memory. */
+function waitedSince({ parked_at }: Origin, queuedAt: number, now: number): Delivery['waited'] {
+  if (parked_at !== null) return { waited_since: parked_at }
+  return now - queuedAt < shownWaitMs ? {} : { waited_since: new Date(queuedAt).toISOString() }
 }
 
 /** Returns the webhook, or null if the delivery has to wait: the webhook is unknown, or its tenant is suspended. */
@@ -149,10 +162,10 @@ async function discard(deps: DeliverDeps, { ref, origin, webhook }: Delivery): P
 }
 
 /** Ends a delivery as a dead letter, without a request. */
-async function deadLetter(deps: DeliverDeps, { ref, origin, webhook }: Delivery, reason: string): Promise<DeliverResult> {
+async function deadLetter(deps: DeliverDeps, { ref, origin, webhook, waited }: Delivery, reason: string): Promise<DeliverResult> {
   deps.metrics.attempts.inc({ outcome: 'DeliveryDeadLettered' })
   deps.log.info({ delivery: ref.delivery, webhook: ref.webhook, reason }, 'delivery.dead_lettered')
-  const facts = { webhook_revision: webhook.revision, code: null, duration_ms: 0, address: null, reason, response: null }
+  const facts = { webhook_revision: webhook.revision, code: null, duration_ms: 0, address: null, reason, response: null, ...waited }
   await recordAttempt(deps, { ref, identity: newAttempt(deps.now()), type: 'DeliveryDeadLettered', facts, vault: null }, origin)
   return 'done'
 }
@@ -160,7 +173,7 @@ async function deadLetter(deps: DeliverDeps, { ref, origin, webhook }: Delivery,
 /** Decides from the response how the attempt ended, records the attempt, and reports it to metrics and log. */
 async function recordResponse(
   deps: DeliverDeps,
-  { ref, origin, webhook }: Delivery,
+  { ref, origin, webhook, waited }: Delivery,
   response: ReceiverResponse,
   identity: AttemptIdentity,
   vault: Vault,
@@ -174,7 +187,12 @@ async function recordResponse(
   const reason = isSuccess ? null : (response.reason ?? `http_${code}`)
   const responseBytes = response.body.length === 0 ? null : response.body.toString('base64')
   const detail = response.reason_detail === null ? {} : { reason_detail: response.reason_detail }
-  const facts = { webhook_revision: webhook.revision, code, duration_ms, address, reason, ...detail, response: responseBytes }
+  const headers = keptHeaders(response.fields, isSuccess)
+  const facts = {
+    ...{ webhook_revision: webhook.revision, code, duration_ms, address, reason, ...detail, response: responseBytes, ...waited },
+    ...(headers === null ? {} : { response_headers: headers }),
+    ...(response.timings === null ? {} : { timings: response.timings }),
+  }
   const attempt = { ref, identity, vault }
   const type = isSuccess ? 'DeliverySucceeded' : delay_seconds === null ? 'DeliveryDeadLettered' : 'DeliveryFailed'
   if (type === 'DeliveryFailed') await recordAttempt(deps, { ...attempt, type, facts: { ...facts, delay_seconds: delay_seconds! } }, origin)

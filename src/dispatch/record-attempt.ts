@@ -67,10 +67,15 @@ async function append<T extends AttemptEventType>({ store, log, readsImplied }: 
     onError(error, delayMs) {
       log.warn({ error, delayMs, delivery, chain, attempt: number }, 'attempt.append_failed')
       // The receiver chooses the bytes of its response. If the store refuses them, the attempt is recorded without them.
-      if (error instanceof EventRefused || error instanceof EventTooLarge)
-        event = seal(null, { ...unsealed, data: { ...data, response: null } })
+      if (error instanceof EventRefused || error instanceof EventTooLarge) event = seal(null, { ...unsealed, data: withoutBytes(data) })
     },
   })
+}
+
+/** Returns the data of an attempt without what the receiver has written. */
+function withoutBytes<D extends object>(data: D): D {
+  const { response_headers, ...others } = data as D & { readonly response_headers?: string }
+  return { ...others, response: null } as unknown as D
 }
 
 const metadataOf = (ref: DeliveryRef, { time }: AttemptIdentity): Omit<Metadata, 'schema'> => ({

@@ -1,8 +1,14 @@
 import type { Pool } from 'pg'
 import { Counter, type Registry } from 'prom-client'
 import { replay } from '../commands/replay.ts'
-import { type ActiveJob, createReplayJobs, type ReplayJobs, type ReplayPage } from '../commands/replay-jobs.ts'
-import type { DeliveryStatus } from '../events/delivery.ts'
+import {
+  type ActiveJob,
+  createReplayJobs,
+  deliveryFilterOf,
+  endedInFailure,
+  type ReplayJobs,
+  type ReplayPage,
+} from '../commands/replay-jobs.ts'
 import type { WebhookId } from '../events/ids.ts'
 import { step } from '../events/steps.ts'
 import { dayFamilies } from '../events/streams.ts'
@@ -42,7 +48,6 @@ const pageSize = 100
 const maxScheduled = 1_000
 /** Milliseconds after which jobs that had to wait are tried again. */
 const waitMs = 500
-const endedInFailure: readonly DeliveryStatus[] = ['failed', 'discarded']
 /** Codes of errors for which a later try is useless. The job then fails, with the code as its reason. */
 const finalCodes: ReadonlySet<string | undefined> = new Set(['history_too_wide', 'key_destroyed'])
 
@@ -146,8 +151,9 @@ class Replaying {
     }
     return (await this.jobs.plan(job, page)) ? page : null
   }
-  private async nextDeliveries({ tenant, webhook, since, until, cursor, delivery_status }: ActiveJob): Promise<Delivery[]> {
-    const query = { tenant, since, until, limit: pageSize, ...(cursor === null ? {} : { after: cursor }) }
+  private async nextDeliveries(job: ActiveJob): Promise<Delivery[]> {
+    const { tenant, webhook, since, until, cursor, delivery_status } = job
+    const query = { tenant, since, until, limit: pageSize, ...deliveryFilterOf(job), ...(cursor === null ? {} : { after: cursor }) }
     const statuses = delivery_status === null ? endedInFailure : [delivery_status]
     const lists = await Promise.all(statuses.map((status) => this.deps.deliveryLog.history(webhook, { ...query, status })))
     // A delivery whose status changes between the two queries can be in both lists.

@@ -1,4 +1,5 @@
 import { createHttpClient } from '../http-client/client.ts'
+import type { RequestTimings } from '../http-client/exchange.ts'
 import type { FailureReason } from '../http-client/failure.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
 import { commonHeaders } from '../lib/request-headers.ts'
@@ -19,6 +20,10 @@ export interface ReceiverResponse {
   /** The first 4 KiB of the response body, converted to UTF-8 as far as its headers allow. */
   readonly body: Buffer
   readonly retryAfter: string | undefined
+  /** Some header fields of the response, or null if it has none of them. */
+  readonly fields: Readonly<Record<string, string>> | null
+  /** Null if the request was sent on a connection that had been used before, or on none. */
+  readonly timings: RequestTimings | null
 }
 
 export interface Sender {
@@ -59,6 +64,8 @@ export function createSender(options: {
         retryAfter,
         contentType,
         contentEncoding,
+        fields,
+        timings,
       } = await client.post(url, headers, body)
       const readable = readableBody(rawBody, contentType, contentEncoding)
       return {
@@ -69,6 +76,8 @@ export function createSender(options: {
         reason_detail: failure?.detail ?? null,
         body: readable instanceof Promise ? await readable : readable,
         retryAfter,
+        fields,
+        timings,
       }
     },
     close: () => client.close(),

@@ -23,6 +23,12 @@ export interface Outcome {
   reason_detail?: string
   /** The first 4 KiB of the response in base64 (sealed when stored), or null without a response. */
   response: string | null
+  /** Some header fields of the response as JSON (sealed when stored). Absent for most successes (decision 59). */
+  response_headers?: string
+  /** The milliseconds of the steps of a request on a new connection. Absent if the connection had been used before. */
+  timings?: { dns_ms: number | null; connect_ms: number; tls_ms: number | null; first_byte_ms: number | null }
+  /** RFC 3339 time since which the delivery waited for a free slot. Absent if it hardly waited. */
+  waited_since?: string
 }
 
 /** A message in a MessagesRouted. The event's metadata names its tenant. */
@@ -93,6 +99,9 @@ export const deliveryEventFields = {
   reason: 'clear',
   reason_detail: 'clear',
   response: 'sealed',
+  response_headers: 'sealed',
+  timings: 'clear',
+  waited_since: 'clear',
   delay_seconds: 'clear',
 } as const satisfies FieldsOf<DeliveryEvents>
 type RoutingEventType = 'MessageRouted' | 'MessagesRouted' | 'MessageRejected'

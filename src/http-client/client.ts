@@ -36,6 +36,8 @@ const failedAtOnce = (failure: Failure): ExchangeResult => ({
   retryAfter: undefined,
   contentType: undefined,
   contentEncoding: undefined,
+  fields: null,
+  timings: null,
 })
 
 /**

@@ -16,8 +16,21 @@ export interface Endpoint {
   readonly host: string
   readonly port: number
 }
-/** Opens a connection. Returns a paused socket that has a listener for errors. Throws RequestFailed. */
-export type Connect = (endpoint: Endpoint) => Promise<Socket>
+/** The milliseconds that each step of a new connection took. */
+export interface ConnectTimings {
+  /** Null if the URL has an IP address. */
+  readonly dns_ms: number | null
+  readonly connect_ms: number
+  /** Null for plain HTTP. */
+  readonly tls_ms: number | null
+}
+export interface OpenedSocket {
+  /** A paused socket that has a listener for errors. */
+  readonly socket: Socket
+  readonly timings: ConnectTimings
+}
+/** Opens a connection. Throws RequestFailed. */
+export type Connect = (endpoint: Endpoint) => Promise<OpenedSocket>
 
 const refused = new RequestFailed({
   reason: 'address_refused',
@@ -75,7 +88,6 @@ export function createConnector(options: {
   const startTls = (socket: Socket, { host, port }: Endpoint): Promise<Socket> => {
     // SNI (RFC 6066, section 3) and certificates have the name without its trailing dot.
     const name = host.replace(/\.$/, '')
-    const isName = isIP(host) === 0
     const key = `${name}:${port}`
     const session = sessions.get(key)
     secureContext ??= createSecureContext(ca === undefined ? {} : { ca })
@@ -87,7 +99,7 @@ export function createConnector(options: {
       ALPNProtocols: ['http/1.1'],
       // Without this option, NODE_TLS_REJECT_UNAUTHORIZED=0 would switch the check of certificates off.
       rejectUnauthorized: true,
-      ...(isName ? { servername: name } : {}),
+      ...(isIP(host) === 0 ? { servername: name } : {}),
       ...(session === undefined ? {} : { session }),
     })
     secure.on('session', (newSession: Buffer) => sessions.set(key, newSession))
@@ -110,12 +122,16 @@ export function createConnector(options: {
     const timedOut = new Promise<never>((_, reject) => {
       stopping.signal.addEventListener('abort', () => reject(stopping.signal.reason))
     })
-    const connecting = async () => {
+    const times = [performance.now()]
+    const connecting = async (): Promise<OpenedSocket> => {
       tcp = await connectTcp(endpoint, stopping.signal, () => {
         unfinishedStep = 'The host did not accept the connection'
+        times.push(performance.now())
       })
+      times.push(performance.now())
       unfinishedStep = 'The TLS handshake did not end'
-      return endpoint.isTls ? await startTls(tcp, endpoint) : tcp
+      const socket = endpoint.isTls ? await startTls(tcp, endpoint) : tcp
+      return { socket, timings: timingsOf(endpoint, [...times, performance.now()]) }
     }
     try {
       return await Promise.race([connecting(), timedOut])
@@ -125,6 +141,15 @@ export function createConnector(options: {
     } finally {
       clearTimeout(timer)
     }
+  }
+}
+
+/** @param times when the request for a connection began, the name was resolved, TCP was connected, and the connection was open */
+function timingsOf({ host, isTls }: Endpoint, [started = 0, resolved = 0, connected = 0, opened = 0]: readonly number[]): ConnectTimings {
+  return {
+    dns_ms: isIP(host) === 0 ? Math.round(resolved - started) : null,
+    connect_ms: Math.round(connected - resolved),
+    tls_ms: isTls ? Math.round(opened - connected) : null,
   }
 }
 

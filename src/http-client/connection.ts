@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import type { ConnectTimings, OpenedSocket } from './connect.ts'
 import { type Failure, failureOf } from './failure.ts'
 
 /** The request that a connection carries. */
@@ -19,12 +20,14 @@ export class Connection {
   idleUntil = 0
   /** The address of the receiver. A socket that was closed has none any more, so it is read at the start. */
   readonly address: string | null
+  readonly timings: ConnectTimings
   private readonly socket: Socket
   private requests = 0
   private user: ConnectionUser | null = null
 
-  constructor(socket: Socket) {
+  constructor({ socket, timings }: OpenedSocket) {
     this.socket = socket
+    this.timings = timings
     this.address = socket.remoteAddress ?? null
     socket.setKeepAlive(true, 60_000)
     socket.on('data', (bytes: Buffer) => {

@@ -1,9 +1,14 @@
-import type { Endpoint } from './connect.ts'
+import type { ConnectTimings, Endpoint } from './connect.ts'
 import type { Connection, ConnectionUser } from './connection.ts'
 import type { Connections } from './connections.ts'
 import { type Failure, failureOf } from './failure.ts'
 import { ResponseParser, type ResponseSink } from './response-parser.ts'
 
+/** The milliseconds that each step of a request on a new connection took. */
+export interface RequestTimings extends ConnectTimings {
+  /** From the request to the first byte of the response, or null if none came. */
+  readonly first_byte_ms: number | null
+}
 /** The result of one request. A failure is data, not an exception. */
 export interface ExchangeResult {
   /** The HTTP status, or null when none could be read. Only the status line decides the outcome, because the client or the network may cut the rest. */
@@ -18,7 +23,17 @@ export interface ExchangeResult {
   readonly retryAfter: string | undefined
   readonly contentType: string | undefined
   readonly contentEncoding: string | undefined
+  /** The fields of the response that are worth keeping (`keptFields`), or null if it has none of them. */
+  readonly fields: Readonly<Record<string, string>> | null
+  /** Null if the request was sent on a connection that had been used before, or on none. */
+  readonly timings: RequestTimings | null
 }
+
+/** The fields of a response that help to find out what a receiver did. */
+const keptFields = [
+  ...['content-type', 'date', 'server', 'retry-after', 'location', 'www-authenticate'],
+  ...['x-request-id', 'cf-ray', 'traceparent'],
+]
 
 /** A response is cut after `readBytes` of its body. The first `keptBytes` are kept. */
 const readBytes = 64 * 1024
@@ -42,6 +57,8 @@ export class Exchange implements ConnectionUser, ResponseSink {
   private parser: ResponseParser = new ResponseParser(this)
   private isRepeated = false
   private isOver = false
+  private sentAt = 0
+  private firstByteAt: number | null = null
   private bytesRead = 0
   private bytesKept = 0
   private chunks: Buffer[] = []
@@ -64,6 +81,7 @@ export class Exchange implements ConnectionUser, ResponseSink {
   }
 
   onData(bytes: Buffer): void {
+    this.firstByteAt ??= performance.now()
     this.parser.feed(bytes)
     if (!this.isOver && this.parser.code !== null) this.bodyTimer ??= setTimeout(() => this.finish(null), bodyMs)
   }
@@ -106,6 +124,7 @@ export class Exchange implements ConnectionUser, ResponseSink {
   }
   private sendOn(connection: Connection): void {
     this.connection = connection
+    this.sentAt = performance.now()
     connection.send(this.request, this)
   }
   /**
@@ -118,6 +137,7 @@ export class Exchange implements ConnectionUser, ResponseSink {
     this.connection = null
     this.parser = new ResponseParser(this)
     this.chunks = []
+    this.firstByteAt = null
     this.bytesRead = 0
     this.bytesKept = 0
     clearTimeout(this.bodyTimer)
@@ -150,6 +170,23 @@ export class Exchange implements ConnectionUser, ResponseSink {
       retryAfter: parser.field('retry-after'),
       contentType: parser.field('content-type'),
       contentEncoding: parser.field('content-encoding'),
+      fields: this.fieldsToKeep(),
+      timings: this.timingsOf(connection),
     })
+  }
+  private fieldsToKeep(): Record<string, string> | null {
+    let fields: Record<string, string> | null = null
+    for (const name of keptFields) {
+      const value = this.parser.field(name)
+      if (value === undefined) continue
+      fields ??= {}
+      fields[name] = value
+    }
+    return fields
+  }
+  private timingsOf(connection: Connection | null): RequestTimings | null {
+    if (connection === null || connection.isReused) return null
+    const { firstByteAt } = this
+    return { ...connection.timings, first_byte_ms: firstByteAt === null ? null : Math.round(firstByteAt - this.sentAt) }
   }
 }

@@ -10,7 +10,9 @@ export interface ResponseSink {
 
 /** The header fields that are kept. List fields that occur twice are joined with a comma (RFC 9110, 5.3). For other fields, the first one counts. */
 const listFields = new Set(['connection', 'content-encoding', 'content-length', 'keep-alive', 'transfer-encoding'])
-const singleFields = new Set(['content-type', 'retry-after'])
+const singleFields = new Set([
+  ...['content-type', 'retry-after', 'date', 'server', 'location', 'www-authenticate', 'x-request-id', 'cf-ray', 'traceparent'],
+])
 /** The most bytes of all lines of a response. These are the heads (including informational responses) and the lines between chunks of the body. */
 const maxLineBytes = 64 * 1024
 

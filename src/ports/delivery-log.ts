@@ -44,7 +44,15 @@ export interface HistoryCursor {
   readonly at: string
   readonly delivery: DeliveryId
 }
-export interface HistoryQuery {
+/** Conditions on the event of a delivery and on the result of its last attempt. */
+export interface ResultFilter {
+  /** The name of the event. */
+  readonly event?: string
+  readonly reason?: string
+  /** The HTTP status of the response. */
+  readonly code?: number
+}
+export interface HistoryQuery extends ResultFilter {
   readonly tenant: TenantId
   readonly status?: DeliveryStatus
   /** Lowest accepted_at (RFC 3339), inclusive. */
@@ -53,6 +61,35 @@ export interface HistoryQuery {
   readonly until?: string
   readonly after?: HistoryCursor
   readonly limit: number
+}
+
+/** A delivery that has not arrived yet, or that never will. */
+export type UndeliveredStatus = Exclude<DeliveryStatus, 'success'>
+export interface UndeliveredQuery extends Omit<HistoryQuery, 'status'> {
+  readonly status: UndeliveredStatus
+  /** Only deliveries to these webhooks. */
+  readonly webhooks?: readonly WebhookId[]
+}
+/** `since` and `until` are times at which a delivery became a dead letter, and so is `at` in the cursor `after`. */
+export interface DeadLettersQuery extends Omit<HistoryQuery, 'status'> {
+  /** Only deliveries to these webhooks. */
+  readonly webhooks?: readonly WebhookId[]
+}
+/** Dead letters of one webhook that have the event name and the result in common. */
+export interface DeadLetterGroup {
+  readonly webhook: WebhookId
+  readonly event: string
+  readonly code: number | null
+  readonly reason: string | null
+  readonly count: number
+  /** The times at which the first and the last of them became dead letters. */
+  readonly first_at: string
+  readonly last_at: string
+  /** The times at which the oldest and the newest of their messages were accepted. */
+  readonly first_accepted_at: string
+  readonly last_accepted_at: string
+  /** The latest of the dead letters. */
+  readonly sample: DeliveryId
 }
 
 /** The sealed body of a message, and the reference under which it is archived. */
@@ -85,17 +122,12 @@ export interface DeliveryReads {
   attempts(keys: readonly (DeliveryKey & Pick<ListedDelivery, 'request'>)[]): Promise<Attempt[][]>
   /** Returns a webhook's deliveries, newest first. */
   history(webhook: WebhookId, query: HistoryQuery): Promise<ListedDelivery[]>
-  /**
-   * Returns the dead letters of the tenant, or only those of `webhooks`. They are ordered by the time at which the delivery became a dead letter,
-   * newest first. `since`, and `at` in the cursor `after`, are also times at which a delivery became a dead letter.
-   */
-  deadLetters(query: {
-    tenant: TenantId
-    webhooks?: readonly WebhookId[]
-    since?: string
-    after?: HistoryCursor
-    limit: number
-  }): Promise<ListedDelivery[]>
+  /** Returns the deliveries of the tenant that have a status other than `success`, newest first. */
+  undelivered(query: UndeliveredQuery): Promise<ListedDelivery[]>
+  /** Returns the dead letters of the tenant. They are ordered by the time at which the delivery became a dead letter, newest first. */
+  deadLetters(query: DeadLettersQuery): Promise<ListedDelivery[]>
+  /** Groups the `limit` newest dead letters of the tenant. The largest group comes first. */
+  deadLetterGroups(query: DeadLettersQuery): Promise<DeadLetterGroup[]>
 }
 /** The history of deliveries, which is built from facts. Facts may arrive in any order, late or twice, and the result is always the same. */
 export interface DeliveryHistory extends DeliveryReads {

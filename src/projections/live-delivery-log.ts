@@ -41,6 +41,8 @@ export function createLiveDeliveryLog({ log, pool }: { log: DeliveryLog; pool: P
     find: (tenant, delivery) => read((history) => history.find(tenant, delivery)),
     attempts: (keys) => read((history) => history.attempts(keys)),
     history: (webhook, query) => read((history) => history.history(webhook, query)),
+    undelivered: (query) => read((history) => history.undelivered(query)),
+    deadLetterGroups: (query) => read((history) => history.deadLetterGroups(query)),
     deadLetters: (query) => read((history) => history.deadLetters(query)),
   }
 }

@@ -11,7 +11,7 @@ import { projectionNames } from './names.ts'
 import { byType, type Projection } from './projection.ts'
 import { type Counted, type Page, pageOf, type ReadModelDependencies } from './read-model-queries.ts'
 
-type WebhookRow = Omit<Webhook, 'deleted'> & { readonly revision: number }
+export type WebhookRow = Omit<Webhook, 'deleted'> & { readonly revision: number }
 
 const tables = `
   create table webhook_subscriptions (

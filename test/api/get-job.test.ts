@@ -30,7 +30,8 @@ describe('GET /v1/jobs/:id', () => {
     for (const time of [until, created_at, updated_at]) expect(Date.now() - Date.parse(String(time))).to.be.within(-1_000, 60_000)
     expect(rest).to.deep.equal({
       ...{ id, type: 'replay', webhook_id: webhook, status: 'running', reason: null, since: '2026-01-01T00:00:00.000Z' },
-      ...{ delivery_status: 'failed', replayed: 0, skipped: 0, finished_at: null },
+      ...{ delivery_status: 'failed', delivery_event: null, delivery_reason: null, delivery_code: null },
+      ...{ expected: 0, replayed: 0, skipped: 0, finished_at: null },
     })
   })
   it('returns 200 to the key that created the webhook, even after its deletion, and 404 to any other key or tenant', async () => {

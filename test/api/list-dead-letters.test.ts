@@ -63,7 +63,12 @@ describe('GET /v1/dead-letters', () => {
   it('returns 200 with the dead letters of one webhook, or of a range of failure times', async () => {
     expect((await list(`?webhook=${keyWebhook}`)).messages).to.deep.equal(['e0', 'e2', 'e4'])
     expect((await list(`?since=${failedAt(8)}`)).messages).to.deep.equal(['e0', 'e1'])
+    expect((await list(`?since=${failedAt(6)}&until=${failedAt(8)}`)).messages).to.deep.equal(['e2', 'e3'])
     expect((await list('?webhook=01ARZ3NDEKTSV4RRFFQ69G5FAV')).messages).to.deep.equal([])
+  })
+  it('returns 200 with the dead letters of an event name, a reason or a status code', async () => {
+    expect((await list('?event=order.created&code=500')).messages).to.have.length(5)
+    for (const filter of ['event=order.paid', 'code=503', 'reason=timeout']) expect((await list(`?${filter}`)).messages).to.deep.equal([])
   })
   it('returns 200 to a key with the dead letters of its own webhooks only, and never with those of another tenant', async () => {
     expect((await list('', key)).messages).to.deep.equal(['e0', 'e2', 'e4'])
@@ -79,7 +84,10 @@ describe('GET /v1/dead-letters', () => {
     for (const [query, path] of [
       ['webhook=x', 'webhook'],
       ['since=x', 'since'],
-      ['until=2026-01-01T00:00:00Z', 'until'],
+      ['until=x', 'until'],
+      ['code=99', 'code'],
+      ['reason=A', 'reason'],
+      ['status=failed', 'status'],
       ['limit=0', 'limit'],
     ]) {
       const refused = await api.call('GET', `/v1/dead-letters?${query}`, { as: admin })

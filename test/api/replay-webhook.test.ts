@@ -179,7 +179,8 @@ describe('POST /v1/webhooks/:id/replay', () => {
       [{ since: 'yesterday' }, 'since'],
       [{ since, until: 5 }, 'until'],
       [{ since, status: 'lost' }, 'status'],
-      [{ since, event: 'order.created' }, 'event'],
+      [{ since, colour: 'red' }, 'colour'],
+      [{ since, code: 'x' }, 'code'],
     ] as const) {
       const refused = await replay(webhook, body)
       expect([refused.status, refused.get('error.details.0.path')], JSON.stringify(body)).to.deep.equal([422, path])

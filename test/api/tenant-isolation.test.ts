@@ -22,6 +22,7 @@ const bodies: Readonly<Record<string, unknown>> = {
   postEvent: { event: 'a', payload: {} },
   replayEvent: {},
   replayWebhook: { since: '2026-01-01T00:00:00Z' },
+  replayDeliveries: { since: '2026-01-01T00:00:00Z' },
   postEvents: { events: [{ event: 'a', payload: {} }] },
 }
 /** The resources that are found by id. Other tenants must not find them. */
@@ -125,7 +126,8 @@ describe('tenant isolation', () => {
     }
   })
   it('gives keys access only to webhooks and their deliveries', () => {
-    for (const route of routes.filter(keyed)) expect(route.path).to.match(/^\/v1\/(webhooks|deliveries|dead-letters|jobs|me)/)
+    for (const route of routes.filter(keyed))
+      expect(route.path).to.match(/^\/v1\/(webhooks|deliveries|dead-letters|problems|jobs|replays|me)/)
   })
   it('returns 401 without a credential', () =>
     each(guarded, async (route) => {

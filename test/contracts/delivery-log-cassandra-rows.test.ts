@@ -44,7 +44,14 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     const place = placeOf('kafka', 0, 0n, 0)
     await opened.history.record([gone, there])
     await opened.log.archive([{ ...messageRefOf(gone), fingerprint: 'gone', place, sealedBody: Buffer.from('gone') }])
-    const tables = ['facts_1', 'deliveries_by_webhook_1', 'deliveries_by_status_1', 'dead_letters_by_tenant_1', 'dead_letters_by_webhook_1']
+    const tables = [
+      'facts_1',
+      'deliveries_by_webhook_1',
+      'deliveries_by_status_1',
+      'undelivered_by_tenant_1',
+      'dead_letters_by_tenant_1',
+      'dead_letters_by_webhook_1',
+    ]
     for (const table of tables) {
       const ids = (await allRows(table, 'delivery')).map(({ delivery }) => delivery)
       expect(ids, table).to.include(there.delivery).and.not.include(gone.delivery)

@@ -407,6 +407,104 @@ export function deliveryLogContract(
       })
     })
 
+    describe('lists of a tenant', () => {
+      const tenant = newTenant()
+      const [first, second] = [newWebhook(), newWebhook()]
+      const deliveries = Array.from({ length: 24 }, (_, i) =>
+        fact({
+          tenant,
+          webhook: i % 2 === 0 ? first : second,
+          type: (['DeliveryDeadLettered', 'DeliveryFailed', 'DeliverySucceeded'] as const)[i % 3]!,
+          accepted_at: at(Math.floor(i / 4)),
+          time: at(1_000 + i),
+          event: i % 4 < 2 ? 'order.created' : 'order.paid',
+          code: i % 3 === 2 ? 200 : i % 6 === 0 ? null : 500,
+          reason: i % 3 === 2 ? null : i % 6 === 0 ? 'timeout' : 'http_500',
+        }),
+      )
+      before(() => log.record([...deliveries, fact({ type: 'DeliveryFailed', webhook: first }), fact({ type: 'DeliveryDeadLettered' })]))
+      const newestFirst = [...deliveries].sort((a, b) => -compare([a.accepted_at, a.delivery], [b.accepted_at, b.delivery]))
+      const dead = [...deliveries].filter(({ type }) => type === 'DeliveryDeadLettered').reverse()
+      const states = (facts: DeliveryFact[]) => facts.map((f) => folded([f]).state)
+
+      it('contain the deliveries of all webhooks, or of some, with a status, page by page', async () => {
+        for (const webhooks of [undefined, [first], [first, second], []])
+          for (const status of ['failed', 'retrying', 'discarded'] as const) {
+            const listed: ListedDelivery[] = []
+            for (let last: ListedDelivery | undefined; ; last = listed.at(-1)) {
+              const after = last && { after: { at: last.accepted_at, delivery: last.delivery } }
+              const page = await log.undelivered({ tenant, status, limit: 3, ...(webhooks && { webhooks }), ...after })
+              if (page.length === 0) break
+              listed.push(...page)
+            }
+            const expected = newestFirst.filter((f) => statusOf[f.type] === status && (webhooks ?? [first, second]).includes(f.webhook))
+            expect(statesOf(listed)).to.deep.equal(states(expected))
+          }
+        expect(await log.undelivered({ tenant: newTenant(), status: 'failed', limit: 9 })).to.deep.equal([])
+      })
+      it('follow a delivery into its next status', async () => {
+        const own = { tenant: newTenant(), delivery: newDelivery(), webhook: newWebhook() }
+        const count = async (status: 'failed' | 'retrying' | 'pending') =>
+          (await log.undelivered({ tenant: own.tenant, status, limit: 9 })).length
+        await log.record([fact({ ...own, type: 'DeliveryFailed' })])
+        expect([await count('failed'), await count('retrying')]).to.deep.equal([0, 1])
+        await log.record([fact({ ...own, type: 'DeliveryDeadLettered', attempt: 2 })])
+        expect([await count('failed'), await count('retrying')]).to.deep.equal([1, 0])
+        await log.record([fact({ ...own, type: 'DeliverySucceeded', chain: 2 })])
+        expect([await count('failed'), await count('retrying'), await count('pending')]).to.deep.equal([0, 0, 0])
+      })
+      it('are filtered by event, reason, status code and time, as is the history of a webhook', async () => {
+        for (const filter of [
+          { event: 'order.paid' },
+          { reason: 'timeout' },
+          { code: 500 },
+          { code: 200 },
+          { event: 'order.created', code: 500 },
+        ]) {
+          const matches = (f: DeliveryFact) => Object.entries(filter).every(([name, value]) => f[name as keyof DeliveryFact] === value)
+          expect(statesOf(await log.undelivered({ tenant, status: 'failed', limit: 99, ...filter })), JSON.stringify(filter)).to.deep.equal(
+            states(newestFirst.filter((f) => f.type === 'DeliveryDeadLettered' && matches(f))),
+          )
+          expect(statesOf(await log.history(first, { tenant, limit: 99, ...filter })), JSON.stringify(filter)).to.deep.equal(
+            states(newestFirst.filter((f) => f.webhook === first && matches(f))),
+          )
+          expect(statesOf(await log.deadLetters({ tenant, limit: 99, ...filter })), JSON.stringify(filter)).to.deep.equal(
+            states(dead.filter(matches)),
+          )
+        }
+        const range = { since: at(1_006), until: at(1_012) }
+        expect(statesOf(await log.deadLetters({ tenant, limit: 99, ...range }))).to.deep.equal(
+          states(dead.filter((f) => f.time >= range.since && f.time < range.until)),
+        )
+        const accepted = { since: at(1), until: at(3) }
+        expect(statesOf(await log.undelivered({ tenant, status: 'retrying', limit: 99, ...accepted }))).to.deep.equal(
+          states(
+            newestFirst.filter((f) => f.type === 'DeliveryFailed' && f.accepted_at >= accepted.since && f.accepted_at < accepted.until),
+          ),
+        )
+      })
+      it('group dead letters by webhook, event and result, the largest group first', async () => {
+        const groups = await log.deadLetterGroups({ tenant, limit: 99 })
+        expect(groups.map(({ count }) => count)).to.deep.equal(groups.map(({ count }) => count).sort((a, b) => b - a))
+        for (const group of groups) {
+          const members = dead.filter((f) => (['webhook', 'event', 'code', 'reason'] as const).every((name) => f[name] === group[name]))
+          const accepted = members.map(({ accepted_at }) => accepted_at).sort()
+          expect(group).to.deep.equal({
+            ...{ webhook: group.webhook, event: group.event, code: group.code, reason: group.reason, count: members.length },
+            ...{ first_at: members.at(-1)?.time, last_at: members[0]?.time, sample: members[0]?.delivery },
+            ...{ first_accepted_at: accepted[0], last_accepted_at: accepted.at(-1) },
+          })
+        }
+        expect(groups.reduce((sum, { count }) => sum + count, 0)).to.equal(dead.length)
+        // Only the newest are grouped.
+        const newest = await log.deadLetterGroups({ tenant, limit: 3, webhooks: [first, second] })
+        expect(newest.reduce((sum, { count }) => sum + count, 0)).to.equal(3)
+        expect(newest.map(({ sample }) => sample)).to.include(dead[0]?.delivery)
+        expect(await log.deadLetterGroups({ tenant: newTenant(), limit: 99 })).to.deep.equal([])
+        expect(await log.deadLetterGroups({ tenant, webhooks: [], limit: 99 })).to.deep.equal([])
+      })
+    })
+
     describe('dead letters', () => {
       it('are listed by the time they died, newest first, with cursor, webhooks and since', async () => {
         const tenant = newTenant()

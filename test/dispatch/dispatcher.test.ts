@@ -7,9 +7,11 @@ import { replay } from '../../src/commands/replay.ts'
 import { type Dispatcher, startDispatcher } from '../../src/dispatch/dispatcher.ts'
 import { createOffsets, type Offsets } from '../../src/dispatch/offsets.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
+import type { DeliveryEvents } from '../../src/events/delivery.ts'
 import type { MessageId, TenantId } from '../../src/events/ids.ts'
 import type { MessageRecord } from '../../src/events/message-record.ts'
 import { bodyAad } from '../../src/events/sealed-fields.ts'
+import { attemptsStream } from '../../src/events/streams.ts'
 import { createAddressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { KeyDestroyed, type Keyring } from '../../src/lib/keyring.ts'
 import { joinLiveProcesses } from '../../src/lib/live-processes.ts'
@@ -229,9 +231,9 @@ describe('the dispatcher', () => {
     expect(ids('/a')).to.deep.equal(['one'])
     expect(await types('attempts-%')).to.deep.equal(['DeliverySucceeded'])
   })
-  it('parks the deliveries of a suspended tenant until the tenant is resumed', async () => {
+  it('parks the deliveries of a suspended tenant until the tenant is resumed, and records since when they waited', async () => {
     await start()
-    await subscribe('/a')
+    const webhook = await subscribe('/a')
     await world.tenant(tenant, { type: 'SuspendTenant' })
     bus.put(await record({ id: 'one' }))
     await done(1n)
@@ -239,6 +241,12 @@ describe('the dispatcher', () => {
     expect(ids('/a')).to.deep.equal([])
     await world.tenant(tenant, { type: 'ResumeTenant' })
     await waitFor(() => ids('/a').length === 1)
+    const [attempt] = await waitFor(async () => {
+      const events = await world.store.read(attemptsStream(webhook.id, new Date().toISOString()))
+      return events.length > 0 ? events : null
+    })
+    const { waited_since } = attempt!.data as DeliveryEvents['DeliverySucceeded']
+    expect(waited_since! <= attempt!.metadata.time, `${waited_since} before ${attempt!.metadata.time}`).to.equal(true)
   })
   it('ends a delivery whose body cannot be opened as a dead letter, and continues', async () => {
     await start()

@@ -12,6 +12,19 @@ interface SentRequest {
   readonly is_certain: boolean
   readonly present_revision: number | null
 }
+interface Timeline {
+  readonly accepted_at: string
+  readonly routed_at: string | null
+  readonly attempts: readonly {
+    readonly number: number
+    readonly chain: number
+    readonly at: string
+    readonly waited: object | null
+    readonly timings: { readonly connect_ms: number; readonly first_byte_ms: number } | null
+    readonly response_headers: Readonly<Record<string, string>> | null
+    readonly webhook_revision: number
+  }[]
+}
 interface Delivery {
   readonly id: string
   readonly attempts: readonly { readonly chain: number; readonly number: number }[]
@@ -26,7 +39,10 @@ describe('the request of an attempt', () => {
   const received: Received[] = []
   before(async () => {
     api = await clientOf(service.url)
-    for (const path of ['/first', '/second', '/third']) receiver.answer(path, 500)
+    receiver.answer('/first', (_request, response) =>
+      response.writeHead(500, { 'x-request-id': 'r-1', 'retry-after': '7', 'set-cookie': 'secret=1' }).end('no'),
+    )
+    for (const path of ['/second', '/third']) receiver.answer(path, 500)
     webhook = await api.post<WebhookResponse>('/v1/webhooks', {
       callback_url: receiver.url('/first'),
       event: 'order.created',
@@ -78,6 +94,20 @@ describe('the request of an attempt', () => {
     }
     expect(revisions).to.deep.equal([0, 1, 2, 3])
     expect(received[2]?.headers['webhook-signature']).to.include(' ') // both secrets signed it
+  })
+  it('has a timeline, with the time of routing, the steps of the request and some headers of the response', async () => {
+    const { data } = await api.get<{ data: Timeline }>(`/v1/deliveries/${delivery}/timeline`)
+    expect(data.attempts.map(({ chain, number }) => [chain, number])).to.deep.equal([1, 2, 3, 4].map((chain) => [chain, 1]))
+    expect(data.attempts.map(({ webhook_revision }) => webhook_revision)).to.deep.equal([0, 1, 2, 3])
+    const [first] = data.attempts
+    expect(data.routed_at).to.be.a('string')
+    // An attempt need not wait until the routing is recorded.
+    expect(data.routed_at! >= data.accepted_at, `${data.routed_at} after ${data.accepted_at}`).to.equal(true)
+    expect(first?.response_headers).to.include({ 'x-request-id': 'r-1', 'retry-after': '7' }).and.not.have.property('set-cookie')
+    expect(first?.timings).to.include({ dns_ms: null, tls_ms: null })
+    expect(first?.timings?.connect_ms).to.be.within(0, 15_000)
+    expect(first?.timings?.first_byte_ms).to.be.within(0, 15_000)
+    expect(first?.waited).to.equal(null)
   })
   it('is that of the latest attempt by default, without the signature', async () => {
     const sent = await requestOf('')

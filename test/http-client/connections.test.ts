@@ -32,6 +32,17 @@ describe('a connection that is used again', () => {
     for (let i = 0; i < 5; i++) expect((await post()).code).to.equal(200)
     expect(places()).to.deep.equal(['0.0', '0.1', '0.2', '0.3', '0.4'])
   })
+  it('reports the steps of its first request only', async () => {
+    const [first, second] = [await post(), await post()]
+    expect(first?.timings).to.have.all.keys('dns_ms', 'connect_ms', 'tls_ms', 'first_byte_ms')
+    expect(first?.timings).to.include({ dns_ms: null, tls_ms: null })
+    expect(second?.timings).to.equal(null)
+  })
+  it('reports the fields of a response that help to find out what the receiver did, and no others', async () => {
+    script = [responseWith(302, 'Location: /a\r\nSet-Cookie: a=1\r\nX-Request-Id: r-1\r\nX-Request-Id: r-2\r\n'), ok]
+    expect((await post()).fields).to.deep.equal({ location: '/a', 'x-request-id': 'r-1' })
+    expect((await post()).fields).to.equal(null)
+  })
   for (const [what, end] of [
     ['a FIN', closes('')],
     ['a reset', ({ socket }: { socket: { resetAndDestroy(): void } }) => socket.resetAndDestroy()],

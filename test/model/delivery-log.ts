@@ -86,7 +86,9 @@ export class ModelDeliveryLog implements DeliveryLog {
       find: notModelled,
       attempts: notModelled,
       history: notModelled,
+      undelivered: notModelled,
       deadLetters: notModelled,
+      deadLetterGroups: notModelled,
     }
   }
   async makeBuild() {}

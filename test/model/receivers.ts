@@ -71,7 +71,15 @@ export class Receivers {
             this.open--
             const heardAs = { code: heard ? code : null, reason: heard ? null : ('timeout' as const), reason_detail: null }
             simulation.resume(caller, () =>
-              resolve({ ...heardAs, duration_ms: ms, body: Buffer.alloc(0), retryAfter: undefined, address: '192.0.2.1' }),
+              resolve({
+                ...heardAs,
+                duration_ms: ms,
+                body: Buffer.alloc(0),
+                retryAfter: undefined,
+                address: '192.0.2.1',
+                fields: null,
+                timings: null,
+              }),
             )
           })
         })

@@ -10,16 +10,18 @@ let next = 0
 /** Creates deliveries of a webhook that have ended with an event of this type. By default they are dead letters. */
 export async function ended(
   api: TestApi,
-  { as, webhook, count = 1, type = 'DeliveryDeadLettered' }: { as: TestClient; webhook: string; count?: number; type?: FactType },
+  options: { as: TestClient; webhook: string; count?: number; type?: FactType; event?: string; code?: number },
 ): Promise<RoutedDelivery[]> {
+  const { as, webhook, count = 1, type = 'DeliveryDeadLettered', event = 'order.created' } = options
+  const { code = type === 'DeliverySucceeded' ? 200 : 500 } = options
   const all: RoutedDelivery[] = []
   for (let i = 0; i < count; i++) {
-    await api.call('POST', '/v1/events', { as, body: { id: `ended_${next++}`, event: 'order.created', payload: { n: i } } })
+    await api.call('POST', '/v1/events', { as, body: { id: `ended_${next++}`, event, payload: { n: i } } })
     const produced = api.produced.at(-1)
     if (produced === undefined) throw new Error('nothing was produced')
     const [delivery] = await route(api, produced, [webhook])
     if (delivery === undefined) throw new Error('nothing was routed')
-    await delivery.record({ type, code: type === 'DeliverySucceeded' ? 200 : 500, duration_ms: 1 })
+    await delivery.record({ type, code, reason: code === 200 ? null : `http_${code}`, duration_ms: 1 })
     all.push(delivery)
   }
   return all

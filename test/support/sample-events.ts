@@ -32,6 +32,9 @@ const outcome = {
   reason: 'http_503',
   reason_detail: 'A sentence.',
   response: 'cmVjZWl2ZXIgYW5zd2VyZWQ=',
+  response_headers: '{"retry-after":"5"}',
+  timings: { dns_ms: 1, connect_ms: 2, tls_ms: 3, first_byte_ms: 4 },
+  waited_since: accepted_at,
 }
 
 /**

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import type { Page } from 'playwright-core'
+import { ulid } from 'ulid'
 import { admin } from '../support/service.ts'
 import type { WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
@@ -18,6 +19,7 @@ describe('the dashboard in a browser', () => {
       ['/', 'Three steps to the first delivery'],
       ['/webhooks', 'There is no webhook yet'],
       ['/events', 'No event has come yet'],
+      ['/deliveries', 'Everything has arrived'],
       ['/problems', 'Nothing failed for good in this time'],
       ['/replays', 'Nothing was replayed yet'],
       ['/keys', 'There is no API key yet'],
@@ -139,6 +141,44 @@ describe('the dashboard in a browser', () => {
     await page.getByRole('button', { name: 'Verify' }).click()
     await page.getByText('is not of this secret').waitFor()
     expect(sent.join('\n')).to.not.include(secret)
+  })
+  it('finds what failed, shows what a replay of it would do, and replays exactly that', async () => {
+    const path = `/refusing-${ulid()}`
+    const event = `refused.${ulid().toLowerCase()}`
+    world.receiver.answer(path, (_request, response) => response.writeHead(422).end('{"error": "unknown order"}'))
+    const { id } = await create(path, 'refused.*')
+    for (const name of [event, event, `${event}.other`]) await world.api.post('/v1/events', { event: name, payload: {} })
+    await waitFor(
+      async () => (await world.api.get<{ data: { count: number } }>(`/v1/problems?webhook=${id}`)).data.count === 3 || undefined,
+      { what: 'the dead letters' },
+    )
+    const page = await world.page()
+    await open(page, `/problems?webhook=${id}`)
+    await page.getByText('2 deliveries: status 422').waitFor()
+    await page.getByRole('button', { name: 'List them' }).first().click()
+    await page.getByRole('heading', { name: '2 deliveries failed for good' }).waitFor()
+    await page.keyboard.press('r')
+    await page.getByText('to one webhook, accepted').waitFor()
+    await picture(page, 'problems-replay')
+    await expectAccessible(page, 'the dialog of a replay')
+    world.receiver.answer(path, (_request, response) => response.writeHead(204).end())
+    await page.getByRole('button', { name: 'Replay 2' }).click()
+    await page.getByRole('heading', { name: 'Replays' }).waitFor()
+    await page.getByText('2 of 2').waitFor()
+    await page.getByText(`failed ones, ${event}, http_422`).waitFor()
+    await waitFor(() => world.receiver.received(path).length === 5 || undefined, { what: 'the replayed requests' })
+  })
+  it('finds an event by a part of its id', async () => {
+    const part = ulid()
+    await world.api.post('/v1/events', { id: `part-${part}-1`, event: 'part.one', payload: {} })
+    const page = await world.page()
+    await open(page, '/')
+    await page.keyboard.press('/')
+    await page.keyboard.type(part.toLowerCase())
+    await page.keyboard.press('Enter')
+    await page.getByText('These have it as a part of their ids').waitFor()
+    await page.getByRole('link', { name: 'part.one' }).click()
+    await page.getByRole('heading', { name: 'part.one' }).waitFor()
   })
   it('shows a payload byte for byte', async () => {
     const payload = '{ "z": 1.10, "a": 12345678901234567890, "a2":[ ],\t"e":{} }'

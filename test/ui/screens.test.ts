@@ -18,7 +18,8 @@ const screens: readonly { readonly name: string; path(filled: Filled): string; r
   { name: 'delivery-success', path: ({ deliveries }) => `/deliveries/${deliveries.success}`, shows: 'delivered, status 200' },
   { name: 'delivery-retrying', path: ({ deliveries }) => `/deliveries/${deliveries.retrying}`, shows: 'Next attempt' },
   { name: 'delivery-failed', path: ({ deliveries }) => `/deliveries/${deliveries.failed}`, shows: 'Kolbak gave up' },
-  { name: 'problems', path: () => '/problems', shows: 'What they have in common' },
+  { name: 'deliveries', path: () => '/deliveries', shows: 'retrying' },
+  { name: 'problems', path: () => '/problems', shows: 'failed for good' },
   { name: 'replays', path: () => '/replays', shows: 'failed ones' },
   { name: 'keys', path: () => '/keys', shows: 'The shop' },
   { name: 'audit', path: () => '/audit', shows: '9 changes' },
@@ -50,6 +51,44 @@ describe('the screens of the dashboard', () => {
         const overflow = Number(await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth'))
         expect(overflow, 'the pixels beyond the right edge').to.be.at.most(0)
       })
+  /** The dialogs: the screen, and the button that opens it. */
+  const dialogs: readonly (readonly [path: (filled: Filled) => string, button: string])[] = [
+    [() => '/', 'Shortcuts'],
+    [({ webhooks }) => `/webhooks/${webhooks.good}`, 'Deactivate'],
+    [({ webhooks }) => `/webhooks/${webhooks.good}`, 'Replay what it missed'],
+    [({ webhooks }) => `/webhooks/${webhooks.paused}`, 'Activate'],
+    [({ webhooks }) => `/webhooks/${webhooks.good}?tab=history&revision=0`, 'Restore revision 0'],
+    [({ webhooks }) => `/webhooks/${webhooks.good}?tab=settings`, 'Delete'],
+    [() => '/events/order-1001', 'Replay'],
+    [({ deliveries }) => `/deliveries/${deliveries.failed}`, 'Replay'],
+    [() => '/problems', 'Replay all'],
+    [() => '/keys', 'New API key'],
+    [() => '/keys', 'Rotate The shop'],
+    [() => '/keys', 'Delete The shop'],
+    [() => '/keys', 'Show the key The shop'],
+    [() => '/tenants', 'New tenant'],
+    [() => `/tenants/${defaultTenant}`, 'New client'],
+  ]
+  for (const { scheme, width } of [
+    { scheme: 'light', width: 1400 },
+    { scheme: 'dark', width: 320 },
+  ] as const)
+    it(`show every dialog at ${width} px in ${scheme} colours, without a fault of accessibility`, async () => {
+      const page = await world.page({ width, scheme })
+      for (const [path, button] of dialogs) {
+        await page.goto(`${world.service.url}/ui${path(filled)}`)
+        await page.getByRole('button', { name: button }).first().click()
+        await page.getByRole('dialog').waitFor()
+        await page.locator('[aria-busy]').first().waitFor({ state: 'detached' })
+        const what = `the dialog of ${button} on ${path(filled)}`
+        await picture(page, `dialog-${button.toLowerCase().replaceAll(' ', '-')}-${width}`)
+        await expectAccessible(page, what)
+        const overflow = Number(await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth'))
+        expect(overflow, `the pixels beyond the right edge in ${what}`).to.be.at.most(0)
+        await page.keyboard.press('Escape')
+        await page.getByRole('dialog').waitFor({ state: 'detached' })
+      }
+    })
   it('show the sign-in form to somebody without a session, at the URL of the screen', async () => {
     const page = await world.page({ isSignedIn: false })
     await page.goto(`${world.service.url}/ui/webhooks`)

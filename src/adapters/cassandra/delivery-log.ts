@@ -61,6 +61,8 @@ function assemble(deps: { session: Session; identity: string; keyspace: string; 
         find: (tenant, delivery) => calls.track(queries.find(tenant, delivery)),
         attempts: (keys) => calls.track(queries.attempts(keys)),
         history: (webhook, query) => calls.track(queries.history(webhook, query)),
+        undelivered: (query) => calls.track(queries.undelivered(query)),
+        deadLetterGroups: (query) => calls.track(queries.deadLetterGroups(query)),
         deadLetters: (query) => calls.track(queries.deadLetters(query)),
       }
     },

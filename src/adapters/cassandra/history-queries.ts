@@ -3,7 +3,17 @@ import type { EventId, WebhookId } from '../../events/ids.ts'
 import { type DeliveryRef, deliveryRefOf } from '../../events/refs.ts'
 import { mapBounded } from '../../lib/bounded.ts'
 import { deliveryRefColumns } from '../../lib/ref-columns.ts'
-import { type Attempt, byText, type Delivery, type DeliveryKey, type DeliveryReads, oldestFirst } from '../../ports/delivery-log.ts'
+import {
+  type Attempt,
+  byText,
+  type DeadLetterGroup,
+  type DeadLettersQuery,
+  type Delivery,
+  type DeliveryKey,
+  type DeliveryReads,
+  oldestFirst,
+  type ResultFilter,
+} from '../../ports/delivery-log.ts'
 import type { HistoryTables } from './migrations.ts'
 import { newestFirst, type Position, type Range, rangeOf } from './newest-first.ts'
 import type { Retention } from './retention.ts'
@@ -43,6 +53,12 @@ const attemptOf = (row: Row): Attempt => ({
   reason_detail: row.reason_detail as string | null,
   response: row.response as string | null,
 })
+/** An entry of a list. The lists of a tenant name the webhook. */
+interface ListRow extends Position {
+  readonly webhook: WebhookId | undefined
+}
+/** Returns at most `limit` rows of one day in a range, newest first. */
+type ReadRows = (day: string, range: Range, limit: number) => Promise<ListRow[]>
 const newerFirst = (a: Position, b: Position): number => b.at - a.at || byText(b.delivery, a.delivery)
 
 /** Makes the readers of one build of the history. They throw DeliveryLogUnavailable, and RangeError for an invalid time. */
@@ -69,27 +85,8 @@ export function createDeliveryQueries(session: Session, tables: HistoryTables, k
     }
     return newest
   }
-  /** Makes the reader of a list that has a partition for each day. The reader returns the rows of one day in a range. */
-  const listed = (table: string, key: readonly string[], at: string) => {
-    const cql = `select ${at} as at, delivery${key.includes('tenant') ? ', webhook' : ''} from ${table}
-      where ${[...key, 'day'].map((column) => `${column} = ?`).join(' and ')}
-        and (${at}, delivery) < (?, ?) and (${at}) >= (?) limit ?`
-    return async (values: readonly string[], day: string, { since, before }: Range, limit: number) => {
-      const params = [...values, day, new Date(before.at), before.delivery, new Date(since), limit]
-      const { rows } = await session.read({ cql, params }, limit)
-      return rows.map((row) => ({
-        at: (row.at as Date).getTime(),
-        delivery: row.delivery as string,
-        webhook: row.webhook as WebhookId | undefined,
-      }))
-    }
-  }
-  const byWebhook = listed(tables.byWebhook, ['webhook'], 'accepted_at')
-  const byStatus = listed(tables.byStatus, ['webhook', 'status'], 'accepted_at')
-  const deadByTenant = listed(tables.deadByTenant, ['tenant'], 'died_at')
-  const deadByWebhook = listed(tables.deadByWebhook, ['webhook'], 'died_at')
-
   return {
+    ...createListReaders(session, { tables, kept, statesThat }),
     states: (keys) =>
       mapBounded(keys, atOnce, async ({ webhook, accepted_at, delivery }) => {
         const stored = await stateOf(delivery)
@@ -101,37 +98,132 @@ export function createDeliveryQueries(session: Session, tables: HistoryTables, k
       return stored?.tenant === tenant ? stored : null
     },
     attempts: (keys) => mapBounded(keys, atOnce, attemptsOf),
-    history(webhook, { tenant, status, limit, ...query }) {
+  }
+}
+
+/** Returns the states of the rows that pass the filter, in the order of the rows. */
+type StatesThat = <R extends Position>(rows: readonly R[], passes: (state: Delivery, row: R) => boolean) => Promise<Delivery[]>
+
+/** Makes the reader of a list that has a partition for each day. The reader returns the rows of one day in a range. */
+const createListed = (session: Session) => (table: string, key: readonly string[], at: string) => {
+  const cql = `select ${at} as at, delivery${key.includes('tenant') ? ', webhook' : ''} from ${table}
+      where ${[...key, 'day'].map((column) => `${column} = ?`).join(' and ')}
+        and (${at}, delivery) < (?, ?) and (${at}) >= (?) limit ?`
+  return async (values: readonly string[], day: string, { since, before }: Range, limit: number) => {
+    const params = [...values, day, new Date(before.at), before.delivery, new Date(since), limit]
+    const { rows } = await session.read({ cql, params }, limit)
+    return rows.map((row) => ({
+      at: (row.at as Date).getTime(),
+      delivery: row.delivery as string,
+      webhook: row.webhook as WebhookId | undefined,
+    }))
+  }
+}
+
+/** Reads a list of the tenant, or the lists of its webhooks if there are few. */
+const ofWebhooks =
+  (webhooks: ReadonlySet<WebhookId> | undefined, ofTenant: ReadRows, ofWebhook: (webhook: WebhookId) => ReadRows): ReadRows =>
+  async (day, range, chunk) => {
+    if (webhooks === undefined || webhooks.size > maxLists) return ofTenant(day, range, chunk)
+    const lists = await Promise.all([...webhooks].map((webhook) => ofWebhook(webhook)(day, range, chunk)))
+    return lists.flat().sort(newerFirst).slice(0, chunk)
+  }
+
+/** Makes the readers of the lists. Each list has a partition for each day. */
+function createListReaders(
+  session: Session,
+  { tables, kept, statesThat }: { tables: HistoryTables; kept: Retention; statesThat: StatesThat },
+): Pick<DeliveryReads, 'history' | 'undelivered' | 'deadLetters' | 'deadLetterGroups'> {
+  const listed = createListed(session)
+  const byWebhook = listed(tables.byWebhook, ['webhook'], 'accepted_at')
+  const byStatus = listed(tables.byStatus, ['webhook', 'status'], 'accepted_at')
+  const undeliveredByTenant = listed(tables.undeliveredByTenant, ['tenant', 'status'], 'accepted_at')
+  const deadByTenant = listed(tables.deadByTenant, ['tenant'], 'died_at')
+  const deadByWebhook = listed(tables.deadByWebhook, ['webhook'], 'died_at')
+
+  const deadLetters = async ({ tenant, webhooks, limit, since, until, after, ...result }: DeadLettersQuery): Promise<Delivery[]> => {
+    const only = webhooks && new Set(webhooks)
+    if (only?.size === 0) return []
+    return newestFirst({
+      range: rangeOf({ since, until, after }, { oldest: kept.oldest() }),
+      limit,
+      read: ofWebhooks(
+        only,
+        (...bounds) => deadByTenant([tenant], ...bounds),
+        (webhook) =>
+          (...bounds) =>
+            deadByWebhook([webhook], ...bounds),
+      ),
+      check: (rows) =>
+        statesThat(
+          rows.filter((row) => only === undefined || row.webhook === undefined || only.has(row.webhook)),
+          // The delivery may have been replayed and become a dead letter again. That second dead letter has its own row.
+          (stored, row) =>
+            stored.tenant === tenant &&
+            stored.type === 'DeliveryDeadLettered' &&
+            Date.parse(stored.time) === row.at &&
+            hasResult(stored, result),
+        ),
+    })
+  }
+
+  return {
+    history(webhook, { tenant, status, limit, since, until, after, ...result }) {
       return newestFirst({
-        range: rangeOf(query, { oldest: kept.oldest() }),
+        range: rangeOf({ since, until, after }, { oldest: kept.oldest() }),
         limit,
         read: (day, range, chunk) =>
           status === undefined ? byWebhook([webhook], day, range, chunk) : byStatus([webhook, status], day, range, chunk),
         check: (rows) =>
           statesThat(
             rows,
-            (stored) => stored.tenant === tenant && stored.webhook === webhook && (status ?? stored.status) === stored.status,
+            (stored) =>
+              stored.tenant === tenant &&
+              stored.webhook === webhook &&
+              (status ?? stored.status) === stored.status &&
+              hasResult(stored, result),
           ),
       })
     },
-    async deadLetters({ tenant, webhooks, limit, ...query }) {
+    async undelivered({ tenant, status, webhooks, limit, since, until, after, ...result }) {
       const only = webhooks && new Set(webhooks)
       if (only?.size === 0) return []
       return newestFirst({
-        range: rangeOf(query, { oldest: kept.oldest() }),
+        range: rangeOf({ since, until, after }, { oldest: kept.oldest() }),
         limit,
-        async read(day, range, chunk) {
-          if (only === undefined || only.size > maxLists) return deadByTenant([tenant], day, range, chunk)
-          const lists = await Promise.all([...only].map((webhook) => deadByWebhook([webhook], day, range, chunk)))
-          return lists.flat().sort(newerFirst).slice(0, chunk)
-        },
+        read: ofWebhooks(
+          only,
+          (...bounds) => undeliveredByTenant([tenant, status], ...bounds),
+          (webhook) =>
+            (...bounds) =>
+              byStatus([webhook, status], ...bounds),
+        ),
         check: (rows) =>
           statesThat(
             rows.filter((row) => only === undefined || row.webhook === undefined || only.has(row.webhook)),
-            // The delivery may have been replayed and become a dead letter again. That second dead letter has its own row.
-            (stored, row) => stored.tenant === tenant && stored.type === 'DeliveryDeadLettered' && Date.parse(stored.time) === row.at,
+            (stored) => stored.tenant === tenant && stored.status === status && hasResult(stored, result),
           ),
       })
     },
+    deadLetters,
+    async deadLetterGroups(query) {
+      const groups = Map.groupBy(await deadLetters(query), ({ webhook, event, code, reason }) =>
+        JSON.stringify([webhook, event, code, reason]),
+      )
+      return [...groups.values()].map(groupOf).sort((a, b) => b.count - a.count || byText(b.last_at, a.last_at))
+    },
+  }
+}
+
+const hasResult = (stored: Delivery, { event, reason, code }: ResultFilter): boolean =>
+  (event ?? stored.event) === stored.event && (reason ?? stored.reason) === stored.reason && (code ?? stored.code) === stored.code
+
+/** Returns the group of dead letters that have everything in common. @param deadLetters the newest first */
+function groupOf(deadLetters: readonly Delivery[]): DeadLetterGroup {
+  const { webhook, event, code, reason, time, delivery } = deadLetters[0]!
+  const accepted = deadLetters.map(({ accepted_at }) => accepted_at).sort(byText)
+  return {
+    ...{ webhook, event, code, reason, count: deadLetters.length, sample: delivery },
+    ...{ first_at: deadLetters.at(-1)!.time, last_at: time, first_accepted_at: accepted[0]!, last_accepted_at: accepted.at(-1)! },
   }
 }

@@ -63,6 +63,7 @@ function statementsOf(tables: HistoryTables) {
   ])
   const byWebhook = insert(tables.byWebhook, ['webhook', 'day', 'accepted_at', 'delivery'])
   const byStatus = insert(tables.byStatus, ['webhook', 'status', 'day', 'accepted_at', 'delivery'])
+  const undeliveredByTenant = insert(tables.undeliveredByTenant, ['tenant', 'status', 'day', 'accepted_at', 'delivery', 'webhook'])
   const deadByTenant = insert(tables.deadByTenant, ['tenant', 'day', 'died_at', 'delivery', 'webhook'])
   const deadByWebhook = insert(tables.deadByWebhook, ['webhook', 'day', 'died_at', 'delivery'])
   return {
@@ -92,6 +93,8 @@ function statementsOf(tables: HistoryTables) {
         row(byWebhook, `webhook ${webhook} ${day}`, [webhook, day, at, delivery, ttl]),
         row(byStatus, `status ${webhook} ${status} ${day}`, [webhook, status, day, at, delivery, ttl]),
       ]
+      if (status !== 'success')
+        writes.push(row(undeliveredByTenant, `undelivered ${tenant} ${status} ${day}`, [tenant, status, day, at, delivery, webhook, ttl]))
       if (fact.type === 'DeliveryDeadLettered') {
         const died = new Date(fact.time)
         const diedOn = fact.time.slice(0, 10)

@@ -9,6 +9,7 @@ export interface HistoryTables {
   readonly facts: string
   readonly byWebhook: string
   readonly byStatus: string
+  readonly undeliveredByTenant: string
   readonly deadByTenant: string
   readonly deadByWebhook: string
 }
@@ -20,6 +21,7 @@ export function historyTables(keyspace: string, build: number): HistoryTables {
     facts: table('facts'),
     byWebhook: table('deliveries_by_webhook'),
     byStatus: table('deliveries_by_status'),
+    undeliveredByTenant: table('undelivered_by_tenant'),
     deadByTenant: table('dead_letters_by_tenant'),
     deadByWebhook: table('dead_letters_by_webhook'),
   }
@@ -83,6 +85,15 @@ export function historyMigrations(keyspace: string, build: number, retentionSeco
            webhook text, day text, died_at timestamp, delivery text,
            primary key ((webhook, day), died_at, delivery)
          ) ${newestFirst('died_at')}`,
+      ],
+    },
+    {
+      name: `0003_undelivered_${build}`,
+      statements: [
+        `create table if not exists ${tables.undeliveredByTenant} (
+           tenant text, status text, day text, accepted_at timestamp, delivery text, webhook text,
+           primary key ((tenant, status, day), accepted_at, delivery)
+         ) ${newestFirst('accepted_at')}`,
       ],
     },
   ]

@@ -78,7 +78,7 @@ function* groupsOfDays({ since, before }: Range): Generator<string[]> {
  * @param oldest time before which no row exists
  */
 export function rangeOf(
-  query: { since?: string; until?: string; after?: { at: string; delivery: string } },
+  query: { since?: string | undefined; until?: string | undefined; after?: { at: string; delivery: string } | undefined },
   { oldest, now = Date.now() }: { oldest: number; now?: number },
 ): Range {
   const ends: Position[] = [{ at: now + msPerDay, delivery: '' }]

@@ -3,7 +3,7 @@ import { uuidV5 } from '../../events/uuid.ts'
 import type { Log } from '../../lib/log.ts'
 import { createBackoff, pause } from '../../lib/retry.ts'
 import { DeliveryLogUnavailable } from './errors.ts'
-import { historyTables, type Migration } from './migrations.ts'
+import { historyMigrations, historyTables, type Migration } from './migrations.ts'
 import type { Session } from './session.ts'
 
 /**
@@ -60,7 +60,8 @@ export async function dropHistory(session: Session, keyspace: string, build: num
   const tables = historyTables(keyspace, build)
   await withLock(session, keyspace, async (change) => {
     for (const table of Object.values(tables)) await change(`drop table if exists ${table}`)
-    await session.write([{ cql: `delete from ${keyspace}.schema_migrations where name = ?`, params: [`0002_history_${build}`] }])
+    for (const { name } of historyMigrations(keyspace, build, 0))
+      await session.write([{ cql: `delete from ${keyspace}.schema_migrations where name = ?`, params: [name] }])
   })
 }
 

@@ -1,15 +1,19 @@
 import { createHash } from 'node:crypto'
 import type { Pool, QueryResultRow } from 'pg'
-import { isListedAttempt } from '../../events/delivery.ts'
+import { type DeliveryStatus, isListedAttempt } from '../../events/delivery.ts'
 import { isUuid } from '../../events/uuid.ts'
 import { msPerDay } from '../../lib/days.ts'
 import {
   type Attempt,
+  type DeadLetterGroup,
+  type DeadLettersQuery,
   type Delivery,
   type DeliveryKey,
   type DeliveryReads,
+  type HistoryQuery,
   type ListedDelivery,
   oldestFirst,
+  type ResultFilter,
 } from '../../ports/delivery-log.ts'
 import {
   attemptOf,
@@ -85,6 +89,7 @@ export function createDeliveryQueries({ pool, schema, readsEvents }: DeliveryQue
     )
     return rows.slice(0, limit).map((row) => listed(deliveryOf(row)))
   }
+  const newestAccepted = createNewestAccepted(list)
   const isKey = 'webhook = k.webhook and accepted_at = k.accepted_at and delivery = k.delivery and accepted_at between $4 and $5'
   const ofKeys = { first: '$4::timestamptz', last: '$5::timestamptz' }
   return {
@@ -136,34 +141,72 @@ export function createDeliveryQueries({ pool, schema, readsEvents }: DeliveryQue
       )
       return rows[0] === undefined ? null : unlisted(deliveryOf(rows[0]))
     },
-    async history(webhook, { tenant, status, since, until, after, limit }) {
-      const page = async (from: string | undefined) => {
+    history: (webhook, { tenant, status, ...query }) =>
+      newestAccepted({ tenant, ...query }, () => {
         const where = conditions({ webhook, tenant })
-        // The status is a literal, so that the plan can use the partial index. It is always one of Kolbak's statuses, and never text of a caller.
-        if (status !== undefined) where.add(`status = '${status}'`)
-        const first = from === undefined ? undefined : where.add('accepted_at >= ?', from)
-        let last = until === undefined ? undefined : where.add('accepted_at < ?', until)
-        // The bound on accepted_at lets Postgres skip days, which the comparison of rows does not.
-        if (after !== undefined)
-          last = where.add('accepted_at <= ? and (accepted_at, delivery) < (?, ?::uuid)', after.at, after.at, after.delivery)
-        return list(where.query('accepted_at desc, delivery desc', limit, { first, last }))
-      }
-      const last = after?.at ?? until
-      const end = last === undefined ? Date.now() : Date.parse(last)
-      const near = new Date(Math.max(0, end - nearMs)).toISOString()
-      if (since !== undefined && since >= near) return page(since)
-      const rows = await page(near)
-      return rows.length < limit ? page(since) : rows
-    },
-    async deadLetters({ tenant, webhooks, since, after, limit }) {
-      const where = conditions({ tenant })
-      where.add('died_at is not null')
-      if (webhooks !== undefined) where.add('webhook = any (?::text[])', webhooks)
-      if (since !== undefined) where.add('died_at >= ?', since)
-      if (after !== undefined) where.add('(died_at, delivery) < (?, ?::uuid)', after.at, after.delivery)
-      return list(where.query('died_at desc, delivery desc', limit))
+        if (status !== undefined) addStatus(where, status)
+        return where
+      }),
+    undelivered: ({ tenant, status, webhooks, ...query }) =>
+      newestAccepted({ tenant, ...query }, () => {
+        const where = conditions({ tenant })
+        addStatus(where, status)
+        if (webhooks !== undefined) where.add('webhook = any (?::text[])', webhooks)
+        return where
+      }),
+    deadLetters: (deadLetters) => list(deadLettersQuery(deadLetters)),
+    async deadLetterGroups(deadLetters) {
+      const { where, values, order, limit } = deadLettersQuery(deadLetters)
+      return query<DeadLetterGroup>(
+        `select webhook, event, code, reason, count(*)::integer as count, min(died_at) as first_at, max(died_at) as last_at,
+           min(accepted_at) as first_accepted_at, max(accepted_at) as last_accepted_at,
+           (array_agg(delivery order by died_at desc, delivery desc))[1] as sample
+         from ${statesIn(schema, readsEvents, { where, order, limit })} d
+         group by webhook, event, code, reason order by count desc, last_at desc, webhook, event, reason`,
+        values,
+      )
     },
   }
+}
+
+/** Makes the reader of a page that is ordered by the time of acceptance. The latest days are read first, because most pages end there. */
+function createNewestAccepted(list: (query: ListQuery) => Promise<ListedDelivery[]>) {
+  return async (query: Omit<HistoryQuery, 'status'>, conditionsOf: () => Conditions): Promise<ListedDelivery[]> => {
+    const { since, until, after, limit } = query
+    const page = async (from: string | undefined) => {
+      const where = conditionsOf()
+      addResult(where, query)
+      const first = from === undefined ? undefined : where.add('accepted_at >= ?', from)
+      let last = until === undefined ? undefined : where.add('accepted_at < ?', until)
+      // The bound on accepted_at lets Postgres skip days, which the comparison of rows does not.
+      if (after !== undefined)
+        last = where.add('accepted_at <= ? and (accepted_at, delivery) < (?, ?::uuid)', after.at, after.at, after.delivery)
+      return list(where.query('accepted_at desc, delivery desc', limit, { first, last }))
+    }
+    const end = after?.at ?? until
+    const near = new Date(Math.max(0, (end === undefined ? Date.now() : Date.parse(end)) - nearMs)).toISOString()
+    if (since !== undefined && since >= near) return page(since)
+    const rows = await page(near)
+    return rows.length < limit ? page(since) : rows
+  }
+}
+
+function deadLettersQuery({ tenant, webhooks, since, until, after, limit, ...result }: DeadLettersQuery): ListQuery {
+  const where = conditions({ tenant })
+  where.add('died_at is not null')
+  if (webhooks !== undefined) where.add('webhook = any (?::text[])', webhooks)
+  addResult(where, result)
+  if (since !== undefined) where.add('died_at >= ?', since)
+  if (until !== undefined) where.add('died_at < ?', until)
+  if (after !== undefined) where.add('(died_at, delivery) < (?, ?::uuid)', after.at, after.delivery)
+  return where.query('died_at desc, delivery desc', limit)
+}
+/** Adds the status as a literal, so that the plan can use a partial index. It is always one of Kolbak's statuses, and never text of a caller. */
+const addStatus = (where: Conditions, status: DeliveryStatus) => where.add(`status = '${status}'`)
+function addResult(where: Conditions, { event, reason, code }: ResultFilter): void {
+  if (event !== undefined) where.add('event = ?', event)
+  if (reason !== undefined) where.add('reason = ?', reason)
+  if (code !== undefined) where.add('code = ?', code)
 }
 
 interface ListQuery {
@@ -174,6 +217,7 @@ interface ListQuery {
   readonly bounds: Bounds
 }
 
+type Conditions = ReturnType<typeof conditions>
 /** Collects conditions, so that each set of them has its own text. The plan of `$3 is null or ...` would not use the index of a condition. */
 function conditions(equal: Readonly<Record<string, unknown>>) {
   const values: unknown[] = []

@@ -46,7 +46,9 @@ const successColumns: Readonly<Record<string, string>> = {
   time: 'null::timestamptz',
   next_attempt_at: 'null::timestamptz',
   died_at: 'null::timestamptz',
-  code: 'null::integer',
+  // A query can ask for these two. The store refuses a text that Postgres cannot read as JSON (`first-successes.ts`).
+  event: `(e.data::json->>'event')`,
+  code: `(e.data::json->>'code')::integer`,
   duration_ms: 'null::double precision',
 }
 const columns = Object.keys(successColumns)

@@ -1,43 +1,34 @@
-import type { DeliveryId, TenantId, WebhookId } from '../../events/ids.ts'
-import type { Delivery, HistoryCursor, ListedDelivery } from '../../ports/delivery-log.ts'
-import { findWebhook, listWebhooks } from '../../projections/webhooks.ts'
-import { readCursor, writeCursor } from '../cursors.ts'
+import type { TenantId } from '../../events/ids.ts'
+import { byText, type Delivery, type HistoryCursor, type ListedDelivery, type UndeliveredStatus } from '../../ports/delivery-log.ts'
+import { findWebhook } from '../../projections/webhooks.ts'
+import { createDeliveryPages, resultFilterOf, visibleWebhooks } from '../delivery-pages.ts'
 import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies } from '../dependencies.ts'
-import { ApiError, notFound, webhookInactive } from '../errors.ts'
-import type { Identity } from '../identity.ts'
+import { ApiError, invalid, notFound, webhookInactive } from '../errors.ts'
+import { findDelivery } from '../find-delivery.ts'
 import { parseDeliveryId, parseWebhookId } from '../ids.ts'
-import { guardedRoute, type Route, type RouteResult } from '../route.ts'
+import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
-import { cursorPagination, defaultLimit, envelope, envelopeExample, idOf, listOf, pageExample, uuid } from '../schemas/common.ts'
-import {
-  type CursorQuery,
-  deadLetterExample,
-  deliveredExample,
-  delivery,
-  listDeadLettersQuery,
-  listHistoryQuery,
-  replayedExample,
-} from '../schemas/delivery.ts'
+import { cursorPagination, envelope, envelopeExample, idOf, listOf, pageExample, uuid } from '../schemas/common.ts'
+import { deliveredExample, delivery, listDeliveriesQuery, listHistoryQuery, replayedExample } from '../schemas/delivery.ts'
 import { lagHeaders } from '../schemas/headers.ts'
+import { exampleOf } from '../schemas/json-schema.ts'
 import { createStartReplays } from '../start-replays.ts'
 import { parseTimeRange } from '../time-range.ts'
 import { ownerOf } from '../webhook-views.ts'
 
-/** The most webhooks of one key that are read for a query. The default limit of a tenant is lower. */
-const maxWebhooksOfKey = 10_000
 const tag = 'Deliveries'
 const credentials = 'bearer-or-key'
 
 export const createDeliveryRoutes = (deps: ApiDependencies): Route[] => [
   listWebhookDeliveriesRoute(deps),
+  listDeliveriesRoute(deps),
   getDeliveryRoute(deps),
-  listDeadLettersRoute(deps),
   replayDeliveryRoute(deps),
 ]
 
 function listWebhookDeliveriesRoute(deps: ApiDependencies): Route {
-  const { pageOf } = createPages(deps)
+  const { pageOf } = createDeliveryPages(deps)
   return guardedRoute({
     method: 'GET',
     path: '/v1/webhooks/:id/deliveries',
@@ -61,7 +52,7 @@ function listWebhookDeliveriesRoute(deps: ApiDependencies): Route {
     async handler(request) {
       const { query, caller } = request
       const id = parseWebhookId(request.params.id)
-      const filter = { ...parseTimeRange(query), ...(query.status === undefined ? {} : { status: query.status }) }
+      const filter = { ...parseTimeRange(query), ...resultFilterOf(query), ...(query.status === undefined ? {} : { status: query.status }) }
       const page = pageOf(
         caller.tenant,
         query,
@@ -75,6 +66,57 @@ function listWebhookDeliveriesRoute(deps: ApiDependencies): Route {
     },
   })
 }
+
+function listDeliveriesRoute(deps: ApiDependencies): Route {
+  const { pageOf } = createDeliveryPages(deps)
+  return guardedRoute({
+    method: 'GET',
+    path: '/v1/deliveries',
+    operationId: 'listDeliveries',
+    summary: 'List the deliveries of all webhooks that have not arrived, newest first',
+    description:
+      'Returns what is retried, failed or discarded, whatever its webhook is, and with the status `pending` what has not been tried yet. With `webhook`, it returns all deliveries of that webhook. A key sees the deliveries of its own webhooks.',
+    tag,
+    credentials,
+    scope: 'read:webhooks',
+    query: listDeliveriesQuery,
+    errors: ['invalid_cursor', 'history_too_wide', 'delivery_log_unavailable'],
+    responses: {
+      200: {
+        description: 'A page of deliveries.',
+        schema: envelope(listOf(delivery), cursorPagination),
+        example: pageExample([exampleOf(delivery)]),
+      },
+    },
+    async handler(request) {
+      const { query, caller } = request
+      const { webhook, status } = query
+      if (webhook === undefined && status === 'success')
+        throw invalid([{ path: 'status', message: 'can be `success` only if `webhook` is given' }])
+      const webhooks = await visibleWebhooks(deps, request, webhook)
+      const filter = { ...parseTimeRange(query), ...resultFilterOf(query) }
+      const readRows = async (bounds: { tenant: TenantId; limit: number; after?: HistoryCursor }): Promise<ListedDelivery[]> => {
+        if (webhooks?.length === 0) return []
+        if (webhook !== undefined)
+          return deps.deliveryLog.history(webhook, { ...bounds, ...filter, ...(status === undefined ? {} : { status }) })
+        const statuses = status === undefined ? troubled : undeliveredStatuses.filter((one) => one === status)
+        const lists = await Promise.all(
+          statuses.map((one) =>
+            deps.deliveryLog.undelivered({ ...bounds, ...filter, status: one, ...(webhooks === undefined ? {} : { webhooks }) }),
+          ),
+        )
+        // A delivery whose status changes between the queries can be in two lists.
+        const byId = new Map(lists.flat().map((row) => [row.delivery, row]))
+        return [...byId.values()].sort(newestFirst).slice(0, bounds.limit)
+      }
+      return pageOf(caller.tenant, query, readRows, (row) => row.accepted_at)
+    },
+  })
+}
+/** The statuses of deliveries for which at least one attempt has failed, or that were discarded. */
+const troubled: readonly UndeliveredStatus[] = ['retrying', 'failed', 'discarded']
+const undeliveredStatuses: readonly UndeliveredStatus[] = ['pending', ...troubled]
+const newestFirst = (a: Delivery, b: Delivery): number => byText(b.accepted_at, a.accepted_at) || byText(b.delivery, a.delivery)
 
 function getDeliveryRoute(deps: ApiDependencies): Route {
   const { viewsOf } = createDeliveryViews(deps)
@@ -95,43 +137,6 @@ function getDeliveryRoute(deps: ApiDependencies): Route {
       const row = await findDelivery(deps, request, parseDeliveryId(request.params.id))
       const [view] = await viewsOf(request.caller.tenant, [row])
       return envelopeResult(200, view)
-    },
-  })
-}
-
-function listDeadLettersRoute(deps: ApiDependencies): Route {
-  const { pageOf } = createPages(deps)
-  return guardedRoute({
-    method: 'GET',
-    path: '/v1/dead-letters',
-    operationId: 'listDeadLetters',
-    summary: 'List deliveries that ended in failure; the latest failure comes first',
-    description:
-      'Returns the deliveries that are given up: the receiver refused them for good, the attempts are used up, or the event has expired. Each one can be replayed.',
-    tag,
-    credentials,
-    scope: 'read:webhooks',
-    query: listDeadLettersQuery,
-    errors: ['invalid_cursor', 'history_too_wide', 'delivery_log_unavailable'],
-    responses: {
-      200: {
-        description: 'A page of dead letters.',
-        schema: envelope(listOf(delivery), cursorPagination),
-        example: pageExample([deadLetterExample]),
-      },
-    },
-    async handler(request) {
-      const { query, caller } = request
-      const webhooks = await visibleWebhooks(deps, request, query.webhook)
-      return pageOf(
-        caller.tenant,
-        query,
-        async (bounds) =>
-          webhooks?.length === 0
-            ? []
-            : deps.deliveryLog.deadLetters({ ...bounds, ...parseTimeRange(query), ...(webhooks === undefined ? {} : { webhooks }) }),
-        (row) => row.time,
-      )
     },
   })
 }
@@ -173,54 +178,4 @@ function replayDeliveryRoute(deps: ApiDependencies): Route {
       return envelopeResult(202, view, headers)
     },
   })
-}
-
-interface PageBounds {
-  readonly tenant: TenantId
-  readonly limit: number
-  readonly after?: HistoryCursor
-}
-function createPages(deps: ApiDependencies) {
-  const { viewsOf } = createDeliveryViews(deps)
-  return {
-    /**
-     * Makes a page. One row more than the page shows is read, to know whether there is a next page.
-     * @param timeOf the time by which the rows are ordered
-     */
-    async pageOf(
-      tenant: TenantId,
-      { cursor, limit = defaultLimit }: CursorQuery,
-      readRows: (bounds: PageBounds) => Promise<ListedDelivery[]>,
-      timeOf: (row: Delivery) => string,
-    ): Promise<RouteResult> {
-      const after = cursor === undefined ? {} : { after: readCursor(cursor) }
-      const rows = await readRows({ tenant, limit: limit + 1, ...after })
-      const pageRows = rows.slice(0, limit)
-      const lastRow = pageRows.at(-1)
-      const hasNext = rows.length > limit && lastRow !== undefined
-      const next_cursor = hasNext ? writeCursor({ at: timeOf(lastRow), delivery: lastRow.delivery }) : null
-      return envelopeResult(200, await viewsOf(tenant, pageRows), {}, { limit, next_cursor })
-    },
-  }
-}
-
-/** Returns a delivery of the caller's tenant. A key sees only deliveries to webhooks that it created. Throws not_found. */
-async function findDelivery(deps: ApiDependencies, { caller }: Identity, id: DeliveryId): Promise<Delivery> {
-  const { tenant, key_id } = caller
-  const row = await deps.deliveryLog.find(tenant, id)
-  if (row === null) throw notFound()
-  if (key_id !== null && (await findWebhook(deps, { tenant, key_id }, row.webhook)) === null) throw notFound()
-  return row
-}
-
-/** Returns the webhooks whose dead letters the caller may see; undefined stands for all webhooks of the tenant. */
-async function visibleWebhooks(
-  deps: ApiDependencies,
-  { caller }: Identity,
-  requested: WebhookId | undefined,
-): Promise<WebhookId[] | undefined> {
-  if (caller.key_id === null) return requested === undefined ? undefined : [requested]
-  const filter = { tenant: caller.tenant, key_id: caller.key_id, limit: maxWebhooksOfKey, offset: 0 }
-  const { rows } = await listWebhooks(deps, requested === undefined ? filter : { ...filter, ids: [requested] })
-  return rows.map((row) => row.id)
 }

@@ -1,24 +1,22 @@
 import { createReplayJobs, type ReplayJob } from '../../commands/replay-jobs.ts'
-import { findWebhook } from '../../projections/webhooks.ts'
 import { readJobCursor, writeJobCursor } from '../cursors.ts'
 import type { ApiDependencies } from '../dependencies.ts'
-import { ApiError, invalid, notFound, webhookInactive } from '../errors.ts'
+import { ApiError, notFound } from '../errors.ts'
 import type { Identity } from '../identity.ts'
-import { parseJobId, parseWebhookId } from '../ids.ts'
+import { parseJobId } from '../ids.ts'
+import { jobView } from '../job-view.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent } from '../route-results.ts'
 import { cursorPagination, defaultLimit, envelope, envelopeExample, idOf, listOf } from '../schemas/common.ts'
-import { jobHeaders } from '../schemas/headers.ts'
-import { job, listJobsQuery, type ReplayWebhook, replayWebhook } from '../schemas/job.ts'
+import { job, listJobsQuery } from '../schemas/job.ts'
 import { exampleOf } from '../schemas/json-schema.ts'
-import { parseUtc } from '../time-range.ts'
 import { ownerOf } from '../webhook-views.ts'
 
 const tag = 'Jobs'
 const credentials = 'bearer-or-key'
 
-/** The routes for work that takes longer than a request. The API starts a job here, and a dispatcher carries it out. */
-export function createJobRoutes(deps: ApiDependencies & { newUlid(): string }): Route[] {
+/** The routes that show and cancel jobs, which `replays.ts` starts. */
+export function createJobRoutes(deps: ApiDependencies): Route[] {
   const { log } = deps
   const jobs = createReplayJobs(deps.pool)
   const findJob = async (request: Identity & { params: { id: string } }): Promise<ReplayJob> => {
@@ -28,7 +26,6 @@ export function createJobRoutes(deps: ApiDependencies & { newUlid(): string }): 
   }
 
   return [
-    replayWebhookRoute(deps),
     guardedRoute({
       method: 'GET',
       path: '/v1/jobs',
@@ -97,83 +94,3 @@ export function createJobRoutes(deps: ApiDependencies & { newUlid(): string }): 
     }),
   ]
 }
-
-function replayWebhookRoute(deps: ApiDependencies & { newUlid(): string }): Route {
-  const { log, now, newUlid } = deps
-  const jobs = createReplayJobs(deps.pool)
-  return guardedRoute({
-    method: 'POST',
-    path: '/v1/webhooks/:id/replay',
-    operationId: 'replayWebhook',
-    idempotent: true,
-    summary: 'Replay the deliveries that a webhook missed, with the same event ids, to the present URL, signed with the present secret',
-    description:
-      'Starts a job that replays what a webhook missed, for example after an outage of the receiver. It replays the deliveries of events that were accepted between two times. Only one job of a webhook can run at a time.',
-    params: { id: idOf('webhook') },
-    tag: 'Webhooks',
-    credentials,
-    scope: 'write:webhooks',
-    body: replayWebhook,
-    example: { since: '2026-03-31T00:00:00Z', until: '2026-03-31T12:00:00Z', status: 'failed' },
-    errors: ['webhook_inactive', 'replay_running'],
-    responses: {
-      202: {
-        description: 'A job, which replays the deliveries. The newest events come first.',
-        schema: envelope(job),
-        example: envelopeExample(exampleOf(job, { replayed: 0 })),
-        headers: jobHeaders,
-      },
-    },
-    async handler(request) {
-      const { body, caller } = request
-      const { tenant, actor } = caller
-      const id = parseWebhookId(request.params.id)
-      const webhook = await findWebhook(deps, ownerOf(request), id)
-      if (webhook === null) throw notFound()
-      if (!webhook.is_active) throw webhookInactive()
-      const planned = await request.plan(() => ({ id: parseJobId(newUlid()), time: new Date(now()).toISOString() }))
-      const { since, until } = replayRange(body, planned.time)
-      const started = await jobs.begin({
-        id: planned.id,
-        tenant,
-        webhook: id,
-        key_id: webhook.key_id,
-        actor,
-        request_id: request.kolbakRequestId,
-        since,
-        until,
-        delivery_status: body.status ?? null,
-      })
-      if (started === null)
-        throw new ApiError('replay_running', 'A replay of this webhook is running: wait until it has ended, or cancel it.')
-      deps.notices.tell('jobs')
-      log.info({ job: started.id, tenant, webhook: id, since, until }, 'replay_job.begun')
-      return envelopeResult(202, jobView(started), { location: `/v1/jobs/${started.id}` })
-    },
-  })
-}
-
-/** Returns the times between which events are replayed: no later than `now`, which is also the default end. */
-function replayRange(body: ReplayWebhook, now: string): { since: string; until: string } {
-  const since = parseUtc('since', body.since)
-  const requestedUntil = body.until === undefined ? null : parseUtc('until', body.until)
-  const until = requestedUntil === null || requestedUntil > now ? now : requestedUntil
-  if (since >= until) throw invalid([{ path: 'since', message: `must be before ${requestedUntil === until ? 'until' : 'now'}` }])
-  return { since, until }
-}
-
-const jobView = (row: ReplayJob) => ({
-  id: row.id,
-  type: 'replay',
-  webhook_id: row.webhook,
-  status: row.status,
-  reason: row.reason,
-  since: row.since,
-  until: row.until,
-  delivery_status: row.delivery_status,
-  replayed: row.replayed,
-  skipped: row.skipped,
-  created_at: row.created_at,
-  updated_at: row.updated_at,
-  finished_at: row.finished_at,
-})

@@ -1,5 +1,6 @@
 import type { DeliveryStatus } from '../../events/delivery.ts'
 import type { WebhookId } from '../../events/ids.ts'
+import type { ResultFilter } from '../../ports/delivery-log.ts'
 import { cursor, instant, limit, messageId, timestamp, ulid, uuid } from './common.ts'
 import { exampleOf, type JsonSchema, named, nullable, object, oneOf } from './json-schema.ts'
 
@@ -89,7 +90,37 @@ export interface CursorQuery {
 }
 export const listQuery = object<CursorQuery>({ cursor, limit }, ['cursor', 'limit'])
 
-interface ListHistory extends CursorQuery {
+/** Conditions on the event and the last result of a delivery. */
+export const resultFilter = {
+  event: {
+    type: 'string',
+    minLength: 1,
+    maxLength: 255,
+    pattern: '^[A-Za-z0-9_.:/-]+$',
+    'x-rule': '1-255 of A-Z a-z 0-9 _ . : / -',
+    description: 'Only deliveries of events with this name.',
+    examples: ['order.created'],
+  },
+  reason: {
+    type: 'string',
+    minLength: 1,
+    maxLength: 100,
+    pattern: '^[a-z0-9_]+$',
+    'x-rule': '1-100 of a-z 0-9 _',
+    description: 'Only deliveries whose `last_reason` is this word.',
+    examples: ['timeout'],
+  },
+  code: {
+    type: 'integer',
+    minimum: 100,
+    maximum: 999,
+    description: 'Only deliveries whose `last_response_code` is this HTTP status.',
+    examples: [503],
+  },
+} as const satisfies Readonly<Record<string, JsonSchema>>
+const resultNames = Object.keys(resultFilter)
+
+interface ListHistory extends CursorQuery, ResultFilter {
   readonly status?: DeliveryStatus
   readonly since?: string
   readonly until?: string
@@ -99,22 +130,77 @@ export const listHistoryQuery = object<ListHistory>(
     status: { ...oneOf(deliveryStatuses), description: 'Only deliveries with this status.' },
     since: { ...instant, description: 'Events that were accepted at this time or later.' },
     until: { ...instant, description: 'Events that were accepted before this time.' },
+    ...resultFilter,
     cursor,
     limit,
   },
-  ['status', 'since', 'until', 'cursor', 'limit'],
+  ['status', 'since', 'until', ...resultNames, 'cursor', 'limit'],
+)
+const webhook: JsonSchema = { ...ulid, description: 'Only deliveries to this webhook.' }
+interface ListDeliveries extends ListHistory {
+  readonly webhook?: WebhookId
+}
+export const listDeliveriesQuery = object<ListDeliveries>(
+  {
+    webhook,
+    status: {
+      ...oneOf(deliveryStatuses),
+      description:
+        'Only deliveries with this status. Without `webhook`, it cannot be `success`, and the default is `retrying`, `failed` and `discarded`.',
+    },
+    since: { ...instant, description: 'Events that were accepted at this time or later.' },
+    until: { ...instant, description: 'Events that were accepted before this time.' },
+    ...resultFilter,
+    cursor,
+    limit,
+  },
+  ['webhook', 'status', 'since', 'until', ...resultNames, 'cursor', 'limit'],
 )
 
-interface ListDeadLetters extends CursorQuery {
+interface ListProblems extends ResultFilter {
   readonly webhook?: WebhookId
   readonly since?: string
+  readonly until?: string
 }
-export const listDeadLettersQuery = object<ListDeadLetters>(
-  {
-    webhook: { ...ulid, description: 'Only deliveries to this webhook.' },
-    since: { ...instant, description: 'Deliveries that ended at this time or later.' },
-    cursor,
-    limit,
-  },
-  ['webhook', 'since', 'cursor', 'limit'],
+const endedFilter = {
+  webhook,
+  since: { ...instant, description: 'Deliveries that ended at this time or later.' },
+  until: { ...instant, description: 'Deliveries that ended before this time.' },
+  ...resultFilter,
+}
+export const listDeadLettersQuery = object<ListProblems & CursorQuery>({ ...endedFilter, cursor, limit }, [
+  ...Object.keys(endedFilter),
+  'cursor',
+  'limit',
+])
+export const listProblemsQuery = object<ListProblems>(endedFilter, Object.keys(endedFilter))
+export const problems = named(
+  'Problems',
+  object({
+    count: { ...count, description: 'The number of dead letters in all groups, also in those that are not shown.', examples: [12] },
+    is_complete: {
+      type: 'boolean',
+      description: 'False if there are more than 10,000 dead letters. The groups then cover the newest 10,000.',
+      examples: [true],
+    },
+    groups: {
+      type: 'array',
+      description: 'At most 100 groups, the largest one first.',
+      items: named(
+        'Problem',
+        object({
+          webhook_id: ulid,
+          event: { type: 'string', description: 'The name of the event.', examples: ['order.created'] },
+          code,
+          reason,
+          count: { ...count, examples: [12] },
+          first_at: { ...timestamp, description: 'The time at which the first of them ended.' },
+          last_at: { ...timestamp, description: 'The time at which the last of them ended.' },
+          first_accepted_at: { ...timestamp, description: 'The time at which the oldest of their events was accepted.' },
+          last_accepted_at: { ...timestamp, description: 'The time at which the newest of their events was accepted.' },
+          sample: { ...uuid, description: 'The id of the delivery that ended last.' },
+        }),
+      ),
+    },
+  }),
 )

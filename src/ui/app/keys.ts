@@ -8,6 +8,7 @@ export const destinations: Readonly<Record<string, string>> = {
   o: '/',
   w: '/webhooks',
   e: '/events',
+  d: '/deliveries',
   p: '/problems',
   r: '/replays',
   k: '/keys',

@@ -3,6 +3,7 @@ import { urlOf } from '../lib/router.ts'
 import { Empty } from '../parts/messages.tsx'
 import { Screen } from '../parts/screen.tsx'
 import { Audit } from '../screens/audit/audit.tsx'
+import { Deliveries } from '../screens/deliveries/deliveries.tsx'
 import { Delivery } from '../screens/delivery/delivery.tsx'
 import { Event } from '../screens/event/event.tsx'
 import { Events } from '../screens/events/events.tsx'
@@ -25,6 +26,7 @@ const screens: readonly (readonly [string, (id: string) => JSX.Element])[] = [
   ['/webhooks/:id', (id) => <Webhook key={id} id={id} />],
   ['/events', () => <Events />],
   ['/events/:id', (id) => <Event key={id} id={id} />],
+  ['/deliveries', () => <Deliveries />],
   ['/deliveries/:id', (id) => <Delivery key={id} id={id} />],
   ['/problems', () => <Problems />],
   ['/replays', () => <Replays />],

@@ -19,6 +19,7 @@ const destinations: readonly Destination[] = [
   { screen: '/', title: 'Overview', icon: 'overview', scope: 'read:webhooks' },
   { screen: '/webhooks', title: 'Webhooks', icon: 'webhook', scope: 'read:webhooks' },
   { screen: '/events', title: 'Events', icon: 'event', scope: 'read:events' },
+  { screen: '/deliveries', title: 'Deliveries', icon: 'deliveries', scope: 'read:webhooks' },
   { screen: '/problems', title: 'Problems', icon: 'problem', scope: 'read:webhooks' },
   { screen: '/replays', title: 'Replays', icon: 'retry', scope: 'read:webhooks' },
   { screen: '/keys', title: 'API keys', icon: 'key', scope: 'read:keys' },
@@ -153,7 +154,7 @@ function Top() {
 
 const shortcuts = [
   ['/', 'search'],
-  ['g o', 'Overview; g w webhooks, g e events, g p problems, g r replays, g k keys, g a audit'],
+  ['g o', 'Overview; g w webhooks, g e events, g d deliveries, g p problems, g r replays, g k keys, g a audit'],
   ['j k', 'next row, row before'],
   ['Enter', 'open the row'],
   ['r', 'replay'],

@@ -48,6 +48,26 @@ export const useAllPages = <T>(path: string | null, options: Options = {}): Quer
     options,
   )
 
+/** The most pages of 100 rows that are searched for a text, and the most rows that are shown of them. */
+const searched = { pages: 10, rows: 20 }
+/** Searches the latest rows of a list that is paged by cursor. @param text identifies the search */
+export const useMatches = <T>(path: string | null, text: string, isMatch: (row: T) => boolean): Query<readonly T[]> =>
+  useLoad<readonly T[]>(
+    path === null ? null : `search of ${path} ${text}`,
+    async (signal) => {
+      const rows: T[] = []
+      let cursor: string | null | undefined = null
+      for (let page = 0; ; page++) {
+        const { body, ...reply }: Reply<Page<T>> = await send<Page<T>>('GET', withQuery(path ?? '', { limit: 100, cursor }), { signal })
+        rows.push(...body.data.filter(isMatch))
+        cursor = body.pagination?.next_cursor
+        if (cursor === null || cursor === undefined || page + 1 >= searched.pages || rows.length >= searched.rows)
+          return { ...reply, body: rows.slice(0, searched.rows) }
+      }
+    },
+    {},
+  )
+
 /** Reads lines of text. A line of JSON becomes its value, and any other line stays a text. */
 export const useTextLines = (path: string, options: Options = {}): Query<readonly unknown[]> =>
   useLoad<readonly unknown[]>(
@@ -59,6 +79,10 @@ export const useTextLines = (path: string, options: Options = {}): Query<readonl
     },
     options,
   )
+
+/** Posts a body that changes nothing, such as a dry run, and reads the response. */
+export const usePosted = <T>(path: string, body: unknown): Query<T> =>
+  useLoad<T>(`POST ${path} ${JSON.stringify(body)}`, (signal) => send<T>('POST', path, { body, signal }), {})
 
 /** Loads a path with `load`, and loads it again when the path changes. A null path loads nothing. */
 function useLoad<T>(path: string | null, load: (signal: AbortSignal) => Promise<Reply<T>>, { everyMs }: Options): Query<T> {

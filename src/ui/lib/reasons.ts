@@ -41,3 +41,11 @@ export function reasonText(reason: string | null, code: number | null): string |
 /** Returns the result of an attempt in one or two words: `503`, `timeout`. */
 export const resultText = (reason: string | null, code: number | null): string =>
   code !== null ? String(code) : reason === null ? '' : reason.replaceAll('_', ' ')
+/** Returns the result of an attempt for a sentence: `status 503`, `timeout`. */
+export const resultWords = (reason: string | null, code: number | null): string =>
+  code !== null ? `status ${code}` : (reason ?? 'no result').replaceAll('_', ' ')
+/** Returns the filter for a result that a person typed: `503`, `http_503`, `timeout`. */
+export function resultFilter(text: string | null): { readonly code?: number; readonly reason?: string } {
+  if (text === null || text === '') return {}
+  return /^\d+$/.test(text) ? { code: Number(text) } : { reason: text.trim().toLowerCase().replaceAll(' ', '_') }
+}

@@ -38,6 +38,23 @@ export interface Attempt {
   readonly response_body: string | null
   readonly response_truncated: boolean
 }
+/** What the events of a delivery say about its way, beyond its history. */
+export interface Timeline {
+  readonly routed_at: string | null
+  readonly attempts: readonly TimelineAttempt[]
+}
+export interface TimelineAttempt {
+  readonly number: number
+  readonly chain: number
+  readonly waited: { readonly since: string; readonly ms: number; readonly reason: 'slot' | 'suspended' } | null
+  readonly timings: {
+    readonly dns_ms: number | null
+    readonly connect_ms: number
+    readonly tls_ms: number | null
+    readonly first_byte_ms: number | null
+  } | null
+  readonly response_headers: Readonly<Record<string, string>> | null
+}
 export type DeliveryStatus = 'pending' | 'retrying' | 'success' | 'failed' | 'discarded'
 export interface Delivery {
   readonly id: string
@@ -53,6 +70,35 @@ export interface Delivery {
   readonly accepted_at: string
   readonly expires_at: string
   readonly attempts: readonly Attempt[]
+}
+/** Dead letters that have the webhook, the event name and the result in common. */
+export interface Problem {
+  readonly webhook_id: string
+  readonly event: string
+  readonly code: number | null
+  readonly reason: string | null
+  readonly count: number
+  /** The times at which the first and the last of them ended. */
+  readonly first_at: string
+  readonly last_at: string
+  /** The time at which the oldest of their events was accepted. */
+  readonly first_accepted_at: string
+  /** The id of the delivery that ended last. */
+  readonly sample: string
+}
+export interface Problems {
+  readonly count: number
+  readonly is_complete: boolean
+  readonly groups: readonly Problem[]
+}
+/** What a replay would do. */
+export interface ReplayPreview {
+  readonly count: number
+  readonly is_complete: boolean
+  readonly without_payload: number
+  readonly oldest: string | null
+  readonly newest: string | null
+  readonly webhooks: number
 }
 export interface DeliveryCounts {
   readonly total: number
@@ -97,10 +143,19 @@ export interface Job {
   readonly since: string
   readonly until: string
   readonly delivery_status: DeliveryStatus | null
+  readonly delivery_event: string | null
+  readonly delivery_reason: string | null
+  readonly delivery_code: number | null
+  /** The number of deliveries when the job was started, or null if they were too many to count. */
+  readonly expected: number | null
   readonly replayed: number
   readonly skipped: number
   readonly created_at: string
   readonly finished_at: string | null
+}
+export interface StartedReplays {
+  readonly jobs: readonly Job[]
+  readonly skipped: readonly { readonly webhook_id: string; readonly reason: 'webhook_inactive' | 'replay_running' }[]
 }
 export interface NamedActor {
   readonly kind: string

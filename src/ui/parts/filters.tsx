@@ -1,5 +1,6 @@
 import { useEffect, useState } from 'preact/hooks'
 import { params, setParams } from '../lib/router.ts'
+import { useWebhooks } from '../lib/webhooks.ts'
 import { Choice } from './form.tsx'
 
 /** A choice that is kept in a parameter of the URL. */
@@ -31,6 +32,15 @@ export function FilterText({ label, name, placeholder }: { label: string; name: 
       </label>
     </div>
   )
+}
+
+/** A choice of a webhook. A webhook that was deleted is shown by its id. */
+export function WebhookFilter() {
+  const { reply } = useWebhooks()
+  const chosen = params.value.get('webhook')
+  const urls = (reply?.body ?? []).map(({ id, callback_url }) => [id, callback_url.replace(/^https?:\/\//, '').slice(0, 60)] as const)
+  const others = chosen === null || urls.some(([id]) => id === chosen) ? [] : [[chosen, chosen] as const]
+  return <FilterChoice label="Webhook" name="webhook" options={{ '': 'All', ...Object.fromEntries([...urls, ...others]) }} />
 }
 
 /** The time ranges, as options of a choice. */

@@ -95,11 +95,15 @@ export function Dialog({ title, close, children }: { title: string; close: () =>
   useEffect(() => {
     const element = dialog.current
     element?.showModal()
+    // The browser would focus the first control, which may be the last thing that a person needs.
+    element?.querySelector<HTMLElement>('input, select, h2')?.focus()
     return () => element?.close()
   }, [])
   return (
     <dialog ref={dialog} aria-labelledby={id} onClose={close}>
-      <h2 id={id}>{title}</h2>
+      <h2 id={id} tabIndex={-1}>
+        {title}
+      </h2>
       {children}
     </dialog>
   )
@@ -117,6 +121,7 @@ const DialogEnd = ({
   /** The word of the button while the action runs. Default: the same. */
   working?: string
   isDangerous?: boolean
+  isReady?: boolean
   confirm?: () => void
   close: () => void
 }) => (
@@ -129,7 +134,7 @@ const DialogEnd = ({
       <button
         type={props.confirm === undefined ? 'submit' : 'button'}
         class={props.isDangerous === true ? 'danger' : 'primary'}
-        disabled={isRunning}
+        disabled={isRunning || props.isReady === false}
         onClick={props.confirm}
       >
         {isRunning && props.working !== undefined ? props.working : props.word}
@@ -161,6 +166,8 @@ export function Confirm(props: {
   title: string
   word: string
   isDangerous?: boolean
+  /** Whether the action makes sense now. Default true. */
+  isReady?: boolean
   action: Progress
   confirm: () => void
   close: () => void

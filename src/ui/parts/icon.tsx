@@ -16,6 +16,7 @@ const shapes = {
   overview: 'M2.5 8.5 8 3l5.5 5.5M4 7.5V13h8V7.5',
   webhook: 'M2.5 8h7M7 4.5 10.5 8 7 11.5M13.5 3v10',
   event: 'M9 2 3.5 9H8l-1 5 5.5-7H8z',
+  deliveries: 'M2 4.5h7M2 8h5M2 11.5h7M9.5 11.5 11.5 13.5 15 9',
   problem: 'M8 5v3.5M8 10.8v.1M14 8A6 6 0 1 1 2 8a6 6 0 0 1 12 0Z',
   audit: 'M4 2.5h8v11H4zM6 5.5h4M6 8h4M6 10.5h2.5',
   tenant: 'M3 13.5v-11h6v11M9 6h4v7.5M2 13.5h12M5.5 5h1M5.5 7.5h1M5.5 10h1',

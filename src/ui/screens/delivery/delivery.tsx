@@ -1,11 +1,11 @@
-import { useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { send } from '../../lib/api.ts'
 import { refreshMs, useAction, useQuery } from '../../lib/query.ts'
 import { reasonText, resultText } from '../../lib/reasons.ts'
 import { params, urlOf } from '../../lib/router.ts'
 import { can } from '../../lib/session.ts'
 import { durationText, relativeText } from '../../lib/time.ts'
-import type { Attempt, Delivery as DeliveryData, Envelope } from '../../lib/types.ts'
+import type { Attempt, Delivery as DeliveryData, Envelope, Timeline as TimelineData } from '../../lib/types.ts'
 import { useUrls } from '../../lib/webhooks.ts'
 import { WebhookName } from '../../parts/deliveries-table.tsx'
 import { Confirm } from '../../parts/form.tsx'
@@ -60,16 +60,29 @@ export function Delivery({ id }: { id: string }) {
   )
 }
 
-const keyOf = ({ chain, number }: Attempt) => `${chain}.${number}`
+const keyOf = ({ chain, number }: Pick<Attempt, 'chain' | 'number'>) => `${chain}.${number}`
 
 /** The reasons of attempts that ended without a request. */
 const withoutRequest = new Set(['expired', 'payload_expired', 'payload_unreadable'])
+
+/** Reads the timeline of a delivery, again after each attempt. */
+function useTimeline(path: string, { attempts }: DeliveryData): TimelineData | null {
+  const { reply, refresh } = useQuery<Envelope<TimelineData>>(`${path}/timeline`)
+  const shown = useRef(attempts.length)
+  useEffect(() => {
+    if (shown.current === attempts.length) return
+    shown.current = attempts.length
+    refresh()
+  }, [attempts.length])
+  return reply?.body.data ?? null
+}
 
 function Whole({ delivery, path }: { delivery: DeliveryData; path: string }) {
   const urlOfWebhook = useUrls()
   const last = delivery.attempts.at(-1)
   const asked = params.value.get('attempt')
   const chosen = delivery.attempts.find((attempt) => keyOf(attempt) === asked) ?? last
+  const timeline = useTimeline(path, delivery)
   return (
     <>
       <Facts
@@ -103,7 +116,7 @@ function Whole({ delivery, path }: { delivery: DeliveryData; path: string }) {
       <div class="split">
         <section class="stack">
           <h2>Timeline</h2>
-          <Timeline delivery={delivery} chosen={chosen} />
+          <Timeline delivery={delivery} chosen={chosen} timeline={timeline} />
         </section>
         {chosen === undefined ? (
           <Note>
@@ -115,7 +128,7 @@ function Whole({ delivery, path }: { delivery: DeliveryData; path: string }) {
               Attempt {chosen.number}
               {delivery.chain > 1 ? ` of chain ${chosen.chain}` : ''}
             </h2>
-            <ResponseView attempt={chosen} />
+            <ResponseView attempt={chosen} recorded={timeline?.attempts.find((each) => keyOf(each) === keyOf(chosen)) ?? null} />
             {can('read:events') && !withoutRequest.has(chosen.reason ?? '') && <RequestView path={path} attempt={chosen} />}
           </div>
         )}
@@ -124,8 +137,22 @@ function Whole({ delivery, path }: { delivery: DeliveryData; path: string }) {
   )
 }
 
+const waitReasons = {
+  slot: 'because too many requests to this webhook were under way',
+  suspended: 'because the account was suspended',
+} as const
+
 /** The way of a delivery from top to bottom: acceptance, each attempt, the waits between them, and what comes next. */
-function Timeline({ delivery, chosen }: { delivery: DeliveryData; chosen: Attempt | undefined }) {
+function Timeline({
+  delivery,
+  chosen,
+  timeline,
+}: {
+  delivery: DeliveryData
+  chosen: Attempt | undefined
+  /** Null until it is read. */
+  timeline: TimelineData | null
+}) {
   const { attempts } = delivery
   const isOver = delivery.next_attempt_at === null
   return (
@@ -139,11 +166,21 @@ function Timeline({ delivery, chosen }: { delivery: DeliveryData; chosen: Attemp
           </span>
         </div>
       </li>
+      {timeline !== null && timeline.routed_at !== null && (
+        <li class="waits">
+          <Icon name="webhook" />
+          <div>
+            Routed{' '}
+            <span class="soft">{durationText(Math.max(0, Date.parse(timeline.routed_at) - Date.parse(delivery.accepted_at)))} later</span>
+          </div>
+        </li>
+      )}
       {attempts.map((attempt, i) => {
         const before = attempts[i - 1]
         const waited = Date.parse(attempt.at) - Date.parse(before?.at ?? delivery.accepted_at)
         const isReplay = before !== undefined && before.chain !== attempt.chain
         const isSuccess = attempt.status === 'success'
+        const wait = timeline?.attempts.find((each) => keyOf(each) === keyOf(attempt))?.waited ?? null
         return (
           <li key={keyOf(attempt)} class={isSuccess ? 'good waits' : 'bad waits'}>
             <Icon name={isSuccess ? 'check' : 'cross'} />
@@ -162,6 +199,11 @@ function Timeline({ delivery, chosen }: { delivery: DeliveryData; chosen: Attemp
                 <span class="faint">
                   <Time at={attempt.at} isExact withMs />, {durationText(Math.max(0, waited))} after{' '}
                   {before === undefined ? 'acceptance' : 'the one before'}
+                  {wait !== null && (
+                    <>
+                      , of which it waited {durationText(wait.ms)} {waitReasons[wait.reason]}
+                    </>
+                  )}
                 </span>
               </a>
             </div>

@@ -1,16 +1,17 @@
 import { tokensOf } from '../../lib/json-text.ts'
 import { reasonText } from '../../lib/reasons.ts'
 import { durationText } from '../../lib/time.ts'
-import type { Attempt } from '../../lib/types.ts'
+import type { Attempt, TimelineAttempt } from '../../lib/types.ts'
 import { JsonView } from '../../parts/json-view.tsx'
 import { Facts } from '../../parts/screen.tsx'
 import { Status } from '../../parts/status.tsx'
 import { Code, Foreign } from '../../parts/text.tsx'
 
 /** What the receiver responded in an attempt, or why there was no response. */
-export function ResponseView({ attempt }: { attempt: Attempt }) {
+export function ResponseView({ attempt, recorded = null }: { attempt: Attempt; recorded?: TimelineAttempt | null }) {
   const { response_code: code, response_body: body, reason, reason_detail: detail } = attempt
   const sentence = reasonText(reason, code)
+  const headers = recorded?.response_headers ?? null
   return (
     <section class="panel" aria-label="Response">
       <h3>Response</h3>
@@ -25,6 +26,7 @@ export function ResponseView({ attempt }: { attempt: Attempt }) {
             ),
           ],
           attempt.duration_ms === null ? null : ['Time to the status', durationText(attempt.duration_ms)],
+          ...stepsOf(recorded),
         ]}
       />
       {sentence !== null && <p>{sentence}</p>}
@@ -32,6 +34,14 @@ export function ResponseView({ attempt }: { attempt: Attempt }) {
         <p class="soft">
           <Foreign text={detail} />
         </p>
+      )}
+      {headers !== null && (
+        <Code
+          text={Object.entries(headers)
+            .map(([name, value]) => `${name}: ${value}`)
+            .join('\n')}
+          label="the headers of the response"
+        />
       )}
       {body === null ? (
         <p class="soft">{code === null ? 'No response came.' : 'The response had no body.'}</p>
@@ -43,4 +53,18 @@ export function ResponseView({ attempt }: { attempt: Attempt }) {
       {attempt.response_truncated && <p class="faint">Kolbak keeps the first 4 KiB of a response. This one was longer.</p>}
     </section>
   )
+}
+
+/** Returns the steps of a request on a new connection, as facts. */
+function stepsOf(recorded: TimelineAttempt | null): [string, string][] {
+  if (recorded === null || recorded.timings === null) return []
+  const { dns_ms: dns, connect_ms: connect, tls_ms: tls, first_byte_ms: firstByte } = recorded.timings
+  const steps = [
+    ['name', dns],
+    ['connection', connect],
+    ['TLS', tls],
+    ['first byte', firstByte],
+  ] as const
+  const texts = steps.flatMap(([step, ms]) => (ms === null ? [] : [`${step} ${durationText(ms)}`]))
+  return [['On a new connection', texts.join(', ')]]
 }

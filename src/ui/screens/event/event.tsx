@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks'
 import { send } from '../../lib/api.ts'
 import { memberText } from '../../lib/json-text.ts'
 import { type Query, refreshMs, useAction, useQuery } from '../../lib/query.ts'
-import { params, setParams, urlOf } from '../../lib/router.ts'
+import { params, setParams } from '../../lib/router.ts'
 import { can } from '../../lib/session.ts'
 import type { Delivery, Envelope, EventDetail, Explanation, Page, Webhook } from '../../lib/types.ts'
 import { useWebhooks } from '../../lib/webhooks.ts'
@@ -14,6 +14,7 @@ import { JsonView } from '../../parts/json-view.tsx'
 import { Empty, Loaded, Note } from '../../parts/messages.tsx'
 import { Curl, Facts, Pager, Screen } from '../../parts/screen.tsx'
 import { Copy, Foreign, Id, Time } from '../../parts/text.tsx'
+import { NotFound } from './not-found.tsx'
 
 /** One event: what was posted, where it went, and why it did not go elsewhere. */
 export function Event({ id }: { id: string }) {
@@ -34,6 +35,12 @@ export function Event({ id }: { id: string }) {
     query.refresh()
   })
   const event = query.reply?.body.data
+  if (query.failure?.status === 404)
+    return (
+      <Screen title={id} above={{ title: 'Events', screen: '/events' }}>
+        <NotFound id={id} />
+      </Screen>
+    )
   return (
     <Screen
       title={event?.event ?? id}
@@ -48,15 +55,6 @@ export function Event({ id }: { id: string }) {
         )
       }
     >
-      {query.failure?.status === 404 && (
-        <Empty title={`There is no event with the id ${id}`}>
-          <p>
-            It may be older than the retention time, or the id may be a number inside the payload, which cannot be searched because payloads
-            are stored sealed. Look for the event by its name and time.
-          </p>
-          <a href={urlOf('/events')}>Search the events</a>
-        </Empty>
-      )}
       <Loaded query={query}>
         {({ data }) => (
           <>

@@ -3,7 +3,7 @@ import { send, withQuery } from '../../lib/api.ts'
 import { refreshMs, useAction, useQuery } from '../../lib/query.ts'
 import { params, setParams, urlOf } from '../../lib/router.ts'
 import { can } from '../../lib/session.ts'
-import { timeText } from '../../lib/time.ts'
+import { durationText, now, timeText } from '../../lib/time.ts'
 import type { Job, Page } from '../../lib/types.ts'
 import { useUrls } from '../../lib/webhooks.ts'
 import { WebhookName } from '../../parts/deliveries-table.tsx'
@@ -82,6 +82,34 @@ export function Replays() {
   )
 }
 
+/** Returns which deliveries a job replays. */
+const whatOf = ({ delivery_status: status, delivery_event: event, delivery_reason: reason, delivery_code: code }: Job): string =>
+  [`${status ?? 'failed and discarded'} ones`, event, reason ?? (code === null ? null : `status ${code}`)]
+    .filter((part) => part !== null)
+    .join(', ')
+
+/** How many deliveries a job has replayed, of how many, and how long it may still run. */
+function Progress({ job }: { job: Job }) {
+  const { replayed, skipped, expected, status } = job
+  const done = replayed + skipped
+  const elapsedMs = now.value - Date.parse(job.created_at)
+  const isUnderWay = status === 'running' && expected !== null && done > 0 && done < expected
+  return (
+    <>
+      {replayed.toLocaleString('en')}
+      {expected !== null && ` of ${expected.toLocaleString('en')}`}
+      {skipped > 0 && <span class="faint">, {skipped.toLocaleString('en')} without payload</span>}
+      {status === 'running' && expected !== null && expected > 0 && (
+        <>
+          <br />
+          <progress max={expected} value={Math.min(done, expected)} aria-label="Progress of the replay" />
+        </>
+      )}
+      {isUnderWay && <span class="faint"> about {durationText((elapsedMs * (expected - done)) / done)} left</span>}
+    </>
+  )
+}
+
 function JobsTable({
   jobs,
   urlOfWebhook,
@@ -117,11 +145,10 @@ function JobsTable({
               <WebhookName id={job.webhook_id} url={urlOfWebhook(job.webhook_id)} />
             </a>
             <br />
-            <span class="faint">{job.delivery_status ?? 'failed and discarded'} ones</span>
+            <span class="faint break">{whatOf(job)}</span>
           </td>
           <td>
-            {job.replayed}
-            {job.skipped > 0 && <span class="faint"> and {job.skipped} without payload</span>}
+            <Progress job={job} />
           </td>
           <td class="wide">
             {timeText(job.since)} to {timeText(job.until)}

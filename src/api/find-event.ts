@@ -1,0 +1,43 @@
+import type { RecordedEvent } from '../events/envelope.ts'
+import type { StreamName } from '../events/streams.ts'
+import type { EventStore } from '../ports/event-store.ts'
+
+const pageSize = 500
+
+interface Search {
+  /** The time near which the event was appended, in RFC 3339. */
+  readonly time: string
+  /** The most milliseconds by which the time of an event may be before that of an earlier event of its stream. */
+  readonly disorderMs: number
+  /** The most milliseconds after `time` that are searched. */
+  readonly untilMs: number
+  readonly maxPages: number
+}
+
+/** Finds an event in the stream of a day. The place is found by the times of the events, which rise apart from the disorder. */
+export async function findInStream(
+  store: Pick<EventStore, 'read'>,
+  stream: StreamName,
+  { time, disorderMs, untilMs, maxPages }: Search,
+  isWanted: (event: RecordedEvent) => boolean,
+): Promise<RecordedEvent | null> {
+  const near = Date.parse(time)
+  const timeAt = async (revision: number) => Date.parse((await store.read(stream, { from: revision, limit: 1 }))[0]?.metadata.time ?? time)
+  const [last] = await store.read(stream, { backwards: true, limit: 1 })
+  let low = 0
+  let high = last?.revision ?? 0
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2)
+    if ((await timeAt(middle)) < near - disorderMs) low = middle + 1
+    else high = middle
+  }
+  for (let page = 0; page < maxPages; page++) {
+    const events: readonly RecordedEvent[] = await store.read(stream, { from: low, limit: pageSize })
+    const found = events.find(isWanted)
+    if (found !== undefined) return found
+    const end = events.at(-1)
+    if (end === undefined || Date.parse(end.metadata.time) > near + untilMs) return null
+    low = end.revision + 1
+  }
+  return null
+}

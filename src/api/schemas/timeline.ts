@@ -1,0 +1,66 @@
+import { timestamp } from './common.ts'
+import { type JsonSchema, named, nullable, object, oneOf } from './json-schema.ts'
+
+const ms = (description: string, example: number): JsonSchema => ({ type: 'integer', minimum: 0, description, examples: [example] })
+const number = (description: string): JsonSchema => ({ type: 'integer', minimum: 0, description, examples: [1] })
+
+export const timeline = named(
+  'Timeline',
+  object({
+    accepted_at: { ...timestamp, description: 'The time at which the event was accepted.' },
+    routed_at: nullable({
+      ...timestamp,
+      description:
+        'The time at which it was recorded to which webhooks the event goes, or null if it is not known. The first attempt need not wait for it.',
+    }),
+    attempts: {
+      type: 'array',
+      description: 'The newest ten attempts, oldest first.',
+      items: named(
+        'TimelineAttempt',
+        object({
+          number: number('The number of the attempt within its chain, from 1.'),
+          chain: number('The number of the chain, from 1.'),
+          at: timestamp,
+          waited: {
+            ...nullable(
+              object({
+                since: { ...timestamp, description: 'The time since which the delivery waited.' },
+                ms: ms('How long it waited, in milliseconds.', 4_200),
+                reason: {
+                  ...oneOf(['slot', 'suspended']),
+                  description: '`slot`: too many requests to the webhook were in flight. `suspended`: the account was suspended.',
+                },
+              }),
+            ),
+            description: 'Why the attempt was not sent at once, or null if it hardly waited.',
+            examples: [null],
+          },
+          timings: {
+            ...nullable(
+              object({
+                dns_ms: nullable(ms('To resolve the name of the host, or null if the URL has an address.', 3)),
+                connect_ms: ms('To connect.', 12),
+                tls_ms: nullable(ms('For the TLS handshake, or null without TLS.', 31)),
+                first_byte_ms: nullable(ms('From the request to the first byte of the response, or null if none came.', 40)),
+              }),
+            ),
+            description: 'The steps of the request. Null if it used a connection that was open already.',
+            examples: [{ dns_ms: 3, connect_ms: 12, tls_ms: 31, first_byte_ms: 40 }],
+          },
+          response_headers: {
+            type: ['object', 'null'],
+            additionalProperties: { type: 'string' },
+            description:
+              'Those of content-type, date, server, retry-after, location, www-authenticate, x-request-id, cf-ray and traceparent that the response had. Null if none is kept: a success keeps them only if one says more than content-type, date and server.',
+            examples: [{ 'content-type': 'application/json', 'x-request-id': '7d0f6c1e' }],
+          },
+          webhook_revision: nullable({
+            ...number('The revision of the webhook that the attempt used, or null if it is not known.'),
+            examples: [3],
+          }),
+        }),
+      ),
+    },
+  }),
+)
