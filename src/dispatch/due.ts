@@ -4,7 +4,7 @@ import type { DeliveryRef } from '../events/refs.ts'
 import { step } from '../events/steps.ts'
 import type { Log } from '../lib/log.ts'
 import { keepRunning, pause, untilDone } from '../lib/retry.ts'
-import type { Wake } from '../lib/wake.ts'
+import { untilPoll, type Wake } from '../lib/wake.ts'
 import type { BodyArchive, Delivery, DeliveryReads } from '../ports/delivery-log.ts'
 import { allotRows, maxClaimedRows } from './allot-rows.ts'
 import type { Deliver } from './deliver.ts'
@@ -30,8 +30,10 @@ export interface DueDeps {
   readonly pollMs?: number
 }
 
-/** The most milliseconds between two passes while no row waits. `wake` must be notified when a row is due sooner. */
-export const longestRestMs = 2_000
+/** Milliseconds between two passes while no row waits. */
+const restMs = 2_000
+/** The most milliseconds between two such passes, because `untilPoll` moves them. `wake` must be notified when a row is due sooner. */
+export const longestRestMs = 1.5 * restMs
 
 /** The most webhooks that one round reads. The next round continues after the last of them. */
 const webhooksPerRound = 500
@@ -106,7 +108,7 @@ class DueRounds {
   }
   private async untilNextDue(): Promise<number> {
     const ms = await this.deps.schedule.untilNextDue()
-    return ms === null ? longestRestMs : Math.min(longestRestMs, Math.max(1, Math.ceil(ms)))
+    return Math.min(untilPoll(restMs), ms === null ? Number.POSITIVE_INFINITY : Math.max(1, Math.ceil(ms)))
   }
   async renewClaims(): Promise<void> {
     const { schedule, claimMs } = this.deps

@@ -20,7 +20,7 @@ import type { Log } from '../lib/log.ts'
 import type { Notices } from '../lib/notices.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
 import { sqlOn } from '../lib/sql.ts'
-import { createWake } from '../lib/wake.ts'
+import { createWake, untilPoll } from '../lib/wake.ts'
 import type { BodyArchive, Delivery, DeliveryReads } from '../ports/delivery-log.ts'
 import type { EventStore } from '../ports/event-store.ts'
 import { projectionNames } from '../projections/names.ts'
@@ -66,7 +66,7 @@ export function startReplaying(deps: ReplayingDeps): { stop(): Promise<void> } {
   const wake = createWake()
   const stopListening = notices.on('jobs', wake.notify)
   const work = async () => {
-    if (!(await replaying.hasJobs())) return wake.wait(Math.max(waitMs, notices.pollMs), signal)
+    if (!(await replaying.hasJobs())) return wake.wait(untilPoll(Math.max(waitMs, notices.pollMs)), signal)
     const lease = await leases.take('replay jobs')
     if (lease !== null)
       try {

@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { Pool } from 'pg'
 import type { Notices } from './notices.ts'
 import { keepRunning } from './retry.ts'
-import { createWake } from './wake.ts'
+import { createWake, untilPoll } from './wake.ts'
 
 /** Counts the live processes of a role, so that limits can be divided among them. */
 export interface LiveProcesses {
@@ -60,7 +60,7 @@ export async function joinLiveProcesses(options: {
   notices.tellOthers('processes')
   const loop = keepRunning(
     async () => {
-      await wake.wait(everyMs, stop.signal)
+      await wake.wait(untilPoll(everyMs), stop.signal)
       if (!stop.signal.aborted) await beat()
     },
     { signal: stop.signal, onError },

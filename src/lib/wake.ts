@@ -7,6 +7,17 @@ export interface Wake {
   wait(ms: number, signal?: AbortSignal): Promise<void>
 }
 
+/**
+ * Returns the milliseconds until the next poll of a loop that polls every `ms`. The polls of a process end at the same moments of its clock, the
+ * multiples of `ms`, because a machine at rest spends more on each wake-up than on the queries. The result is between half of `ms` and one and a
+ * half times `ms`. Polls of less than a second are not moved.
+ */
+export function untilPoll(ms: number, now = performance.now()): number {
+  if (ms < 1_000) return ms
+  const untilMultiple = ms - (now % ms)
+  return untilMultiple < ms / 2 ? untilMultiple + ms : untilMultiple
+}
+
 export function createWake(): Wake {
   let raised = false
   let waiters: (() => void)[] = []

@@ -2,7 +2,7 @@ import type { Checkpoint } from '../events/envelope.ts'
 import { codeOf } from '../lib/errors.ts'
 import { noNotices } from '../lib/notices.ts'
 import { keepRunning } from '../lib/retry.ts'
-import { createWake } from '../lib/wake.ts'
+import { createWake, untilPoll } from '../lib/wake.ts'
 import { type BuildRunner, startBuildRunner } from './build-runner.ts'
 import { type Build, dropSuperseded, installProjections, listBuilds } from './builds.ts'
 import type { Projection } from './projection.ts'
@@ -73,7 +73,7 @@ export function startProjection(deps: RunnerDependencies, projection: Projection
       const dropped = await dropSuperseded(pool, projection)
       log.info({ projection: name, builds: dropped }, 'projection.dropped')
     }
-    await wake.wait(refreshMs ?? notices.pollMs * pollsPerRefresh, stopping.signal)
+    await wake.wait(refreshMs ?? untilPoll(notices.pollMs * pollsPerRefresh), stopping.signal)
   }
   const refreshing = keepRunning(refresh, {
     signal: stopping.signal,

@@ -10,6 +10,7 @@ import { uuidV5 } from '../events/uuid.ts'
 import { createMerkleTree } from '../lib/merkle.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
 import { sqlOn } from '../lib/sql.ts'
+import { untilPoll } from '../lib/wake.ts'
 import { RevisionConflict } from '../ports/event-store.ts'
 import { eventsUpTo } from '../ports/events-up-to.ts'
 import type { Shared } from './shared.ts'
@@ -111,7 +112,7 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
   }
   const running = keepRunning(
     async () => {
-      await pause(Math.min(5_000, sealMs), stopping.signal)
+      await pause(untilPoll(Math.min(5_000, sealMs)), stopping.signal)
       sealIfDue()
       await sealing
     },

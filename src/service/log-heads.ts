@@ -6,6 +6,7 @@ import { codeOf, KolbakError } from '../lib/errors.ts'
 import { openHead, openLogSigner } from '../lib/log-signer.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
 import { sqlOn, transaction } from '../lib/sql.ts'
+import { untilPoll } from '../lib/wake.ts'
 import { audit, readLogState } from '../projections/audit.ts'
 import { forkOf, type KeptHead, listHeads, logForked, storeHead, thinHeads } from '../projections/log-heads.ts'
 import { projectionNames } from '../projections/names.ts'
@@ -119,7 +120,7 @@ export function startLogHeads(shared: Shared): LogHeads {
     own = head
   }
   const run = async () => {
-    await pause(config.KOLBAK_LOG_HEAD_SECONDS * 1_000, stopping.signal)
+    await pause(untilPoll(config.KOLBAK_LOG_HEAD_SECONDS * 1_000), stopping.signal)
     if (stopping.signal.aborted || macs.start === null) return
     // A log that has not grown needs no lease, and costs one query.
     if ((await readLogState(pools.reads)).size === own?.size) return

@@ -4,7 +4,7 @@ import type { Log } from '../lib/log.ts'
 import type { Notices } from '../lib/notices.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
 import { sqlOn } from '../lib/sql.ts'
-import { createWake } from '../lib/wake.ts'
+import { createWake, untilPoll } from '../lib/wake.ts'
 import type { Projection } from '../projections/projection.ts'
 import { type Patience, whenAvailable } from './patience.ts'
 
@@ -72,7 +72,7 @@ export function watchVersions(options: {
   const stopListening = notices.on('builds', wake.notify)
   const watching = keepRunning(
     async () => {
-      await wake.wait(1_000, stopping.signal)
+      await wake.wait(untilPoll(Math.max(1_000, notices.pollMs)), stopping.signal)
       try {
         await olderReadModels(pool, readModels)
       } catch (error) {

@@ -3,7 +3,7 @@ import { scenariosOn } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
 
 /** The tests of these files hardly depend on the engine. By default, a run uses one of the files. */
-const hardlyDependOnEngine = ['./webhooks.test.ts', './clients.test.ts', './tenants.test.ts', './cli.test.ts', './replay.test.ts']
+const hardlyDependOnEngine = ['./webhooks.test.ts', './clients.test.ts', './tenants.test.ts', './replay.test.ts']
 /** The tests of these files send data that cannot be read. By default, a run uses one of the files. */
 const poison = ['../faults/poison-records.test.ts', '../faults/poison-responses.test.ts', '../faults/poison-streams.test.ts']
 const all = ['eventstoredb', 'kafka', 'cassandra'] as const
@@ -21,7 +21,10 @@ await scenariosOn(
   ]),
 )
 if (isFull) {
-  await scenariosOn(all, scenariosOf(['./two-processes.test.ts', '../faults/kill-batches.test.ts', '../faults/kill-replay.test.ts']))
+  await scenariosOn(
+    all,
+    scenariosOf(['./cli.test.ts', './two-processes.test.ts', '../faults/kill-batches.test.ts', '../faults/kill-replay.test.ts']),
+  )
   // Here only one port uses its engine. The other ports use Postgres.
   for (const engine of all) await scenariosOn([engine], scenariosOf(['./two-of-every-role.test.ts']))
 }

@@ -28,6 +28,12 @@ const screens: readonly { readonly name: string; path(filled: Filled): string; r
   { name: 'operations', path: () => '/operations', shows: 'projection webhooks' },
 ]
 
+const looks = [
+  { scheme: 'light', width: 1400 },
+  { scheme: 'dark', width: 900 },
+  { scheme: 'light', width: 320 },
+] as const
+
 describe('the screens of the dashboard', () => {
   const world: UiWorld = withUi()
   let filled: Filled
@@ -36,21 +42,21 @@ describe('the screens of the dashboard', () => {
   })
 
   for (const { name, path, shows } of screens)
-    for (const { scheme, width } of [
-      { scheme: 'light', width: 1400 },
-      { scheme: 'dark', width: 900 },
-      { scheme: 'light', width: 320 },
-    ] as const)
-      it(`show ${name} at ${width} px in ${scheme} colours, without a fault of accessibility and without scrolling sideways`, async () => {
-        const page = await world.page({ width, scheme })
-        await page.goto(`${world.service.url}/ui${path(filled)}`)
-        await page.getByText(shows).first().waitFor()
-        await page.locator('[aria-busy]').first().waitFor({ state: 'detached' })
+    it(`show ${name} at three widths and in both colour schemes, without a fault of accessibility and without scrolling sideways`, async () => {
+      const page = await world.page()
+      await page.goto(`${world.service.url}/ui${path(filled)}`)
+      await page.getByText(shows).first().waitFor()
+      await page.locator('[aria-busy]').first().waitFor({ state: 'detached' })
+      for (const { scheme, width } of looks) {
+        const look = `${name} at ${width} px in ${scheme} colours`
+        await page.setViewportSize({ width, height: 900 })
+        await page.emulateMedia({ colorScheme: scheme })
         await picture(page, `${name}-${width}-${scheme}`)
-        await expectAccessible(page, name)
+        await expectAccessible(page, look)
         const overflow = Number(await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth'))
-        expect(overflow, 'the pixels beyond the right edge').to.be.at.most(0)
-      })
+        expect(overflow, `${look}: the pixels beyond the right edge`).to.be.at.most(0)
+      }
+    })
   /** The dialogs: the screen, and the button that opens it. */
   const dialogs: readonly (readonly [path: (filled: Filled) => string, button: string])[] = [
     [() => '/', 'Shortcuts'],

@@ -3,7 +3,7 @@ import { type Family, families, familyOf } from '../../events/streams.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Notices } from '../../lib/notices.ts'
 import { createBackoff, pause } from '../../lib/retry.ts'
-import { createWake, type Wake } from '../../lib/wake.ts'
+import { createWake, untilPoll, type Wake } from '../../lib/wake.ts'
 import type { Ask } from './event-store-query.ts'
 import { type EventRow, type SizedEvent, toCheckpoint, toRecordedEvent } from './event-store-rows.ts'
 
@@ -120,7 +120,7 @@ export function createTail({ ask, log, signal, notices }: TailOptions): Tail {
         delays.reset()
         if (count > 0 || isFirst) for (const member of members) member.notify()
         if (count === readAtOnce) continue
-        await awake.wait(notices.pollMs, signal)
+        await awake.wait(untilPoll(notices.pollMs), signal)
       } catch (error) {
         const delayMs = delays.next()
         if (!signal.aborted) log.warn({ error, delayMs }, 'event_store.subscription_failed')

@@ -1,6 +1,6 @@
 import type { Pool } from 'pg'
 import type { Notices } from '../../lib/notices.ts'
-import { createWake } from '../../lib/wake.ts'
+import { createWake, untilPoll } from '../../lib/wake.ts'
 import type { PartitionView } from './message-bus-partition.ts'
 
 interface WatchOptions {
@@ -26,7 +26,7 @@ export async function watchForRecords(options: WatchOptions, signal: AbortSignal
   })
   try {
     while (!signal.aborted) {
-      await wake.wait(isNoticed ? undecidedMs : notices.pollMs, signal)
+      await wake.wait(isNoticed ? undecidedMs : untilPoll(notices.pollMs), signal)
       const wasNoticed = isNoticed
       isNoticed = false
       if (!(await tellPartitions(options)) && wasNoticed) isNoticed = true
