@@ -1,4 +1,5 @@
 import { monotonicFactory } from 'ulid'
+import { createRandomNumbers } from '../lib/random-numbers.ts'
 import { createCredentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { createExpressApp, mountRoutes } from './express-app.ts'
@@ -31,7 +32,7 @@ export function createApi(
   const tokens = createTokens({ secret: settings.jwtSecret, ttlSeconds: settings.tokenTtlSeconds, now })
   const failedCredentials = createFailedCredentials(settings.failedCredentialsPerMinute ?? defaultFailedCredentialsPerMinute)
   const credentials = createCredentials(deps, tokens, failedCredentials)
-  const nextUlid = monotonicFactory()
+  const nextUlid = monotonicFactory(createRandomNumbers())
   const table = createRouteTable({ ...deps, newUlid: () => nextUlid(now()) }, { credentials, tokens, failedCredentials })
   const routes = operationOnly ? table.filter((route) => route.tag === operationTag) : table
   const app = createExpressApp(settings.trustProxy)
