@@ -89,7 +89,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
         services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...engines }),
       )
       expect(`${verified.code} ${verified.out}${verified.err}`).to.match(
-        /^0 \d+ events, [1-9]\d* heads and \d+ of \d+ batches checked: no fault\.$/m,
+        /^0 \d+ events, [1-9]\d* heads? and \d+ of \d+ batch(es)? checked: no fault\.$/m,
       )
 
       service = await start(engines)
