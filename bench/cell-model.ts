@@ -19,9 +19,9 @@ export interface Machine {
   readonly usable: number
 }
 export interface Capacity {
-  /** Mean events a second over the retention time, by the disk. */
+  /** The mean events a second over the retention time for which the disk has room. */
   readonly byDisk: number
-  /** Events a second in the busiest hour, by the processor. */
+  /** The events a second for which the processor has time in the busiest hour. */
   readonly byProcessor: number
 }
 export function capacityOf(costs: EventCosts, machine: Machine, retentionDays: number): Capacity {
@@ -67,7 +67,7 @@ export interface Outcome {
   /** Parts of tenants that were moved, per day: the mean over all days, and the most on one day. */
   readonly movesPerDay: number
   readonly mostMoves: number
-  /** The share of all rows of the message index that a day's moves copy, as a mean. */
+  /** The mean share of all rows of the message index that the moves of one day copy. */
   readonly movedShare: number
   /** Hours in which a cell got more than it can process, per cell and year. */
   readonly busyHours: number
@@ -78,7 +78,7 @@ export interface Outcome {
   readonly mostTouchedTenants: number
   readonly touchedEvents: number
   readonly mostTouchedEvents: number
-  /** Divided tenants, their parts, and the parts and the size of the largest tenant. The size is in limits of a cell. */
+  /** Divided tenants, their parts, and the parts and the size of the largest tenant. The size is a multiple of a cell's limit. */
   readonly dividedTenants: number
   readonly parts: number
   readonly largestTenantParts: number
@@ -138,7 +138,7 @@ interface Part {
 interface Cell {
   load: number
   readonly loadOfRegion: [number, number, number]
-  /** The load of each hour of a day that comes from bursts. */
+  /** For each hour of a day, the part of the load that bursts cause. */
   readonly bursts: Float64Array
   /** Events that wait on the bus. */
   backlog: number
@@ -146,7 +146,7 @@ interface Cell {
 }
 const createCell = (): Cell => ({ load: 0, loadOfRegion: [0, 0, 0], bursts: new Float64Array(24), backlog: 0, parts: [] })
 
-/** The load of an hour as a share of the mean load, from 0.5 to 1.5. */
+/** Returns the load of an hour as a share of the mean load, from 0.5 to 1.5. */
 const shareOfHour = (hour: number, region: number): number => 1 + 0.5 * Math.sin((2 * Math.PI * (hour + 8 * region)) / 24)
 const shares = [0, 1, 2].map((region) => Array.from({ length: 24 }, (_, hour) => shareOfHour(hour, region)))
 
@@ -301,14 +301,14 @@ export function simulate(setting: Setting): Outcome {
         for (let hour = begin; hour < Math.min(24, begin + hours); hour++)
           cell.bursts[hour]! += (factor - 1) * (tenant.rate / tenant.parts.length) * shares[tenant.region]![hour]!
     }
-    const most = setting.peak * limit
+    const processable = setting.peak * limit
     for (const cell of cells) {
       const [a, b, c] = cell.loadOfRegion
       for (let hour = 0; hour < 24; hour++) {
         const load = a * shares[0]![hour]! + b * shares[1]![hour]! + c * shares[2]![hour]! + cell.bursts[hour]!
-        if (load > most) busyHours++
-        cell.backlog = Math.max(0, cell.backlog + (load - most) * 3_600)
-        longestWait = Math.max(longestWait, cell.backlog / most)
+        if (load > processable) busyHours++
+        cell.backlog = Math.max(0, cell.backlog + (load - processable) * 3_600)
+        longestWait = Math.max(longestWait, cell.backlog / processable)
       }
       cell.bursts.fill(0)
     }

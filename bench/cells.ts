@@ -81,13 +81,13 @@ function capacityTable(): string {
 }
 function engineTable(): string {
   const row = (days: number) => {
-    const most = peak * limitOf(days)
+    const peakEvents = peak * limitOf(days)
     return [
       `${days} days`,
-      count(most),
-      count((most * engines.copies * engines.kafkaMicrosOfRecord) / 1e6),
-      count((most * engines.copies * engines.cassandraMicrosOfFact) / 1e6),
-      count(most * engines.eventsOfMessage),
+      count(peakEvents),
+      count((peakEvents * engines.copies * engines.kafkaMicrosOfRecord) / 1e6),
+      count((peakEvents * engines.copies * engines.cassandraMicrosOfFact) / 1e6),
+      count(peakEvents * engines.eventsOfMessage),
       count(engines.eventStoreDbEvents),
     ]
   }
@@ -186,7 +186,7 @@ function policyTable(): string {
 }
 function rateLimitTable(): string {
   return tableOf(
-    ['limit of a tenant, in times its mean', 'hours above the peak, per cell and year', 'longest wait'],
+    ['limit of a tenant, as a multiple of its mean', 'hours above the peak, per cell and year', 'longest wait'],
     [10, 5, 3, 2].map((rateLimit) => {
       const { busyHours, longestWait } = outcomeOf({ rateLimit })
       return [count(rateLimit), busyHours.toFixed(1), minutes(longestWait)]

@@ -75,13 +75,13 @@ export async function costsOf({ pids, dataDir, database }: Target): Promise<Cost
 }
 
 /** Milliseconds after the last delivery in which the target still works for the load: it records attempts and writes what it has gathered. */
-const afterworkMs = 1_000
+const workAfterLoadMs = 1_000
 
 /** Milliseconds at the start of a load that its percentiles leave out. */
 const settlingMs = (seconds: number): number => Math.min(3_000, seconds * 250)
 
-/** Sends a load to a target. Waits until all deliveries have arrived, or none has arrived for 10 s. */
-export async function drive(
+/** Sends a load to a target and returns the figures. Waits until all deliveries have arrived, or none has arrived for 10 s. */
+export async function measureLoad(
   target: Target,
   load: Load,
   { count = 0, ...work }: Omit<Work, 'url' | 'settlingMs' | 'count'> & { count?: number },
@@ -105,7 +105,7 @@ export async function drive(
     }
     received = latest
   }
-  await pause(afterworkMs)
+  await pause(workAfterLoadMs)
   const after = await costsOf(target)
   const perEvent = (cost: keyof Costs) => (after[cost] - before[cost]) / produced.accepted
   return {
@@ -138,7 +138,7 @@ export interface AtRest {
 }
 
 /** Lets a target settle after its start or a load, and then measures what it costs while it waits for events. */
-export async function restOf(target: Target, settlingSeconds: number, seconds: number): Promise<AtRest> {
+export async function measureAtRest(target: Target, settlingSeconds: number, seconds: number): Promise<AtRest> {
   await pause(settlingSeconds * 1_000)
   const before = await costsOf(target)
   await pause(seconds * 1_000)

@@ -2,7 +2,7 @@
 // It measures how the cost of an event grows with stored messages, webhooks and processes. The loads are single posts of 32 producers, and 200 posts
 // per second in an open loop. Stored messages are written by SQL, in the form in which the service writes them.
 import { parseArgs } from 'node:util'
-import { drive, type Result, targetOf } from './drive.ts'
+import { measureLoad, type Result, targetOf } from './drive.ts'
 import { type Kolbak, startKolbak } from './kolbak.ts'
 import { startLoad } from './load.ts'
 import { killAll } from './processes.ts'
@@ -34,8 +34,8 @@ const withWebhooks = async (webhooks: number, work: (kolbak: Kolbak) => Promise<
 const measure = async (title: string, kolbak: Kolbak) => {
   const { tokens, events, deliveriesPerEvent } = kolbak
   const common = { tokens, events, bytes: 512, batch: 1 }
-  const run = (producers: number, perSecond: number, forSeconds: number): Promise<Result> =>
-    drive(targetOf(kolbak), load, { ...common, producers, perSecond, seconds: forSeconds }, deliveriesPerEvent)
+  const run = (producers: number, perSecond: number, loadSeconds: number): Promise<Result> =>
+    measureLoad(targetOf(kolbak), load, { ...common, producers, perSecond, seconds: loadSeconds }, deliveriesPerEvent)
   await run(32, 0, 2) // The first load only warms the code.
   const closedLoop = await run(32, 0, seconds)
   const openLoop = await run(0, 200, seconds)
@@ -93,8 +93,8 @@ try {
         await measure('nothing stored', kolbak) // The first measurement also creates the partitions of the day.
         for (const stored of options.stored.split(',').map(Number)) {
           // The rows are written in parts, so that no transaction becomes too large.
-          for (const part = 100_000; written < stored; written = Math.min(stored, written + part))
-            await store(kolbak, written + 1, Math.min(stored, written + part))
+          for (const rows = 100_000; written < stored; written = Math.min(stored, written + rows))
+            await store(kolbak, written + 1, Math.min(stored, written + rows))
           await kolbak.database.query('vacuum analyze')
           await kolbak.database.query('checkpoint')
           await measure(`${stored.toLocaleString('en')} messages stored`, kolbak)

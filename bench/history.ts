@@ -1,6 +1,6 @@
 // Usage: npm run bench:history [-- --deliveries 100000,10000000]
-// It measures the queries of the delivery history, and whether their time grows with the history. There are 100 webhooks and 30 days. One delivery in
-// a hundred failed at its fifth attempt. The rows are written by SQL, and the measured requests go over HTTP.
+// It measures the queries of the delivery history, and whether their time grows with the history. The history has 100 webhooks, and covers 30 days. One
+// delivery in a hundred failed at its fifth attempt. The rows are written by SQL, and the measured requests go over HTTP.
 import { parseArgs } from 'node:util'
 import { Client } from 'undici'
 import { fetchJson, startKolbak } from './kolbak.ts'
@@ -27,11 +27,11 @@ try {
   const client = new Client(url)
   const { rows } = await database.query<{ id: string; tenant: string }>('select id, tenant from webhook_subscriptions order by id')
   const ids = rows.map(({ id }) => id)
-  const day = (back: number) => new Date(Date.now() - back * 86_400_000).toISOString().slice(0, 10)
-  for (let back = 1; back <= days; back++)
+  const day = (daysAgo: number) => new Date(Date.now() - daysAgo * 86_400_000).toISOString().slice(0, 10)
+  for (let n = 1; n <= days; n++)
     for (const table of ['deliveries', 'attempts'])
       await database.query(
-        `create table if not exists ${table}_${day(back).replaceAll('-', '')} partition of ${table} for values from ('${day(back)}') to ('${day(back - 1)}')`,
+        `create table if not exists ${table}_${day(n).replaceAll('-', '')} partition of ${table} for values from ('${day(n)}') to ('${day(n - 1)}')`,
       )
 
   const measure = async (pathOf: () => string): Promise<{ p50: number; p99: number }> => {

@@ -1,6 +1,6 @@
-// This program is a receiver in a separate process. It prints its origin as the first line. POST /hook responds with 200, /failing with 503 once in
-// ten requests, and /hanging never. GET returns counts and percentiles. GET /reset?settling=<ms> also resets them. The percentiles then ignore the
-// events of the first `settling` ms.
+// This program is a receiver in a separate process. It prints its origin as the first line. POST /hook always gets a 200. POST /failing gets a 503
+// once in ten requests, and otherwise a 200. POST /hanging gets no response. GET returns counts and percentiles. GET /reset?settling=<ms> also resets
+// them, and the percentiles then leave out the events of the first <ms> milliseconds.
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 

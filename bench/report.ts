@@ -7,7 +7,7 @@ export interface Figures {
   readonly floor?: Result | undefined
 }
 
-/** How each value of a row comes from the figures of one round. Values that a scenario does not have are undefined. */
+/** The functions that derive the values of a row from the figures of one round. A value that a scenario does not have is undefined. */
 const values = {
   acceptedPerSecond: (result: Result) => result.acceptedPerSecond,
   deliveredPerSecond: (result: Result) => result.deliveredPerSecond,
@@ -36,7 +36,10 @@ const valuesAtRest = {
 } as const
 export type Medians = { readonly [name in keyof typeof values | keyof typeof valuesAtRest | 'memoryMiB']?: number }
 
-/** Returns the median of each value over the rounds. A ratio to the floor is taken in each round, because only there the noise is the same. */
+/**
+ * Returns the median of each value over the rounds. A ratio to the floor is computed for each round, because scenario and floor have the same noise
+ * only within a round.
+ */
 export function mediansOf(figures: readonly Figures[]): Medians {
   const rows = figures.map(({ result, floor }) => {
     const own =

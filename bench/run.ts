@@ -11,7 +11,7 @@ import { embeddedPostgres } from '../test/support/embedded-postgres.ts'
 import { type Engine, endEngines, enginesFor, useEngines } from '../test/support/engine-sets.ts'
 import { stopCassandra } from '../test/support/engines/cassandra.ts'
 import { stopKafka } from '../test/support/engines/kafka.ts'
-import { type AtRest, drive, type Result, restOf, type Target, targetOf } from './drive.ts'
+import { type AtRest, measureAtRest, measureLoad, type Result, type Target, targetOf } from './drive.ts'
 import { startKolbak } from './kolbak.ts'
 import { type Load, startLoad } from './load.ts'
 import { killAll, lineOf, start, stop } from './processes.ts'
@@ -24,7 +24,7 @@ const { values: options } = parseArgs({
     seconds: { type: 'string', default: '6' },
     /** Seconds of the load before each measurement. */
     'warm-up': { type: 'string', default: '10' },
-    /** How often each scenario is measured, in turn with the others. */
+    /** The number of measurements of each scenario, which takes turns with the others. */
     rounds: { type: 'string', default: '3' },
     bytes: { type: 'string', default: '512' },
     /** The folder for a CPU profile of the service. */
@@ -45,24 +45,24 @@ const engines = options.engines.split(',').filter((name) => name !== '') as Engi
  * The load before each measurement. It is needed because code that has run only a few hundred times is slower than code that has run for a minute.
  */
 const warmUp = { producers: 8, perSecond: 0, batch: 1, seconds: Number(options['warm-up']) }
-/** Seconds of a measurement at rest: first the service settles after its start (`settling`), and then it is measured (`measured`). */
-const rest = { settling: 20, measured: 5 * seconds }
+/** Seconds of a measurement at rest. The service settles for the first seconds after its start, and is measured afterwards. */
+const atRestSeconds = { settling: 20, measured: 5 * seconds }
 
 async function measureKolbak(load: Load, scenario: Scenario, variables: Record<string, string> = {}): Promise<Result | AtRest> {
   const kolbak = await startKolbak(load.url, scenario, { profile: options.profile, variables })
   try {
     const target = targetOf(kolbak)
     const { tokens, events, deliveriesPerEvent } = kolbak
-    const { times = 1, ...work } = scenario.work
-    if (work.batch === 0) return await restOf(target, rest.settling, rest.measured)
-    await drive(target, load, { ...warmUp, tokens, events, bytes }, deliveriesPerEvent)
-    return await drive(target, load, { ...work, tokens, events, seconds: seconds * times, bytes }, deliveriesPerEvent)
+    const { secondsFactor = 1, ...work } = scenario.work
+    if (work.batch === 0) return await measureAtRest(target, atRestSeconds.settling, atRestSeconds.measured)
+    await measureLoad(target, load, { ...warmUp, tokens, events, bytes }, deliveriesPerEvent)
+    return await measureLoad(target, load, { ...work, tokens, events, seconds: seconds * secondsFactor, bytes }, deliveriesPerEvent)
   } finally {
     await kolbak.stop()
   }
 }
 
-async function measureFloor(load: Load, { times = 1, ...work }: Scenario['work']): Promise<Result> {
+async function measureFloor(load: Load, { secondsFactor = 1, ...work }: Scenario['work']): Promise<Result> {
   const dataDir = await mkdtemp(join(tmpdir(), 'kolbak-floor-'))
   const floor = start('floor.ts', [load.url, dataDir])
   let database: pg.Client | undefined
@@ -72,8 +72,8 @@ async function measureFloor(load: Load, { times = 1, ...work }: Scenario['work']
     await database.connect()
     const target: Target = { url, dataDir, pids: async () => [floor.pid ?? 0], database }
     const common = { tokens: [''], events: ['bench.w0'], bytes }
-    await drive(target, load, { ...common, ...warmUp }, 1)
-    return await drive(target, load, { ...common, ...work, seconds: seconds * times }, 1)
+    await measureLoad(target, load, { ...common, ...warmUp }, 1)
+    return await measureLoad(target, load, { ...common, ...work, seconds: seconds * secondsFactor }, 1)
   } finally {
     await database?.end()
     await stop(floor)

@@ -12,8 +12,8 @@ export interface Scenario {
   readonly work: Pick<Work, 'producers' | 'perSecond' | 'batch'> & {
     /** The number of events, if the load does not end by time. */
     readonly count?: number
-    /** How many times as long as other loads this one takes, because it has few events. Default 1. */
-    readonly times?: number
+    /** The factor by which this load is longer than others. It is used for loads with few events a second. Default 1. */
+    readonly secondsFactor?: number
   }
   /** The scenario of the floor with which it is compared. At rest, the floor does nothing, so there is none. */
   readonly floor: 'single' | 'latency' | 'trickle' | null
@@ -26,14 +26,14 @@ const openLoop = (perSecond: number) => ({ producers: 0, perSecond, batch: 1 })
 
 export const scenarios = {
   rest: { ...oneWebhook, description: 'no posts', work: { producers: 0, perSecond: 0, batch: 0 }, floor: null },
-  trickle: { ...oneWebhook, description: '10 posts a second, open loop', work: { ...openLoop(10), times: 3 }, floor: 'trickle' },
+  trickle: { ...oneWebhook, description: '10 posts a second, open loop', work: { ...openLoop(10), secondsFactor: 3 }, floor: 'trickle' },
   latency: { ...oneWebhook, description: '200 posts a second, open loop', work: openLoop(200), floor: 'latency' },
   single: { ...oneWebhook, description: 'single posts, one webhook', work: closedLoop },
   batch: { ...oneWebhook, description: 'batches of 100, one webhook', work: batches },
   backlog: {
     ...oneWebhook,
     description: '100,000 events in batches, as fast as they are accepted',
-    work: { ...batches, count: 100_000, times: 20 },
+    work: { ...batches, count: 100_000, secondsFactor: 20 },
   },
   'batch-hanging': { ...withHanging, description: 'batches of 100, half of the events to a receiver that hangs', work: batches },
   webhooks: { ...oneWebhook, description: '1,000 webhooks of 100 tenants', tenants: 100, webhooksPerTenant: 10, work: closedLoop },

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// work is a load. bench/producers.ts explains the fields.
+// work is what the producers must send. bench/producers.ts explains the fields.
 type work struct {
 	URL       string   `json:"url"`
 	Tokens    []string `json:"tokens"`
@@ -28,7 +28,7 @@ type work struct {
 	Settling  float64  `json:"settlingMs"`
 }
 
-// produced is the result of a load.
+// produced is the result of a work.
 type produced struct {
 	Accepted  int     `json:"accepted"`
 	PerSecond float64 `json:"perSecond"`
@@ -51,7 +51,7 @@ type producers struct {
 	failures  map[string]int
 }
 
-// produce sends the load, and returns when all responses have arrived.
+// produce sends the events of a work, and returns when all responses have arrived.
 func produce(work work) produced {
 	target, err := url.Parse(work.URL)
 	if err != nil {
@@ -73,7 +73,7 @@ func (p *producers) end() time.Time {
 
 func (p *producers) isDone() bool { return p.Count > 0 && p.next.Load() >= p.Count }
 
-// closedLoop has a number of producers. Each waits for the response before its next request.
+// closedLoop runs the producers. Each of them waits for the response before its next request.
 func (p *producers) closedLoop() {
 	var running sync.WaitGroup
 	for i := 0; i < p.Producers; i++ {
