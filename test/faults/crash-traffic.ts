@@ -16,7 +16,7 @@ export interface Traffic {
   readonly webhook: string
   /** Ids of events that got a 202, alone or in a batch. */
   accepted(): string[]
-  /** Whether an event with this id was posted, with or without a response. */
+  /** Returns whether an event with this id was posted, with or without a response. */
   mayBe(id: string): boolean
   /** Batches as lists of ids: those with a 202, and those without a response. */
   readonly batches: { readonly accepted: string[][]; readonly unknown: string[][] }
@@ -28,14 +28,17 @@ export interface Traffic {
   readonly described: { readonly acknowledged: number; readonly sent: number }
   /** The requests by webhook-id. */
   readonly seen: ReadonlyMap<string, Seen>
-  /** Returns how many requests had a wrong signature. */
+  /** Returns the number of requests with a wrong signature. */
   unsigned(): number
   stop(): Promise<void>
 }
 
-/** How many events a second are posted to each API, beside the batches. */
+/** The number of events that are posted to each API in a second, beside the batches. */
 const perSecond = 40
-/** More events than a webhook has slots and places in the memory of `crash-processes.ts`, so that some are parked. */
+/**
+ * The number of events in a batch. It is more than the slots and the waiting room that `crash-processes.ts` gives a webhook, so that some are
+ * parked.
+ */
 const batchSize = 540
 
 /**

@@ -4,7 +4,7 @@ import { expectArrival } from '../support/expectations.ts'
 import { clientOf, type DeliveryResponse, type Page, type WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { partitions, withPoison } from './poison.ts'
-import { good, noRecords } from './poison-records.ts'
+import { noRecords, validRecord } from './poison-records.ts'
 
 describe('poison records of the bus', () => {
   const running = withPoison()
@@ -41,7 +41,7 @@ describe('poison records of the bus', () => {
     const { api, receiver } = running
     const webhook = await subscribe('/unsealed', 'unsealed.*')
     const id = `unsealed_${Date.now()}`
-    await produce(good({ id, event: 'unsealed.now' }))
+    await produce(validRecord({ id, event: 'unsealed.now' }))
     const dead = await waitFor(async () => {
       const { data } = await api.get<Page<DeliveryResponse>>(`/v1/dead-letters?webhook=${webhook.id}`)
       return data[0]
@@ -74,8 +74,8 @@ describe('poison records of the bus', () => {
     await running.api.call('POST', `/v1/tenants/${suspended.id}/suspend`)
     await running.restart() // the process keeps keys in memory for a minute
 
-    await produce(good({ tenant: erased.id, id: 'erased_1', event: 'gone.now' }))
-    await produce(good({ tenant: suspended.id, id: 'suspended_1', event: 'gone.now' }))
+    await produce(validRecord({ tenant: erased.id, id: 'erased_1', event: 'gone.now' }))
+    await produce(validRecord({ tenant: suspended.id, id: 'suspended_1', event: 'gone.now' }))
     // The accepted messages are in the index, and neither is sent: one is only logged, and the other is parked.
     const row = await waitFor(async () => {
       const { rows } = await pool.query('select webhooks from message_index where message = $1', ['erased_1'])

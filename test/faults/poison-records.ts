@@ -2,8 +2,8 @@ import { randomBytes, randomUUID } from 'node:crypto'
 import { defaultTenant, type MessageId, type TenantId } from '../../src/events/ids.ts'
 import { encodeRecord } from '../../src/events/message-record.ts'
 
-/** Returns a good record. */
-export const good = (change: { tenant?: TenantId; id?: string; event?: string } = {}) => {
+/** Returns the bytes of a valid record. */
+export const validRecord = (change: { tenant?: TenantId; id?: string; event?: string } = {}) => {
   const { tenant = defaultTenant, id = `poison_${randomUUID()}`, event = 'poison.record' } = change
   return encodeRecord({
     tenant,
@@ -23,14 +23,16 @@ const framed = (head: string, rest: Buffer = randomBytes(100)): Buffer => {
 }
 /** Returns a record whose head is changed by `spoil`. */
 const spoilt = (spoil: (head: Head) => unknown): Buffer => {
-  const bytes = good()
+  const bytes = validRecord()
   const head = JSON.parse(bytes.toString('utf8', 4, 4 + bytes.readUInt32BE(0))) as Head
   return framed(JSON.stringify(spoil(head) ?? head))
 }
-export const withFirst = (index: number, value: unknown) =>
+/** Returns a record with another value at this index of its message. */
+export const withMessageValue = (index: number, value: unknown) =>
   spoilt((head) => {
     head.messages[0]![index] = value
   })
+/** Returns a record with another value of this field. */
 export const withField = (name: string, value: unknown) => spoilt((head) => ({ ...head, [name]: value }))
 
 /** Bytes that cannot be decoded as a record. The key says what is wrong with them. */
@@ -43,8 +45,8 @@ export const noRecords: Record<string, Buffer | null> = {
   'random bytes': randomBytes(200),
   'a length beyond the end': Buffer.concat([Buffer.from([255, 255, 255, 255]), randomBytes(20)]),
   'broken UTF-8': Buffer.concat([Buffer.from([0, 0, 0, 4]), Buffer.from([0xff, 0xfe, 0xc3, 0x28])]),
-  'half a record': good().subarray(0, 90),
-  'a record without its last byte': good().subarray(0, -1),
+  'half a record': validRecord().subarray(0, 90),
+  'a record without its last byte': validRecord().subarray(0, -1),
   'JSON that is no object': framed('null'),
   'JSON that is a list': framed('[]'),
   'JSON of 100,000 levels': framed('['.repeat(100_000) + ']'.repeat(100_000)),
@@ -63,20 +65,20 @@ export const noRecords: Record<string, Buffer | null> = {
   'no messages': withField('messages', []),
   'messages that are not arrays': withField('messages', [null, 1]),
   'messages that are not in a list': withField('messages', { length: 1 }),
-  'an id that is no text': withFirst(0, 7),
-  'an id with a line break and a header': withFirst(0, 'a\r\nx-evil: 1'),
-  'an id with a character that headers forbid': withFirst(0, '☃'),
-  'no event': withFirst(1, null),
-  'an event that is a number': withFirst(1, 5),
-  'an event that Postgres cannot store': withFirst(1, 'poison.\0'),
-  'an event of a megabyte': withFirst(1, 'x'.repeat(1 << 20)),
-  'an event time of a megabyte': withFirst(2, 'x'.repeat(1 << 20)),
-  'a source that is no text': withFirst(3, {}),
-  'no fingerprint': withFirst(4, null),
-  'a source of a megabyte': withFirst(3, 'x'.repeat(1 << 20)),
-  'a fingerprint of a megabyte': withFirst(4, 'x'.repeat(1 << 20)),
-  'a fingerprint that Postgres cannot store': withFirst(4, '\0'),
-  'a negative size': withFirst(5, -1),
-  'a size that is a text': withFirst(5, '100'),
-  'a size that is no whole number': withFirst(5, 99.5),
+  'an id that is no text': withMessageValue(0, 7),
+  'an id with a line break and a header': withMessageValue(0, 'a\r\nx-evil: 1'),
+  'an id with a character that headers forbid': withMessageValue(0, '☃'),
+  'no event': withMessageValue(1, null),
+  'an event that is a number': withMessageValue(1, 5),
+  'an event that Postgres cannot store': withMessageValue(1, 'poison.\0'),
+  'an event of a megabyte': withMessageValue(1, 'x'.repeat(1 << 20)),
+  'an event time of a megabyte': withMessageValue(2, 'x'.repeat(1 << 20)),
+  'a source that is no text': withMessageValue(3, {}),
+  'no fingerprint': withMessageValue(4, null),
+  'a source of a megabyte': withMessageValue(3, 'x'.repeat(1 << 20)),
+  'a fingerprint of a megabyte': withMessageValue(4, 'x'.repeat(1 << 20)),
+  'a fingerprint that Postgres cannot store': withMessageValue(4, '\0'),
+  'a negative size': withMessageValue(5, -1),
+  'a size that is a text': withMessageValue(5, '100'),
+  'a size that is no whole number': withMessageValue(5, 99.5),
 }
