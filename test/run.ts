@@ -49,7 +49,7 @@ const filesOf = (lane: Lane) => files.filter((file) => lanes.find((candidate) =>
 
 // The jars of the engines are fetched before the tests, because that takes a minute the first time.
 const missing = await findMissing()
-const said = Object.entries(missing).map(([engine, why]) => `${engine} cannot be started: ${why}`)
+const warnings = Object.entries(missing).map(([engine, why]) => `${engine} cannot be started: ${why}`)
 const consequence = enginesAreRequired ? 'The tests that need it fail.' : 'The tests that need it are skipped.'
 
 interface Ended {
@@ -75,11 +75,11 @@ const run = (lane: Lane): Promise<Ended> =>
     child.once('close', (code) => resolve({ output: Buffer.concat(chunks).toString(), code }))
   })
 
-for (const sentence of said) console.warn(`${sentence}. ${consequence}`)
+for (const warning of warnings) console.warn(`${warning}. ${consequence}`)
 const ended: Ended[] = []
-const used = lanes.filter((lane) => filesOf(lane).length > 0)
-const alone = used.filter((lane) => lane.isAlone).values()
-const sideBySide = used.filter((lane) => !lane.isAlone).values()
+const lanesWithFiles = lanes.filter((lane) => filesOf(lane).length > 0)
+const alone = lanesWithFiles.filter((lane) => lane.isAlone).values()
+const sideBySide = lanesWithFiles.filter((lane) => !lane.isAlone).values()
 /** Runs one lane after another, as long as there are lanes that no other runner has begun. */
 async function runLanes(waiting: Iterable<Lane>): Promise<void> {
   for (const lane of waiting) {
@@ -103,7 +103,7 @@ for (const { output } of ended) {
   if (failures !== null) console.log(`\n${failures[0].trimEnd()}\n`)
 }
 for (const { output } of ended) for (const [line] of output.matchAll(/^ +tried again: .*$/gm)) console.log(line.trim())
-for (const sentence of said) console.log(`${sentence}. ${consequence}`)
+for (const warning of warnings) console.log(`${warning}. ${consequence}`)
 const sum = (count: 'passed' | 'failed' | 'skipped') => counts.reduce((total, each) => total + each[count], 0)
 console.log(`${sum('passed')} passed, ${sum('failed')} failed${sum('skipped') > 0 ? `, ${sum('skipped')} skipped` : ''}`)
 process.exitCode = sum('failed') === 0 ? 0 : 1

@@ -41,9 +41,9 @@ export async function webhookAtAttempt(
 ): Promise<WebhookAtAttempt | null> {
   const { events } = await streams.read(webhookStream(id))
   const states = statesOf(webhookDecider, events)
-  const made = Date.parse(attempt.time)
-  const latest = events.findLastIndex(({ metadata }) => Date.parse(metadata.time) <= made)
-  const settled = events.findLastIndex(({ metadata }) => Date.parse(metadata.time) <= made - settledAfterMs)
+  const attemptedAt = Date.parse(attempt.time)
+  const latest = events.findLastIndex(({ metadata }) => Date.parse(metadata.time) <= attemptedAt)
+  const settled = events.findLastIndex(({ metadata }) => Date.parse(metadata.time) <= attemptedAt - settledAfterMs)
   const isSettled = latest <= Math.max(0, settled)
   const recorded = isSettled ? null : ((await findAttemptEvent(store, id, attempt))?.data.webhook_revision ?? null)
   const revision = recorded ?? Math.max(0, latest)

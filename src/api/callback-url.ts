@@ -66,7 +66,10 @@ function parse(text: string): URL {
   return url
 }
 
-/** Whether a host obviously is this machine. An error says so only for such a host, because callers must not learn to which address a name leads. */
+/**
+ * Returns whether a host obviously is this machine. An error says so only for such a host, because callers must not learn to which address a name
+ * leads.
+ */
 const isThisMachine = (host: string): boolean =>
   /^localhost\.?$/i.test(host) || (ipaddr.isValid(host) && ipaddr.process(host).range() === 'loopback')
 

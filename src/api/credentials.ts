@@ -90,8 +90,8 @@ export function createCredentials(
     identify(headers, accepted, address) {
       const { authorization, 'x-api-key': key } = headers
       // Some generated clients send a token under every scheme that an operation accepts.
-      const isSentTwice = authorization === `Bearer ${key}`
-      if (authorization !== undefined && key !== undefined && !isSentTwice)
+      const isSameCredential = authorization === `Bearer ${key}`
+      if (authorization !== undefined && key !== undefined && !isSameCredential)
         throw new ApiError('ambiguous_credentials', 'Send either a bearer token or x-api-key, not both.')
       if (authorization !== undefined) return identifyBearer(authorization, address)
       if (key === undefined || accepted === 'bearer')

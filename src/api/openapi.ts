@@ -6,7 +6,7 @@ import { scopeDescriptions } from './schemas/auth.ts'
 import { idempotencyKey, reason } from './schemas/headers.ts'
 import { exampleOf, isNamed, type JsonSchema, schemaName } from './schemas/json-schema.ts'
 
-/** Whether a route stores events on behalf of its caller. */
+/** Returns whether a route stores events on behalf of its caller. */
 const acceptsReason = (route: Route): boolean => isGuarded(route) && route.method !== 'GET'
 
 function parameters(route: Route): unknown[] {

@@ -1,6 +1,6 @@
 import { isObject } from '../lib/is-object.ts'
 
-/** Whether a value parsed from JSON has more than this many levels of nested objects and arrays. */
+/** Returns whether a value parsed from JSON has more than this many levels of nested objects and arrays. */
 export function isDeeperThan(levels: number, value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
   if (levels === 0) return true

@@ -1,4 +1,5 @@
 const grammar = /^(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(\.\d+)?(?:[Zz]|([+-])(\d\d):(\d\d))$/
+/** The calendar repeats after 400 years. The year is taken from 2000 to 2399, because Date.UTC reads a year below 100 as one of the 20th century. */
 const daysIn = (year: number, month: number) => new Date(Date.UTC(2000 + (year % 400), month, 0)).getUTCDate()
 
 /** Returns an RFC 3339 time (section 5.6) in milliseconds, or null when the text is not one. A leap second counts as the start of the next second. */

@@ -6,10 +6,11 @@ import { addVerb, type Verb } from './verb.ts'
  * code would take too long.
  */
 interface CommandModule {
-  /** The commands at the top, with their descriptions for the list of all commands. */
+  /** The first words of the module's commands, with their descriptions for the list of all commands. */
   readonly commands: Readonly<Record<string, string>>
+  /** Loads the commands that send one request to a route of the API. */
   readonly verbs?: () => Promise<{ readonly verbs: readonly Verb[] }>
-  /** Adds a command that is not a verb of the API. */
+  /** Loads the function that adds a command of another kind. */
   readonly add?: () => Promise<(program: Command) => Command>
 }
 

@@ -46,7 +46,7 @@ async function listen(session: Session, event: string, { port: ownPort = 0, publ
     end = (why) => (why === undefined ? resolve() : reject(why))
   })
   ended.catch(() => {}) // the promise may be rejected before the code below awaits it
-  const takeAway = onEndSignal(
+  const removeSignalHandlers = onEndSignal(
     () => end(),
     () => process.exit(1),
   )
@@ -79,7 +79,7 @@ async function listen(session: Session, event: string, { port: ownPort = 0, publ
       })
     }
   } finally {
-    takeAway()
+    removeSignalHandlers()
     server.close()
     server.closeAllConnections()
   }
@@ -101,7 +101,7 @@ function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0)
   } catch (error) {
-    return codeOf(error) === 'EPERM' // the process of another user
+    return codeOf(error) === 'EPERM' // the process belongs to another user
   }
 }
 

@@ -28,13 +28,13 @@ export function table(rows: readonly (readonly string[])[], head: readonly strin
 }
 /** Formats the members of an object as lines, with a line for each member of an object within it. */
 export function details(row: Row): string {
-  const lines = (members: Row, prefix: string): [string, string][] =>
-    Object.entries(members).flatMap(([name, value]): [string, string][] =>
+  const lines = (object: Row, prefix: string): [string, string][] =>
+    Object.entries(object).flatMap(([name, value]): [string, string][] =>
       isObject(value) && !('rawJSON' in value) ? lines(value, `${prefix}${name}.`) : [[prefix + name, textOf(value)]],
     )
-  const all = lines(row, '')
-  const width = Math.max(0, ...all.map(([name]) => name.length))
-  return all.map(([name, value]) => `${name.padEnd(width)}  ${value}`.trimEnd()).join('\n')
+  const members = lines(row, '')
+  const width = Math.max(0, ...members.map(([name]) => name.length))
+  return members.map(([name, value]) => `${name.padEnd(width)}  ${value}`.trimEnd()).join('\n')
 }
 /** Returns `1 event` or `2 events`. */
 export const countOf = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`

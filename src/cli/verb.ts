@@ -62,13 +62,13 @@ export function addVerb(parent: Command, verb: Verb): Command {
   const argumentNames = verb.arguments ?? []
   const queryFields = fieldsOf(query)
   const bodyFields = fieldsOf(body)
-  const all = [...queryFields, ...bodyFields]
-  const argumentsOf = argumentNames.map((argument) => all.find((field) => field.path.join('.') === argument.replace(/[[\]]/g, ''))!)
+  const fields = [...queryFields, ...bodyFields]
+  const argumentsOf = argumentNames.map((argument) => fields.find((field) => field.path.join('.') === argument.replace(/[[\]]/g, ''))!)
   for (const [i, field] of argumentsOf.entries())
     command.addArgument(argumentOf(field, argumentNames[i]!.startsWith('['), verb.parsers?.[field.path.join('.')]))
-  const isList = query !== undefined && all.some(isLimit)
-  const options = all.filter((field) => !argumentsOf.includes(field) && !otherwise.includes(field.path.join('.')))
-  for (const field of options) {
+  const isList = query !== undefined && fields.some(isLimit)
+  const optionFields = fields.filter((field) => !argumentsOf.includes(field) && !otherwise.includes(field.path.join('.')))
+  for (const field of optionFields) {
     const shown =
       isList && isLimit(field) ? { ...field, schema: { ...rowLimit, description: 'The most rows.', default: verb.rows ?? 20 } } : field
     addOption(command, shown, optionName(field, optionNames), verb.method === 'PATCH', field.path.join('.') in defaults)
@@ -77,10 +77,10 @@ export function addVerb(parent: Command, verb: Verb): Command {
     const session = createSession(command)
     const ids = args.slice(0, idsOf(path).length)
     const values = args.slice(ids.length, ids.length + argumentsOf.length)
-    const given = command.opts<Record<string, unknown>>()
+    const options = command.opts<Record<string, unknown>>()
     const givenValue = (field: Field): unknown => {
       const i = argumentsOf.indexOf(field)
-      const value = i < 0 ? given[camelCase(optionName(field, optionNames))] : values[i]
+      const value = i < 0 ? options[camelCase(optionName(field, optionNames))] : values[i]
       return value === false && typeof field.schema.type !== 'string' && !isBoolean(field)
         ? null
         : (value ?? defaults[field.path.join('.')])

@@ -11,25 +11,30 @@ import type { Caller } from './caller.ts'
 type ReplayCause = Pick<Metadata, 'request_id' | 'job'>
 
 /**
- * Returns the event that begins a chain of a delivery. This is usually the chain after its last one, which need not have ended. The id of the event
- * is derived from the delivery and the chain, so two requests for the same chain append one event. The event is appended with the expected revision
- * `any`.
- * @param by `now` in RFC 3339
+ * Returns the event that begins a chain of a delivery, usually the next one. The chain before it need not have ended. The id of the event is derived
+ * from the delivery and the chain, so two requests for the same chain append one event. The event is appended with the expected revision `any`.
  */
 export function replay(
   delivery: Delivery,
-  by: { chain: number; caller: Pick<Caller, 'actor'>; webhookRevision: number; now: string; cause?: ReplayCause },
+  request: {
+    readonly chain: number
+    readonly caller: Pick<Caller, 'actor'>
+    readonly webhookRevision: number
+    /** RFC 3339 time. */
+    readonly now: string
+    readonly cause?: ReplayCause
+  },
 ): { stream: StreamName; event: NewEvent<'DeliveryReplayed', DeliveryData> } {
-  const { chain } = by
+  const { chain, caller, webhookRevision, now, cause } = request
   const metadata = {
-    actor: by.caller.actor,
+    actor: caller.actor,
     tenant: delivery.tenant,
-    time: by.now,
+    time: now,
     $correlationId: delivery.correlation_id,
     $causationId: null,
-    ...by.cause,
+    ...cause,
   }
-  const data: DeliveryData = { ...deliveryEventRefOf(delivery), webhook_revision: by.webhookRevision, chain, attempt: 0 }
-  const stream = attemptsStream(delivery.webhook, by.now)
+  const data: DeliveryData = { ...deliveryEventRefOf(delivery), webhook_revision: webhookRevision, chain, attempt: 0 }
+  const stream = attemptsStream(delivery.webhook, now)
   return { stream, event: sealEvent(null, stream, { id: replayedId(delivery.delivery, chain), type: 'DeliveryReplayed', data, metadata }) }
 }

@@ -10,7 +10,8 @@ import type { WebhookCache } from './webhook-cache.ts'
 export const maxClaimedRows = 2_000
 /** The most claimed rows of one tenant, even if no other tenant waits. */
 const maxRowsPerTenant = 500
-const maxRowsPerRound = 500
+/** The most rows that one statement claims. */
+const maxRowsPerClaim = 500
 
 /**
  * Decides how many rows of which webhooks to claim. Rows of an unknown webhook or of a suspended tenant wait.
@@ -32,7 +33,7 @@ export function allotRows(
   const rowsOfTenant = countOf(claimed.map(({ tenant }) => tenant))
   const rowsOfWebhook = countOf(claimed.map(({ webhook }) => webhook))
   const allotments: Allotment[] = []
-  let left = Math.min(maxRowsPerRound, maxClaimedRows - claimed.length)
+  let left = Math.min(maxRowsPerClaim, maxClaimedRows - claimed.length)
   let last = ''
   for (const [i, { webhook }] of waiting.entries()) {
     if (left <= 0) break

@@ -20,12 +20,12 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
     await offsets.save(next)
     for (const [partition, consumer] of moved) consumer.savedOffset = next.get(partition)!
   }
-  const moved = createWake()
+  const offsetMoved = createWake()
   const onSaveError = (error: unknown, delayMs: number) => log.warn({ error, delayMs }, 'offsets.save_failed')
   const saving = new AbortController()
   /** Saves after an offset has moved, together with the offsets that move soon after it. */
   const saveRegularly = async () => {
-    await moved.wait(longestWaitMs, saving.signal)
+    await offsetMoved.wait(longestWaitMs, saving.signal)
     await pause(saveEveryMs, saving.signal)
     await untilDone(save, { signal: saving.signal, onError: onSaveError })
   }
@@ -39,7 +39,7 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
       },
       async own(owned) {
         const { partition } = owned
-        const consumer = new PartitionConsumer({ ...deps, onDone: moved.notify }, workInProgress, owned, starts.get(partition) ?? 0n)
+        const consumer = new PartitionConsumer({ ...deps, onDone: offsetMoved.notify }, workInProgress, owned, starts.get(partition) ?? 0n)
         consumers.set(partition, consumer)
         await consumer.run()
         await untilDone(save, { onError: onSaveError })

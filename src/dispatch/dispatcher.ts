@@ -86,12 +86,12 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     ...{ store, keyring, webhookCache, slots, schedule, sender, metrics, log, now },
     retryDelays: deps.retryDelays,
     random: Math.random,
-    readsImplied: () => deps.live.areAllCurrent,
+    readsImplied: () => deps.live.isVersion02Gone,
   })
   const gate = createRoutingGate({ head: () => store.head(webhooks.families), webhookCache, log })
   const router = createRouter({
     ...{ gate, webhookCache, index, deliveryLog, schedule, store, deliver, metrics, stageHealth, log, now },
-    readsMessagesRouted: () => deps.live.areAllCurrent,
+    readsMessagesRouted: () => deps.live.isVersion02Gone,
   })
   bus.indexWith?.(createStoredMatcher({ gate, webhookCache, log }))
   const stopping = new AbortController()

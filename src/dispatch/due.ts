@@ -35,8 +35,8 @@ const restMs = 2_000
 /** The most milliseconds between two such passes, because `untilPoll` moves them. `wake` must be notified when a row is due sooner. */
 export const longestRestMs = 1.5 * restMs
 
-/** The most webhooks that one round reads. The next round continues after the last of them. */
-const webhooksPerRound = 500
+/** The most webhooks on one page. A pass reads all webhooks with due or parked rows, page by page. */
+const webhooksPerPage = 500
 
 /** Returns whether the state of a delivery shows that the attempt of a claimed row is over. */
 export const isOver = (state: Pick<Delivery, 'chain' | 'attempt' | 'type'> | null, row: { chain: number; attempt: number }): boolean =>
@@ -48,22 +48,22 @@ export const isOver = (state: Pick<Delivery, 'chain' | 'attempt' | 'type'> | nul
  */
 export async function deliverScheduled(deps: DueDeps, signal: AbortSignal): Promise<void> {
   const { stageHealth, log, claimMs } = deps
-  const rounds = new DueRounds(deps, signal)
+  const scheduled = new ScheduledDeliveries(deps, signal)
   const renewing = new AbortController()
   const renewRegularly = async () => {
     await pause(claimMs / 4, renewing.signal)
-    await rounds.renewClaims()
+    await scheduled.renewClaims()
   }
   const renewals = keepRunning(renewRegularly, {
     signal: renewing.signal,
     onError: (error, delayMs) => log.warn({ error, delayMs }, 'claims.renew_failed'),
   })
-  const round = async () => {
-    await rounds.next()
+  const deliverPage = async () => {
+    await scheduled.deliverNextPage()
     stageHealth.succeeded('claiming')
   }
-  await keepRunning(round, { signal, onError: (error, delayMs) => stageHealth.failed('claiming', error, { delayMs }) })
-  while (rounds.claimedRows > 0) await pause(20)
+  await keepRunning(deliverPage, { signal, onError: (error, delayMs) => stageHealth.failed('claiming', error, { delayMs }) })
+  while (scheduled.claimedRows > 0) await pause(20)
   renewing.abort()
   await renewals
 }
@@ -75,13 +75,13 @@ interface Claim {
 }
 const keyOf = ({ delivery, chain, attempt }: DeliveryRef) => `${delivery}/${chain}/${attempt}`
 
-class DueRounds {
+class ScheduledDeliveries {
   private readonly claims = new Map<string, Claim>()
   /** Webhooks with parked rows, as the last complete pass over all webhooks found them. */
   private parkedWebhooks = new Set<WebhookId>()
   /** Webhooks with parked rows that the pass in progress has found so far. */
   private parkedInThisPass = new Set<WebhookId>()
-  /** The webhook after which the next round continues, or '' at the start of a pass. */
+  /** The webhook after which the next page begins, or '' at the start of a pass. */
   private cursor = ''
   /** Whether the pass in progress has found a row that is due or parked. */
   private hasWaiting = false
@@ -96,11 +96,11 @@ class DueRounds {
   get claimedRows(): number {
     return this.claims.size
   }
-  /** Claims rows of the next webhooks and starts their deliveries. Waits at the end of a pass, and while no more rows may be claimed. */
-  async next(): Promise<void> {
+  /** Claims rows of the webhooks on the next page and starts their deliveries. Waits at the end of a pass, and while no more rows may be claimed. */
+  async deliverNextPage(): Promise<void> {
     const { wake, pollMs = 200 } = this.deps
     if (this.claims.size < maxClaimedRows) {
-      await this.claimNext()
+      await this.claimPage()
       if (this.cursor !== '') return
     }
     const isBusy = this.hasWaiting || this.claims.size > 0
@@ -121,15 +121,15 @@ class DueRounds {
     })
   }
 
-  private async claimNext(): Promise<void> {
+  private async claimPage(): Promise<void> {
     const { webhookCache, schedule, claimMs } = this.deps
-    const waiting = await schedule.waiting(this.cursor, webhooksPerRound)
+    const waiting = await schedule.waiting(this.cursor, webhooksPerPage)
     if (this.cursor === '') this.hasWaiting = false
     if (waiting.length > 0) {
       this.hasWaiting = true
       await webhookCache.refreshIfOld()
     }
-    const isEndOfPass = waiting.length < webhooksPerRound
+    const isEndOfPass = waiting.length < webhooksPerPage
     this.noteParked(waiting, isEndOfPass)
     const { allotments, last } = allotRows(
       this.deps,
@@ -190,7 +190,7 @@ class DueRounds {
       this.wakeIfRoom(row)
     }
   }
-  /** Starts the next round while half of the last claimed rows are still in progress, so that the slots stay in use. */
+  /** Starts the next claim while half of the last claimed rows are still in progress, so that the slots stay in use. */
   private wakeIfRoom({ webhook, tenant }: DeliveryRef): void {
     if (!this.parkedWebhooks.has(webhook)) return
     const { slots, wake } = this.deps

@@ -97,9 +97,9 @@ export class PartitionConsumer {
       // Records that arrive after the loss belong to the next owner.
       if (lost.aborted || records.length === 0) continue
       const before = this.unsettled
-      const taken = records.map((record) => this.take(record))
+      const starting = records.map((record) => this.take(record))
       workInProgress.noteFetch(records.length, this.unsettled - before)
-      await Promise.all(taken)
+      await Promise.all(starting)
     }
   }
   /** Routes the messages of a record, or quarantines the record if it cannot be decoded. Resolves when their deliveries have started. */

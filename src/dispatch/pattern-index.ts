@@ -1,7 +1,7 @@
 import { reservedPrefix } from '../events/pattern.ts'
 
 /**
- * Finds the values whose patterns match an event name, by the rule of `patternTakes`. A test checks that both follow the same rule. The cost of a
+ * Finds the values whose patterns match an event name, by the rule of `patternMatches`. A test checks that both follow the same rule. The cost of a
  * look-up depends on the number of dots in the name, and not on the number of patterns.
  */
 export interface PatternIndex<T> {

@@ -17,7 +17,7 @@ export interface RecordAttemptDeps {
   readonly store: Pick<EventStore, 'append'>
   readonly schedule: Pick<Schedule, 'done'>
   readonly log: Log
-  /** Whether every live process reads attempts whose implied fields are absent. A process of version 0.2 does not. */
+  /** Returns whether every live process reads attempts whose implied fields are absent. A process of version 0.2 does not. */
   readsImplied(): boolean
 }
 /** The id and the time (RFC 3339) of an attempt's event. Both are fixed before the request, so that a repeated append stores the same event. */

@@ -16,7 +16,7 @@ export interface RouteEventsDeps {
   readonly store: Pick<EventStore, 'append'>
   readonly log: Log
   now(): number
-  /** Whether every live process can read MessagesRouted. A process of version 0.2 cannot. */
+  /** Returns whether every live process can read MessagesRouted. A process of version 0.2 cannot. */
   readsMessagesRouted(): boolean
 }
 /** A message of the bus, with the values that the events of its routing contain. */

@@ -39,7 +39,7 @@ export function createSender(options: {
   connectTimeoutMs: number
   requestTimeoutMs: number
   userAgent: string
-  /** Resolves names. By default from /etc/hosts and then DNS. */
+  /** Resolves names. The default asks /etc/hosts first, and then DNS. */
   resolve?: Resolve
   /** PEM certificates of the authorities to trust, instead of the public authorities. */
   ca?: string

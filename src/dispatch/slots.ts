@@ -294,7 +294,10 @@ class SlotPool implements Slots {
       resolve('parked')
     }
   }
-  /** Whether the webhook responds well: it is fast, its circuit breaker is closed, and it has not stalled. Its deliveries then do not wait long. */
+  /**
+   * Returns whether the webhook responds well: it is fast, its circuit breaker is closed, and it has not stalled. Its deliveries then do not wait
+   * long.
+   */
   private isResponsive({ responsiveness }: WebhookLoad, now: number): boolean {
     return responsiveness.isFast && responsiveness.breaker === 'closed' && !responsiveness.isStalled(now)
   }

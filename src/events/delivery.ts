@@ -133,7 +133,7 @@ export const statusOf = {
   DeliverySucceeded: 'success',
 } as const satisfies Record<FactType, string>
 export type DeliveryStatus = (typeof statusOf)[FactType]
-/** Whether the history lists a fact as an attempt. A dead letter is listed even if it ended without a request. */
+/** Returns whether the history lists a fact as an attempt. A dead letter is listed even if it ended without a request. */
 export const isListedAttempt = (type: FactType): boolean =>
   type === 'DeliverySucceeded' || type === 'DeliveryFailed' || type === 'DeliveryDeadLettered'
 /** Compares two facts of one delivery. If the same attempt was made twice, the event ids decide, so that the order is total. */
@@ -149,5 +149,5 @@ interface FactOrder {
   readonly attempt: number
   readonly event_id: EventId
 }
-/** Whether a fact ends its chain. */
+/** Returns whether a fact ends its chain. */
 export const endsChain = (type: FactType): boolean => finality[type] >= 2

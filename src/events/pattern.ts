@@ -2,9 +2,9 @@
 export const reservedPrefix = 'kolbak.'
 
 /**
- * Whether a pattern matches an event name. A pattern is an exact name, `order.*` (every name that begins with `order.`), or `*` (every name
- * that is not reserved). This is the rule. The dispatchers use `dispatch/pattern-index`, which must match in the same way, because it is faster. A
- * test compares the two.
+ * Returns whether a pattern matches an event name. A pattern is an exact name, `order.*` (every name that begins with `order.`), or `*` (every name
+ * that is not reserved). This function is the rule. The dispatchers use `dispatch/pattern-index` instead, because it is faster. It must give the
+ * same results, and a test compares the two.
  */
-export const patternTakes = (pattern: string, name: string): boolean =>
+export const patternMatches = (pattern: string, name: string): boolean =>
   pattern === '*' ? !name.startsWith(reservedPrefix) : pattern.endsWith('.*') ? name.startsWith(pattern.slice(0, -1)) : pattern === name

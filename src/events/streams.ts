@@ -37,7 +37,7 @@ export const routingStream = (tenant: TenantId, accepted_at: string): StreamName
 export const attemptsStream = (webhook: WebhookId, time: string): StreamName => `attempts-${idOf(webhook)}-${dayOf(time)}`
 
 const names = /^((tenant|key|webhook|log)-[0-9A-Z]{26}|(routing|attempts)-[0-9A-Z]{26}-\d{8})$/
-/** Whether the name has the form of Kolbak's streams. In a shared store, another application's names may begin in the same way. */
+/** Returns whether the name has the form of Kolbak's streams. In a shared store, another application's names may begin in the same way. */
 export const isStreamName = (name: string): name is StreamName => names.test(name)
 export const familyOf = (stream: StreamName): Family => stream.slice(0, stream.indexOf('-')) as Family
 /** Returns the id in the name of a command stream. */

@@ -45,7 +45,7 @@ export class Connection {
   get isOpen(): boolean {
     return !this.socket.destroyed
   }
-  /** Whether the connection has been idle before, so that the receiver may have closed it. */
+  /** Returns whether the connection has been idle before, so that the receiver may have closed it. */
   get isReused(): boolean {
     return this.requests > 1
   }

@@ -11,7 +11,9 @@ export interface RequestTimings extends ConnectTimings {
 }
 /** The result of one request. A failure is data, not an exception. */
 export interface ExchangeResult {
-  /** The HTTP status, or null when none could be read. Only the status line decides the outcome, because the client or the network may cut the rest. */
+  /**
+   * The HTTP status, or null when none could be read. Only the status line decides the outcome, because the client or the network may cut the rest.
+   */
   readonly code: number | null
   readonly duration_ms: number
   /** The address to which the request was sent, or null if no connection was made. */
@@ -35,7 +37,7 @@ const keptFields = [
   ...['x-request-id', 'cf-ray', 'traceparent'],
 ]
 
-/** A response is cut after `readBytes` of its body. The first `keptBytes` are kept. */
+/** A response is cut after `readBytes` of its body. Its first `keptBytes` are kept: as many as `keptResponseBytes` in `events/delivery.ts` says. */
 const readBytes = 64 * 1024
 const keptBytes = 4 * 1024
 /** The most milliseconds for the rest of a response after its status. This time is short, because a body that never ends must not occupy a slot. */

@@ -48,8 +48,8 @@ const byCode: Readonly<Record<string, Failure>> = {
 export function failureOf(error: unknown): Failure {
   if (error instanceof RequestFailed) return error.failure
   const code = codeOf(error) ?? ''
-  const known = byCode[code]
-  if (known !== undefined) return known
+  const failure = byCode[code]
+  if (failure !== undefined) return failure
   const fault = tlsFault(error)
   if (fault !== null) return { reason: 'tls_failed', detail: fault }
   return { reason: 'network_error', detail: /^E[A-Z0-9]{2,20}$/.test(code) ? `The network reported ${code}.` : 'The request failed.' }

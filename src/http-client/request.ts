@@ -12,7 +12,7 @@ const maxCachedUrls = 10_000
 
 /** Headers that only this file writes. If a request had one of them twice, receivers and proxies could read it in different ways. */
 const reservedNames = new Set(['host', 'connection', 'content-length', 'transfer-encoding'])
-const namePattern = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/ // a token of RFC 9110
+const namePattern = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/ // RFC 9110 calls this a token
 const valuePattern = /^[\t\x20-\x7e\x80-\xff]*$/
 
 /**

@@ -201,11 +201,11 @@ export class ResponseParser {
 
   private readBody(bytes: Buffer, at: number): number {
     const length = bytes.length - at
-    const taken = this.state === 'until_close' || this.remaining > length ? length : this.remaining
-    const next = at + taken
-    const isLast = this.state !== 'until_close' && taken === this.remaining
-    this.remaining -= taken
-    this.sink.onBody(at === 0 && taken === bytes.length ? bytes : bytes.subarray(at, next))
+    const bodyLength = this.state === 'until_close' || this.remaining > length ? length : this.remaining
+    const next = at + bodyLength
+    const isLast = this.state !== 'until_close' && bodyLength === this.remaining
+    this.remaining -= bodyLength
+    this.sink.onBody(at === 0 && bodyLength === bytes.length ? bytes : bytes.subarray(at, next))
     if (!isLast || this.isStopped) return next
     if (this.state === 'chunk') this.state = 'chunk_end'
     else this.end(this.mayReuse())

@@ -9,9 +9,9 @@ export interface Address {
  * Decides to which addresses requests may go. The API checks new webhooks by this policy, and the HTTP client checks each connection by it.
  */
 export interface AddressPolicy {
-  /** Whether the address is public (`unicast` after unwrapping every form that embeds an IPv4 address) or lies in an allowed subnet. */
+  /** Returns whether the address is public (`unicast` after unwrapping every form that embeds an IPv4 address) or lies in an allowed subnet. */
   allows(address: string): boolean
-  /** Whether plain http may go to the address: it lies in an allowed subnet, or plain http is allowed everywhere. */
+  /** Returns whether plain http may go to the address: it lies in an allowed subnet, or plain http is allowed everywhere. */
   allowsPlainHttp(address: string): boolean
 }
 /** A CIDR such as `127.0.0.0/8`. */

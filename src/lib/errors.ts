@@ -35,7 +35,7 @@ export function exitCodeOf(error: unknown): number {
   return code !== undefined && /^[a-z_]+$/.test(code) && !/unavailable$/.test(code) ? cannotStart : 1
 }
 
-/** Whether the error is a fault of the code and not of an engine, so that the same input fails again. */
+/** Returns whether the error is a fault of the code and not of an engine, so that the same input fails again. */
 export const isProgrammingError = (error: unknown): boolean =>
   error instanceof TypeError || error instanceof RangeError || error instanceof SyntaxError
 /** Returns code and message for logs and tables, at most 500 characters. The `detail` of pg is left out, because it quotes rows. */

@@ -57,8 +57,8 @@ export async function openEventMacs(keyring: ServiceSecrets): Promise<EventMacs>
       start = startIn(await keyring.secret(purpose, keyLength))
     },
     async setStart(position, client) {
-      const now = await keyring.secret(purpose, keyLength)
-      await keyring.replaceSecret(purpose, Buffer.concat([now.subarray(0, keyLength), Buffer.from(position, 'latin1')]), client)
+      const current = await keyring.secret(purpose, keyLength)
+      await keyring.replaceSecret(purpose, Buffer.concat([current.subarray(0, keyLength), Buffer.from(position, 'latin1')]), client)
       start = position
     },
   }

@@ -23,7 +23,7 @@ interface GroupCommitOptions<I, R> {
   /** The most waiting items. Beyond them, `add` rejects with `full()`. Default 100,000. */
   maxWaiting?: number
   full?(): Error
-  /** Whether an error is the fault of one item. The group is then halved until the faulty item fails alone. */
+  /** Returns whether an error is the fault of one item. The group is then halved until the faulty item fails alone. */
   isItemFault?(error: unknown): boolean
 }
 
@@ -129,6 +129,6 @@ export function createGroupCommit<I, R>(options: GroupCommitOptions<I, R>): Grou
   }
 }
 
-/** Whether an error is a fault of the data: SQLSTATE class 22 (data), 23 (integrity) or 54 (program limit). */
+/** Returns whether an error is a fault of the data: SQLSTATE class 22 (data), 23 (integrity) or 54 (program limit). */
 export const isDataError = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' && /^(22|23|54)/.test(error.code)

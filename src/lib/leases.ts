@@ -8,7 +8,7 @@ export interface Lease {
   /** Aborts when the lease is lost or released. */
   readonly lost: AbortSignal
   /**
-   * Whether this process certainly has the lease, by its monotonic clock. The lease counts from just before its last renewal was sent.
+   * Returns whether this process certainly has the lease, by its monotonic clock. The lease counts from just before its last renewal was sent.
    */
   isHeld(): boolean
   /** Releases the lease, so that another process need not wait until the lease expires. */

@@ -11,7 +11,7 @@ export interface LiveProcesses {
   /** Whether this is the only live process. Processes of all roles count. */
   readonly isAlone: boolean
   /** Whether no process of version 0.2 lived at the last heartbeat. Such a process cannot read every event of this version. */
-  readonly areAllCurrent: boolean
+  readonly isVersion02Gone: boolean
   /** Returns whether every live process writes MACs. A process of version 0.2 does not. */
   allWriteMacs(): Promise<boolean>
   close(): Promise<void>
@@ -33,7 +33,7 @@ export async function joinLiveProcesses(options: {
   /** Live processes of each role, this one included. */
   let counts = new Map(roles.map((role) => [role, 1]))
   let isAlone = true
-  let areAllCurrent = false
+  let isVersion02Gone = false
   const wake = createWake()
   const stop = new AbortController()
   const beat = async () => {
@@ -52,7 +52,7 @@ export async function joinLiveProcesses(options: {
     counts = new Map(roles.map((role) => [role, 1]))
     for (const role of rows.flatMap((row) => row.roles)) counts.set(role, (counts.get(role) ?? 0) + 1)
     isAlone = rows.length === 0
-    areAllCurrent = rows.every((row) => row.writes_macs)
+    isVersion02Gone = rows.every((row) => row.writes_macs)
     if (!isDeepStrictEqual(counts, former)) notices.tell('processes')
   }
   await beat()
@@ -70,8 +70,8 @@ export async function joinLiveProcesses(options: {
     get isAlone() {
       return isAlone
     },
-    get areAllCurrent() {
-      return areAllCurrent
+    get isVersion02Gone() {
+      return isVersion02Gone
     },
     async allWriteMacs() {
       const { rowCount } = await pool.query(

@@ -5,9 +5,9 @@ import { hash } from 'node:crypto'
  * the smallest: one for each bit of its size. The frontier is all that is needed to add leaves and to compute the root.
  */
 
-const one = Buffer.from([1])
+const nodePrefix = Buffer.from([1])
 const emptyRoot = hash('sha256', '', 'buffer')
-const nodeHash = (left: Buffer, right: Buffer): Buffer => hash('sha256', Buffer.concat([one, left, right]), 'buffer')
+const nodeHash = (left: Buffer, right: Buffer): Buffer => hash('sha256', Buffer.concat([nodePrefix, left, right]), 'buffer')
 
 /** A tree that grows. */
 export interface MerkleTree {
@@ -127,8 +127,9 @@ export function rootFromInclusion(leaf: Buffer, index: number, size: number, pro
   const last = proof.at(-1)
   if (last === undefined) return null
   const split = splitOf(size)
-  const rest = proof.slice(0, -1)
-  const inner = index < split ? rootFromInclusion(leaf, index, split, rest) : rootFromInclusion(leaf, index - split, size - split, rest)
+  const innerProof = proof.slice(0, -1)
+  const inner =
+    index < split ? rootFromInclusion(leaf, index, split, innerProof) : rootFromInclusion(leaf, index - split, size - split, innerProof)
   if (inner === null) return null
   return index < split ? nodeHash(inner, last) : nodeHash(last, inner)
 }

@@ -24,12 +24,12 @@ export interface Notices {
 }
 
 const channel = 'kolbak'
-const pollMs = { heard: 2_000, deaf: 50 }
+const pollMs = { withNotices: 2_000, withoutNotices: 50 }
 /** Milliseconds between two notices. All topics of this time are sent in one notice. */
 const throttleMs = 5
 
 /** Notices of a process that sends and receives none. Tests use them, and so do commands of an operator that need no notices. */
-export const noNotices: Notices = { tellOthers() {}, tell() {}, on: () => () => {}, pollMs: pollMs.deaf }
+export const noNotices: Notices = { tellOthers() {}, tell() {}, on: () => () => {}, pollMs: pollMs.withoutNotices }
 
 /**
  * Opens the notices of this process. They take one connection of the pool for as long as they are open.
@@ -120,7 +120,7 @@ export function openNotices(options: {
       return () => listeners.get(topic)?.delete(listener)
     },
     get pollMs() {
-      return isHeard ? pollMs.heard : pollMs.deaf
+      return isHeard ? pollMs.withNotices : pollMs.withoutNotices
     },
     async close() {
       await sending

@@ -20,7 +20,7 @@ interface RunSteps<R, S extends Source<R>> {
   opened?(source: S): void
   /** The consumer. It returns when it has stopped working on the partition. */
   own(partition: Owned<R>): Promise<void>
-  /** Whether ownership is certain now, by this process's monotonic clock. */
+  /** Returns whether ownership is certain now, by this process's monotonic clock. */
   isHeld(): boolean
   /** Called after the consumer has returned or failed. Must not throw. The partition can be started again only after this call. */
   finish?(): Promise<void>
@@ -32,7 +32,7 @@ interface RunSteps<R, S extends Source<R>> {
 interface PartitionRuns<R, S extends Source<R>> {
   /** Starts the run of a partition that has none. Returns a function that ends the ownership of the partition. */
   start(partition: number, steps: RunSteps<R, S>): () => void
-  /** Whether the partition has a run, also while a lost partition waits for its consumer to return. */
+  /** Returns whether the partition has a run, also while a lost partition waits for its consumer to return. */
   has(partition: number): boolean
   /** Returns the source from which the consumer of a partition reads. Returns undefined before the source is open and after the partition is lost. */
   sourceOf(partition: number): S | undefined

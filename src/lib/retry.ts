@@ -14,9 +14,9 @@ export function createBackoff(min = 50, max = 5_000): { next(): number; reset():
   let delay = min
   return {
     next() {
-      const now = delay
+      const current = delay
       delay = Math.min(max, delay * 2)
-      return now
+      return current
     },
     reset() {
       delay = min

@@ -1,10 +1,10 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 
 /**
- * Whether two secrets are equal. The duration of the comparison reveals neither where they differ nor how long the stored secret is. All comparisons
+ * Returns whether two secrets are equal. The duration of the comparison reveals neither where they differ nor how long the stored secret is. All comparisons
  * of secrets use this function. A value that is found by a keyed HMAC needs no comparison.
  */
-export function sameSecret(given: string, kept: string): boolean {
+export function sameSecret(received: string, stored: string): boolean {
   const hash = (text: string) => createHash('sha256').update(text).digest()
-  return timingSafeEqual(hash(given), hash(kept))
+  return timingSafeEqual(hash(received), hash(stored))
 }

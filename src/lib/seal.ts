@@ -50,7 +50,7 @@ export function createVault(options: {
   const hmacKey = createSecretKey(fingerprintKey)
   const derived = new LRUCache<string, KeyObject>({ max: 1_000 })
   let salt = Buffer.alloc(0)
-  let sealingKey = hmacKey // a placeholder until the first value is sealed
+  let sealingKey = hmacKey // this key is replaced before the first value is sealed
   let counter = 0n
   let saltUntil = 0
 

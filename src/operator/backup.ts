@@ -35,8 +35,8 @@ export async function backup(config: Config, log: Log, file: string, say: (sente
     progress.end()
     if (skipped.length > 0) say(`These objects are not of Kolbak, and are not in the backup: ${skipped.join(', ')}.`)
     say(keysSentence(config))
-    const others = otherEngines(config)
-    if (others.length > 0) say(`The data of ${others.join(' and ')} are not in the backup: see docs/operations.md.`)
+    const engines = otherEngines(config)
+    if (engines.length > 0) say(`The data of ${engines.join(' and ')} are not in the backup: see docs/operations.md.`)
     return { file, ...(isStream ? {} : { bytes: (await stat(file)).size }), rows, ...header, sha256 }
   } catch (error) {
     if (!isStream) await rm(partial, { force: true })

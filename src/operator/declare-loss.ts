@@ -33,8 +33,8 @@ export const declareLoss = (config: Config, log: Log, reason: string): Promise<D
     log,
     async ({ pools, store, keyring, macs }) => {
       const signer = await openLogSigner(keyring)
-      const known = [...(await listHeads(sqlOn(pools.reads), 1)), ...(await readAnchor(anchorPath(config), signer.vkey))]
-      const last = known.sort((a, b) => b.size - a.size)[0]
+      const heads = [...(await listHeads(sqlOn(pools.reads), 1)), ...(await readAnchor(anchorPath(config), signer.vkey))]
+      const last = heads.sort((a, b) => b.size - a.size)[0]
       if (last === undefined) throw new KolbakError('nothing_lost', 'No head was ever given out, so nothing can be missing.')
       const { size, root } = await readLogState(pools.reads)
       const [base = '', number = '1'] = signer.origin.split('#')

@@ -45,23 +45,23 @@ export async function move(port: PortName, config: Config, log: Log): Promise<Mo
   const engines = chooseEngines(config)
   if (engines[port] === postgresEngines[port])
     throw new KolbakError('not_configured', `Set ${variablesOf(port).join(' or ')} to the engine that the ${spoken(port)} moves to.`)
-  const withOld = <T>(work: (old: Old) => Promise<T>): Promise<T> =>
+  const withContext = <T>(work: (context: MoveContext) => Promise<T>): Promise<T> =>
     workOffline(config, log, async (deps, pool) => {
       const [row] = await sqlOn(pool)<{ identity: string }>`select identity from engines where port = ${port}`
       return work({ port, engines, deps, pool, from: row?.identity ?? '' })
     })
-  await withOld(checkMovable)
+  await withContext(checkMovable)
   // The old engine is read to its end. The role `api` does not run, so no new messages or commands arrive.
   const drainingRoles: Role[] = port === 'message_bus' ? ['dispatcher', 'projector'] : ['projector']
   await runUntilDrained(config, drainingRoles, log, { ...engines, [port]: postgresEngines[port] })
-  const moved = await withOld(async (old) => ({ port, from: old.from, ...(await movers[port](old)) }))
+  const moved = await withContext(async (context) => ({ port, from: context.from, ...(await movers[port](context)) }))
   // Read models are rebuilt here, so that they are complete when the service starts.
   if (port === 'event_store') await runUntilDrained(config, ['projector'], log)
   return moved
 }
 
-/** The state before the port is moved. */
-interface Old {
+/** The values that the steps of a move share. */
+interface MoveContext {
   readonly port: PortName
   /** The configured engines, including the port's new one. */
   readonly engines: Engines
@@ -71,7 +71,7 @@ interface Old {
   readonly from: string
 }
 
-async function checkMovable({ port, pool, from }: Old): Promise<void> {
+async function checkMovable({ port, pool, from }: MoveContext): Promise<void> {
   if (!from.startsWith(`${postgresEngines[port].name}-`))
     throw new KolbakError(
       'already_moved',
@@ -103,12 +103,13 @@ async function checkWhole(sql: Sql): Promise<void> {
 /**
  * Records the new engine, in the transaction that keeps writers away from the old engine. After the commit, no process can write to the old engine,
  * even if it ran or was started during the move. If such a process has already written, this function throws, and nothing is moved.
+ * @param adaptTables changes tables that depend on the engine, in the same transaction
  */
-const recordNew = (
-  { pool, port }: Old,
+const recordNewEngine = (
+  { pool, port }: MoveContext,
   identity: string,
   isComplete: (sql: Sql) => Promise<boolean>,
-  also: (sql: Sql, client: ClientBase) => Promise<void> = async () => {},
+  adaptTables: (sql: Sql, client: ClientBase) => Promise<void> = async () => {},
 ): Promise<void> =>
   transaction(pool, async (client) => {
     await client.query('set local statement_timeout = 0')
@@ -120,23 +121,23 @@ const recordNew = (
         'A process of Kolbak has written to the old engine meanwhile: stop all processes, and start the move again.',
       )
     await checkWhole(sql)
-    await also(sql, client)
+    await adaptTables(sql, client)
     await closing[port].shut(sql)
     await sql`update engines set identity = ${identity}, since = clock_timestamp() where port = ${port}`
   })
 
 /** Functions that copy the data that must be kept. Each returns the identity of the new engine, and how much was copied. */
-const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'>>> = {
-  async event_store(old) {
-    const { adapter: source } = await connectEngine('event_store', postgresEngines.event_store, old.deps)
-    const { adapter: target } = await connectEngine('event_store', old.engines.event_store, old.deps)
-    const copy = await copyEvents(source, target, (await listHeads(sqlOn(old.pool), 1))[0])
-    const macs = await openMacs(old)
-    const newStart = copy.places.find((place) => place.old === macs.start)?.new
-    await keepFirstSuccesses(old, source)
+const movers: Record<PortName, (context: MoveContext) => Promise<Pick<Moved, 'to' | 'copied'>>> = {
+  async event_store(context) {
+    const { adapter: source } = await connectEngine('event_store', postgresEngines.event_store, context.deps)
+    const { adapter: target } = await connectEngine('event_store', context.engines.event_store, context.deps)
+    const copy = await copyEvents(source, target, (await listHeads(sqlOn(context.pool), 1))[0])
+    const macs = await openMacs(context)
+    const newStart = copy.positions.find((position) => position.old === macs.start)?.new
+    await keepFirstSuccesses(context, source)
     const head = await target.head(everyFamily)
     const isComplete = async () => (await source.head(everyFamily)) === copy.head
-    await recordNew(old, target.identity, isComplete, async (sql, client) => {
+    await recordNewEngine(context, target.identity, isComplete, async (sql, client) => {
       if (newStart !== undefined) await macs.setStart(newStart, client)
       // Read models with tables contain positions of the old store, so they are built again from the new store.
       const built = await sql<{ name: string; build: number }>`
@@ -146,13 +147,13 @@ const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'
       await sql`update projections set checkpoint = ${head}`
       // The rows of this table name positions of the old store. The projections have reached all of them, so the rows are not needed any more.
       await sql`delete from acknowledged_changes`
-      await translateMatches(sql, copy.places)
+      await translateMatches(sql, copy.positions)
     })
     return { to: target.identity, copied: { events: copy.events } }
   },
 
-  async message_bus(old) {
-    const { engines, deps, pool } = old
+  async message_bus(context) {
+    const { engines, deps, pool } = context
     const { adapter: source } = await connectEngine('message_bus', postgresEngines.message_bus, deps)
     const { adapter: target } = await connectEngine('message_bus', engines.message_bus, deps)
     let bodies = { copied: 0, expired: 0 }
@@ -163,12 +164,12 @@ const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'
       const archive = await connectEngine('delivery_log', engines.delivery_log, { ...deps, bus: target })
       bodies = await copyBodies(pool, archived.adapter, archive.adapter)
     }
-    await recordNew(old, target.identity, async () => (await unread({ bus: source, pool })) === 0)
+    await recordNewEngine(context, target.identity, async () => (await unread({ bus: source, pool })) === 0)
     return { to: target.identity, copied: { bodies: bodies.copied, expired: bodies.expired } }
   },
 
-  async delivery_log(old) {
-    const { engines, deps, pool } = old
+  async delivery_log(context) {
+    const { engines, deps, pool } = context
     const { adapter: store } = await openEngine('event_store', engines.event_store, deps)
     const { adapter: bus } = await openEngine('message_bus', engines.message_bus, deps)
     const { adapter: source } = await connectEngine('delivery_log', postgresEngines.delivery_log, { ...deps, bus })
@@ -176,7 +177,7 @@ const movers: Record<PortName, (old: Old) => Promise<Pick<Moved, 'to' | 'copied'
     const bodies = await copyBodies(pool, source, target)
     const live = await liveBuild(sqlOn(pool))
     const facts = await copyHistory(store, target, live?.build ?? 1)
-    await recordNew(old, target.identity, async (sql) => (await liveBuild(sql))?.checkpoint === live?.checkpoint)
+    await recordNewEngine(context, target.identity, async (sql) => (await liveBuild(sql))?.checkpoint === live?.checkpoint)
     return { to: target.identity, copied: { bodies: bodies.copied, expired: bodies.expired, facts } }
   },
 }
@@ -191,7 +192,7 @@ async function liveBuild(sql: Sql) {
  * Writes the first successes as rows of a delivery log that stays on Postgres. Until now the log has read their events from the old event store. It
  * cannot read events from the new one.
  */
-async function keepFirstSuccesses({ engines, deps, pool }: Old, source: EventStore): Promise<void> {
+async function keepFirstSuccesses({ engines, deps, pool }: MoveContext, source: EventStore): Promise<void> {
   if (engines.delivery_log !== postgresEngines.delivery_log) return
   const { adapter: bus } = await openEngine('message_bus', engines.message_bus, deps)
   const { adapter: deliveryLog } = await openEngine('delivery_log', engines.delivery_log, { ...deps, bus })
@@ -204,7 +205,7 @@ interface EventCopy {
   /** The head of the old store at the start of copying. */
   readonly head: Checkpoint | null
   /** The positions of the events of command streams in both stores, in order. */
-  readonly places: readonly { readonly old: Checkpoint; readonly new: Checkpoint }[]
+  readonly positions: readonly { readonly old: Checkpoint; readonly new: Checkpoint }[]
 }
 /**
  * Copies every event with its id, so that a repeated move stores no event twice. Events of command streams keep their order among each
@@ -213,15 +214,15 @@ interface EventCopy {
  */
 async function copyEvents(source: EventStore, target: EventStore, lastHead: KeptHead | undefined): Promise<EventCopy> {
   const tree = createMerkleTree()
-  const places: { old: Checkpoint; new: Checkpoint }[] = []
+  const positions: { old: Checkpoint; new: Checkpoint }[] = []
   let copied = 0
   const head = await source.head(everyFamily)
   for await (const events of eventsUpTo(source, { families: everyFamily, after: null, upTo: head })) {
     for (const event of events.filter(({ stream }) => !isDayStream(stream))) {
       const { position } = await target.append(event.stream, [event], event.revision === 0 ? 'none' : event.revision - 1)
-      places.push({ old: event.position, new: position })
+      positions.push({ old: event.position, new: position })
       tree.push(leafHash(commandEntry(event)))
-      if (tree.size === lastHead?.size && !tree.root().equals(lastHead.root)) throw logForked(otherRoot(lastHead))
+      if (tree.size === lastHead?.size && !tree.root().equals(lastHead.root)) throw logForked(differsFromHead(lastHead))
     }
     const days = Map.groupBy(
       events.filter(({ stream }) => isDayStream(stream)),
@@ -230,14 +231,14 @@ async function copyEvents(source: EventStore, target: EventStore, lastHead: Kept
     await Promise.all([...days].map(([stream, dayEvents]) => appendAll(target, stream, dayEvents)))
     copied += events.length
   }
-  if (lastHead !== undefined && tree.size < lastHead.size) throw logForked(otherRoot(lastHead))
-  return { events: copied, head, places }
+  if (lastHead !== undefined && tree.size < lastHead.size) throw logForked(differsFromHead(lastHead))
+  return { events: copied, head, positions }
 }
-const otherRoot = ({ size }: KeptHead) =>
-  `The events of the old store do not lead to the head of ${size} that was given out: run npm run -s kolbak -- audit verify. Nothing was moved.`
+const differsFromHead = ({ size }: KeptHead) =>
+  `The events of the old store do not lead to the last head that was given out, which covers ${size} events: run npm run -s kolbak -- audit verify. Nothing was moved.`
 
 /** Opens the MACs of events with the master key of the service. */
-async function openMacs({ deps: { config, log }, pool }: Old) {
+async function openMacs({ deps: { config, log }, pool }: MoveContext) {
   const { masterKey } = await readKeys(config, log, async () => true)
   return openEventMacs(await openKeyring(pool, masterKey))
 }
@@ -253,15 +254,16 @@ async function appendAll(target: EventStore, stream: StreamName, events: readonl
 }
 
 /** Replaces the position at which each message was matched (`matched_at` in the message index) by the corresponding position in the new store. */
-async function translateMatches(sql: Sql, places: EventCopy['places']): Promise<void> {
-  await sql`create temp table moved_places (old text collate "C" primary key, new text not null) on commit drop`
-  for (const chunk of chunks(places, 10_000))
-    await sql`insert into moved_places select * from unnest(${chunk.map((place) => place.old)}::text[], ${chunk.map((place) => place.new)}::text[])`
+async function translateMatches(sql: Sql, positions: EventCopy['positions']): Promise<void> {
+  await sql`create temp table moved_positions (old text collate "C" primary key, new text not null) on commit drop`
+  for (const chunk of chunks(positions, 10_000))
+    await sql`insert into moved_positions
+      select * from unnest(${chunk.map((position) => position.old)}::text[], ${chunk.map((position) => position.new)}::text[])`
   await sql`
     update message_index m set matched_at = translated.new
     from (select distinct matched_at as at from message_index) as matches
     cross join lateral (
-      select coalesce((select new from moved_places where old <= matches.at order by old desc limit 1), '') as new
+      select coalesce((select new from moved_positions where old <= matches.at order by old desc limit 1), '') as new
     ) as translated
     where m.matched_at = matches.at`
 }

@@ -51,11 +51,11 @@ export async function runUntilDrained(
   const service = await compose({ ...config, KOLBAK_ROLES: roles, PORT: 0, HOST: '127.0.0.1' }, log, { engines })
   try {
     for (let reportedAt = 0; ; ) {
-      const { messages, projections } = await service.operator.backlog()
-      if ((messages === 0 || !roles.includes('dispatcher')) && projections.length === 0) return
+      const { records, projections } = await service.operator.backlog()
+      if ((records === 0 || !roles.includes('dispatcher')) && projections.length === 0) return
       if (performance.now() - reportedAt > 5_000) {
         reportedAt = performance.now()
-        log.info({ messages, projections }, 'service.draining')
+        log.info({ records, projections }, 'service.draining')
       }
       await pause(250)
     }

@@ -40,7 +40,7 @@ program
   .action((projection: string) => print(async (operator) => ({ build: await operator.rebuild(projection) })))
 program
   .command('backlog')
-  .description('count the messages that are not done, and list the read models that have not read all events')
+  .description('count the records of the bus that are not done, and list the read models that have not read all events')
   .action(() => print((operator) => operator.backlog()))
 program
   .command('refill')

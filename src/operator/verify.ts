@@ -48,7 +48,7 @@ export interface Verification {
 export interface VerifyOptions {
   /** Heads that were kept elsewhere, as signed notes. */
   readonly heads?: readonly string[]
-  /** How many batches of attempts and routing events to compute again, chosen at random. Default 100. */
+  /** The number of batches of attempts and routing events that are computed again, chosen at random. Default 100. */
   readonly batches?: number
   /** Whether to build the read models again from the events, and to compare them. */
   readonly readModels?: boolean
@@ -172,15 +172,15 @@ async function checkBatches(
 
 /** Collects the faults, in the order in which they are found. All faults at one place (`where`) are listed as one. */
 function createFaults() {
-  const all = new Map<string, string[]>()
+  const faultsAt = new Map<string, string[]>()
   return {
     add(where: string, fault: string) {
-      const known = all.get(where)
-      if (known === undefined) all.set(where, [fault])
-      else if (!known.includes(fault)) known.push(fault)
+      const faults = faultsAt.get(where)
+      if (faults === undefined) faultsAt.set(where, [fault])
+      else if (!faults.includes(fault)) faults.push(fault)
     },
-    has: (where: string) => all.has(where),
-    list: (): Fault[] => [...all].map(([where, found]) => ({ where, fault: found.join(', ') })),
+    has: (where: string) => faultsAt.has(where),
+    list: (): Fault[] => [...faultsAt].map(([where, faults]) => ({ where, fault: faults.join(', ') })),
   }
 }
 type Faults = ReturnType<typeof createFaults>
@@ -199,8 +199,8 @@ async function headsToCheck(
   })
   const fromOutside = given.map((note) => openKeptHead(note, vkey))
   const anchored = await readAnchor(anchorPath(config), vkey)
-  const all = new Map([...genuine, ...anchored, ...fromOutside].map((head) => [`${head.size} ${head.root.toString('base64')}`, head]))
-  return [...all.values()]
+  const distinct = new Map([...genuine, ...anchored, ...fromOutside].map((head) => [`${head.size} ${head.root.toString('base64')}`, head]))
+  return [...distinct.values()]
 }
 
 /** Checks events in the order of the log: their MACs, and their places in their streams. */

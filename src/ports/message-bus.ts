@@ -39,7 +39,7 @@ export interface OwnedPartition {
   readonly partition: number
   /** Aborts when the partition is lost. The owner must then start no further work on it, but finishes the work in flight. */
   readonly lost: AbortSignal
-  /** Whether ownership is certain now, by this process's own monotonic clock. The owner checks it before each request. */
+  /** Returns whether ownership is certain now, by this process's own monotonic clock. The owner checks it before each request. */
   isHeld(): boolean
   /**
    * Returns the next records in the order of their offsets, at most `max`. Waits for records. Returns [] when the partition is lost or no record

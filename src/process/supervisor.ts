@@ -29,7 +29,7 @@ export async function supervise(options: {
   cluster.setupPrimary({ serialization: 'advanced' }) // JSON has no NaN, which stands for a failed measurement
   process.once('exit', () => signalAll('SIGKILL')) // workers must not remain after a second Ctrl-C or a failure
   const stopping = new AbortController()
-  const places: Promise<void>[] = []
+  const workerLoops: Promise<void>[] = []
   const ready = new Set<Worker>()
   let haveDrained = true
 
@@ -70,7 +70,7 @@ export async function supervise(options: {
         }
       }
       const onError = (error: unknown, delayMs: number) => log.warn({ error, delayMs }, 'worker.delayed')
-      places.push(keepRunning(run, { signal: stopping.signal, onError }))
+      workerLoops.push(keepRunning(run, { signal: stopping.signal, onError }))
     })
 
   let ending: Promise<void> | undefined
@@ -78,7 +78,7 @@ export async function supervise(options: {
     ending ??= (async () => {
       stopping.abort()
       signalAll('SIGTERM')
-      await Promise.all(places)
+      await Promise.all(workerLoops)
       const opened = await database?.catch(() => undefined) // the error is thrown below
       await opened?.stop()
     })()

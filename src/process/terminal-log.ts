@@ -1,7 +1,7 @@
 import { type Config, describeConfig, variables } from '../config/config.ts'
 import type { LogLine } from '../lib/log.ts'
 
-/** Whether the log is for people, because it is configured so or the output is a terminal. */
+/** Returns whether the log is for people, because it is configured so or the output is a terminal. */
 export const isLogText = ({ KOLBAK_LOG_FORMAT: format }: Config): boolean =>
   format === 'text' || (format === 'auto' && process.stdout.isTTY === true)
 

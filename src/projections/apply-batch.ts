@@ -16,7 +16,7 @@ export interface BuildState {
   readonly build: number
   readonly is_live: boolean
   readonly checkpoint: Checkpoint | null
-  /** How many quarantines an operator has lifted so far. */
+  /** The number of quarantines that an operator has lifted so far. */
   readonly lifted: number
   readonly quarantined: ReadonlySet<StreamName>
 }

@@ -55,12 +55,12 @@ export async function compareTables(
 function differences(table: string, gone: readonly Record<string, unknown>[], added: readonly Record<string, unknown>[]): Difference[] {
   const keyOf = (row: Record<string, unknown>) => String(Object.values(row)[0])
   const rebuilt = new Map(added.map((row) => [keyOf(row), row]))
-  const found = new Map<string, Difference>()
+  const differenceByKey = new Map<string, Difference>()
   for (const row of gone) {
     const other = rebuilt.get(keyOf(row))
     const columns = other === undefined ? [] : Object.keys(row).filter((name) => JSON.stringify(row[name]) !== JSON.stringify(other[name]))
-    found.set(keyOf(row), { table, key: keyOf(row), columns })
+    differenceByKey.set(keyOf(row), { table, key: keyOf(row), columns })
   }
-  for (const key of rebuilt.keys()) if (!found.has(key)) found.set(key, { table, key, columns: [] })
-  return [...found.values()]
+  for (const key of rebuilt.keys()) if (!differenceByKey.has(key)) differenceByKey.set(key, { table, key, columns: [] })
+  return [...differenceByKey.values()]
 }

@@ -11,7 +11,7 @@ import type { Projection } from './projection.ts'
 import { recordHealth } from './webhook-health.ts'
 
 /**
- * Whether something waits for the effects of an event. Nothing waits for the usual events of a delivery, because they cause no effect, and the
+ * Returns whether something waits for the effects of an event. Nothing waits for the usual events of a delivery, because they cause no effect, and the
  * history shows most of them without a row.
  */
 const isUrgent = ({ type }: RecordedEvent): boolean => type !== 'MessageRouted' && type !== 'MessagesRouted' && type !== 'DeliverySucceeded'

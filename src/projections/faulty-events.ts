@@ -21,7 +21,10 @@ const retryableCodes = new Set([
 /** Messages of pg for connections that are closed or cannot be opened. These errors have no code. */
 const connectionMessages = /connection terminated|connection error|timeout exceeded when trying to connect|query read timeout/i
 
-/** Whether an error in the transaction is the engine's fault, so that the batch can succeed later. Every other error is the fault of an event. */
+/**
+ * Returns whether an error in the transaction is the engine's fault, so that the batch can succeed later. Every other error is the fault of an
+ * event.
+ */
 export function isEngineError(error: unknown): boolean {
   const code = codeOf(error)
   if (code === undefined) return error instanceof Error && connectionMessages.test(error.message)
@@ -30,7 +33,7 @@ export function isEngineError(error: unknown): boolean {
 
 const codesOfEvents = new Set(['fact_refused', 'seal_broken', 'key_destroyed', 'event_too_large', 'event_refused', 'event_not_readable'])
 /**
- * Whether an error in `prepare` is certainly the fault of an event. Each store has its own errors, so every other error counts as the fault of the
+ * Returns whether an error in `prepare` is certainly the fault of an event. Each store has its own errors, so every other error counts as the fault of the
  * store.
  */
 export const isEventError = (error: unknown): boolean =>

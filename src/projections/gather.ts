@@ -1,13 +1,13 @@
 import type { RecordedEvent } from '../events/envelope.ts'
 import type { EventBatch } from '../ports/event-store.ts'
 
-/** How long the events of a projection may wait, so that more of them are applied in one transaction. */
+/** The limits of the time for which the events of a projection wait, so that more of them are applied in one transaction. */
 export interface Gathering {
   /** The most milliseconds that an event waits. */
   readonly ms: number
   /** The least milliseconds between two batches with an urgent event. An urgent event waits no longer than this. */
   readonly urgentMs: number
-  /** Whether something waits for the effects of an event. */
+  /** Returns whether something waits for the effects of an event. */
   isUrgent(event: RecordedEvent): boolean
 }
 
@@ -41,14 +41,14 @@ export async function* gather(source: AsyncIterable<EventBatch>, { ms, urgentMs,
       let due = performance.now() + (events.length === 0 ? 0 : ms)
       if (events.some(isUrgent)) due = Math.min(due, yieldedAt + urgentMs)
       while (events.length < maxEvents && performance.now() < due) {
-        const more = await Promise.race([next, after(due - performance.now())])
+        const following = await Promise.race([next, after(due - performance.now())])
         clearTimeout(timer)
-        if (more === null) break
-        if (more.done === true) return
-        if (events.length === 0 && more.value.events.length > 0) due = performance.now() + ms
-        if (more.value.events.some(isUrgent)) due = Math.min(due, yieldedAt + urgentMs)
-        events = [...events, ...more.value.events]
-        checkpoint = more.value.checkpoint
+        if (following === null) break
+        if (following.done === true) return
+        if (events.length === 0 && following.value.events.length > 0) due = performance.now() + ms
+        if (following.value.events.some(isUrgent)) due = Math.min(due, yieldedAt + urgentMs)
+        events = [...events, ...following.value.events]
+        checkpoint = following.value.checkpoint
         next = nextBatch()
       }
       yieldedAt = performance.now()

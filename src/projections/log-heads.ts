@@ -8,7 +8,7 @@ import { readLogNodes } from './audit.ts'
 /** A head that was given out, and the place where it is kept. */
 export interface KeptHead extends Head {
   readonly note: string
-  /** When it was signed (RFC 3339), or null if that is not known. */
+  /** The RFC 3339 time at which it was signed, or null if that is not known. */
   readonly signed_at: string | null
 }
 

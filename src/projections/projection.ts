@@ -29,7 +29,7 @@ export interface Projection {
   /** The tables that readers see, as views of the same names in `public`. */
   readonly views?: readonly string[]
   /**
-   * Whether the projection needs an event. By default it needs all. The runner skips the others, and seldom saves the checkpoint while only such
+   * Returns whether the projection needs an event. By default it needs all. The runner skips the others, and seldom saves the checkpoint while only such
    * events arrive. So a process manager that needs one event in a million does not cost a commit for each batch.
    */
   concerns?(event: RecordedEvent): boolean
@@ -38,7 +38,7 @@ export interface Projection {
    * if its schema is newer. `byType` sets this field.
    */
   readonly reads?: ReadonlySet<string>
-  /** How long events may wait, so that a batch is larger. By default they do not wait. Larger batches save transactions. */
+  /** The limits of the time for which events wait for others. By default they do not wait. Larger batches save transactions. */
   readonly gathering?: Gathering
   /**
    * Whether the projection takes every event as it is stored: forged ones, those of quarantined streams, and those that this version cannot read.

@@ -17,7 +17,7 @@ export interface ProjectionProgress {
   stateOf(name: string): LiveState | undefined
   /** Calls `listener` after each report. Returns a function that removes the listener. */
   onReport(name: string, listener: () => void): () => void
-  /** Whether a caller of this process waits for the projection. */
+  /** Returns whether a caller of this process waits for the projection. */
   isAwaited(name: string): boolean
 }
 

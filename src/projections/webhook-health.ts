@@ -10,7 +10,7 @@ const withoutRequest = new Set(['expired', 'payload_expired', 'payload_unreadabl
 
 /** The event of a failed request. */
 export type Failure = Failed & { data: { webhook_revision: number } }
-/** Whether the event says that a request to a receiver failed. */
+/** Returns whether the event says that a request to a receiver failed. */
 export function isFailure(event: RecordedEvent): event is Failure {
   if (event.type !== 'DeliveryFailed' && event.type !== 'DeliveryDeadLettered') return false
   const { reason, webhook_revision: revision } = (event as Failed).data

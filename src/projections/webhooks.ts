@@ -100,7 +100,7 @@ export async function findWebhook(
 
 export interface WebhookFilter extends WebhookOwner {
   readonly ids?: readonly WebhookId[]
-  /** Only webhooks whose pattern is literally one of these. */
+  /** The patterns of the webhooks to return, compared literally. */
   readonly events?: readonly string[]
   readonly is_active?: boolean
   readonly limit: number

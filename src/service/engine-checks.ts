@@ -48,14 +48,14 @@ const reachMs = 2_000
 export async function backlog(
   { store, bus, pool }: EngineReaders,
   projections: readonly Pick<Projection, 'name' | 'families'>[],
-): Promise<{ messages: number; projections: string[] }> {
+): Promise<{ records: number; projections: string[] }> {
   const heads = await Promise.all(projections.map(async ({ name, families }) => [name, await store.head(families)] as const))
-  const messages = await unread({ bus, pool })
+  const records = await unread({ bus, pool })
   for (const end = performance.now() + reachMs; ; await pause(50)) {
     const live = await sqlOn(pool)<{ name: string; checkpoint: Checkpoint | null }>`select name, checkpoint from projections where is_live`
     const reached = new Map(live.map(({ name, checkpoint }) => [name, checkpoint ?? '']))
     const behind = heads.filter(([name, head]) => head !== null && (reached.get(name) ?? '') < head)
-    if (behind.length === 0 || performance.now() > end) return { messages, projections: behind.map(([name]) => name) }
+    if (behind.length === 0 || performance.now() > end) return { records, projections: behind.map(([name]) => name) }
   }
 }
 

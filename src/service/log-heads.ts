@@ -56,13 +56,13 @@ const catchUpMs = 60_000
 export async function checkLog(shared: Pick<Shared, 'store' | 'waiter' | 'pools' | 'keyring' | 'config' | 'log'>): Promise<void> {
   const { store, waiter, pools, keyring, config, log } = shared
   const { vkey } = await openLogSigner(keyring)
-  const head = await store.head(audit.families)
-  if (head !== null && !(await waiter.waitFor(projectionNames.audit, head, catchUpMs))) {
+  const end = await store.head(audit.families)
+  if (end !== null && !(await waiter.waitFor(projectionNames.audit, end, catchUpMs))) {
     log.warn({}, 'log.behind')
     return
   }
-  for (const kept of [...(await listHeads(sqlOn(pools.reads), 1)), ...(await readAnchor(anchorPath(config), vkey)).slice(0, 1)]) {
-    const fork = await forkInSnapshot(shared, kept)
+  for (const head of [...(await listHeads(sqlOn(pools.reads), 1)), ...(await readAnchor(anchorPath(config), vkey)).slice(0, 1)]) {
+    const fork = await forkInSnapshot(shared, head)
     if (fork !== null) throw logForked(fork)
   }
 }

@@ -21,13 +21,13 @@ export interface Operator {
    * Throws KolbakError `not_rebuildable` or `unknown_projection`.
    */
   rebuild(projection: string): Promise<number>
-  /** Returns the number of messages that are not done, and the projections whose live builds have not read all events. */
-  backlog(): Promise<{ messages: number; projections: string[] }>
+  /** Returns the number of unread records of the bus, and the projections whose live builds have not read all events. */
+  backlog(): Promise<{ records: number; projections: string[] }>
 }
 
 export function createOperator({ store, bus, pools, notices, macs, log }: Shared, projections: readonly Projection[]): Operator {
   const pool = pools.projections
-  const named = (name: string): Projection => {
+  const projectionOf = (name: string): Projection => {
     const projection = projections.find((candidate) => candidate.name === name)
     if (projection !== undefined) return projection
     const names = projections.map((candidate) => candidate.name).join(', ')
@@ -35,9 +35,9 @@ export function createOperator({ store, bus, pools, notices, macs, log }: Shared
   }
   return {
     quarantined: () => listQuarantined(pool),
-    lift: async (name, stream, skip) => (skip ? skipQuarantined : retryQuarantined)({ pool, store, macs, log }, named(name), stream),
+    lift: async (name, stream, skip) => (skip ? skipQuarantined : retryQuarantined)({ pool, store, macs, log }, projectionOf(name), stream),
     async rebuild(name) {
-      const build = await rebuild(pool, named(name))
+      const build = await rebuild(pool, projectionOf(name))
       notices.tell('builds')
       return build
     },

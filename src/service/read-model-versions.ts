@@ -11,7 +11,7 @@ import { type Patience, whenAvailable } from './patience.ts'
 type Versioned = Pick<Projection, 'name' | 'version' | 'tables'>
 
 /**
- * Whether this code reads columns of the projection's own tables. The tables of the delivery history belong to the migrations, so every version can
+ * Returns whether this code reads columns of the projection's own tables. The tables of the delivery history belong to the migrations, so every version can
  * read every build of it.
  */
 const isReadModel = ({ tables }: Versioned): boolean => tables !== undefined

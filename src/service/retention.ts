@@ -21,7 +21,7 @@ export function startRetention(options: {
 }): { stop(): Promise<void> } {
   const { sweeps, retentionDays, leases, log, now, everyMs = 3_600_000 } = options
   const stop = new AbortController()
-  const round = async () => {
+  const sweepAll = async () => {
     await pause(Math.min(everyMs, 10_000), stop.signal)
     if (stop.signal.aborted) return
     const lease = await leases.take('retention')
@@ -41,7 +41,7 @@ export function startRetention(options: {
       }
     await pause(everyMs, stop.signal)
   }
-  const loop = keepRunning(round, { signal: stop.signal, onError: (error, delayMs) => log.warn({ error, delayMs }, 'retention.failed') })
+  const loop = keepRunning(sweepAll, { signal: stop.signal, onError: (error, delayMs) => log.warn({ error, delayMs }, 'retention.failed') })
   return {
     async stop() {
       stop.abort()

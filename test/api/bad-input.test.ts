@@ -81,13 +81,13 @@ describe('bad input', () => {
 
     owner = await api.tenant()
     const [otherTenant, operator] = [await api.tenant(), await api.operator()]
-    // The credentials of the callers are not among the resources that the requests change.
-    const [caller, key, lostKey] = [await api.key(owner), await api.key(owner), await api.key(owner)]
-    const [webhook, lostWebhook] = [await api.webhook(caller), await api.webhook(caller)]
+    // The requests change or delete none of the credentials that they are sent with. What they delete is separate from what they read and change.
+    const [caller, key, keyToDelete] = [await api.key(owner), await api.key(owner), await api.key(owner)]
+    const [webhook, webhookToDelete] = [await api.webhook(caller), await api.webhook(caller)]
     const jobOf = async (id: string) =>
       (await api.call('POST', `/v1/webhooks/${id}/replay`, { as: caller, body: { since: time } })).get('data.id')
-    const [job, lostJob] = [await jobOf(await api.webhook(caller)), await jobOf(await api.webhook(caller))]
-    const lostClient = await api.sibling(otherTenant, ['read:events'])
+    const [job, jobToCancel] = [await jobOf(await api.webhook(caller)), await jobOf(await api.webhook(caller))]
+    const clientToRevoke = await api.sibling(otherTenant, ['read:events'])
     await api.call('POST', '/v1/events', { as: owner, body: { id: 'known', event: 'order.created', payload: {} } })
     const produced = api.produced.at(-1)
     if (produced === undefined) throw new Error('nothing was produced')
@@ -97,17 +97,17 @@ describe('bad input', () => {
     credentialsOf = ({ credentials, scope }) =>
       credentials === 'client' ? [undefined] : credentials === 'bearer-or-key' ? [owner, caller] : [scope === 'admin' ? operator : owner]
     paramsOf = ({ path, method }) => {
-      const isLost = method === 'DELETE'
+      const isDeletion = method === 'DELETE'
       const ids = {
-        '/v1/keys': isLost ? lostKey.id : key.id,
-        '/v1/webhooks': isLost ? lostWebhook : webhook,
+        '/v1/keys': isDeletion ? keyToDelete.id : key.id,
+        '/v1/webhooks': isDeletion ? webhookToDelete : webhook,
         '/v1/events': 'known',
         '/v1/deliveries': delivery?.id,
-        '/v1/jobs': isLost ? lostJob : job,
+        '/v1/jobs': isDeletion ? jobToCancel : job,
         '/v1/tenants': otherTenant.tenant,
       }
       const id = Object.entries(ids).find(([start]) => path.startsWith(`${start}/`))?.[1] ?? ''
-      return { id, client_id: isLost ? lostClient.clientId : otherTenant.clientId }
+      return { id, client_id: isDeletion ? clientToRevoke.clientId : otherTenant.clientId }
     }
   })
   after(async () => {
@@ -180,10 +180,10 @@ describe('bad input', () => {
     if (!run.failed) return null
     const [[smallest] = []] = run.counterexample ?? []
     const body = smallest?.body?.toString().slice(0, 2_000) ?? 'no body'
-    return `${route.method} ${smallest?.path} ${JSON.stringify(smallest?.headers)} ${body}\n${String(run.errorInstance ?? 'no end')}`
+    return `${route.method} ${smallest?.path} ${JSON.stringify(smallest?.headers)} ${body}\n${String(run.errorInstance ?? 'the requests to this route took too long')}`
   }
 
-  it('gets an error response from every route that names the fault, and never a 500', async () => {
+  it('gets an error response that names the fault, from every route, and never a 500', async () => {
     // The routes run at the same time, and each sends one request after another, so that a failure shrinks to one request.
     const failures = await Promise.all(routes.map(failureOf))
     console.log(`      seed ${seed}: ${sent} requests to ${routes.length} routes, ${accepted.size} accepted`, Object.fromEntries(statuses))

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
-import { chainsBegun, ended } from '../support/dead.ts'
+import { chainsBegun, endedDeliveries } from '../support/ended-deliveries.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 describe('DELETE /v1/jobs/:id', () => {
@@ -18,7 +18,7 @@ describe('DELETE /v1/jobs/:id', () => {
 
   it('returns 204 and replays nothing more; a second request gets 204 too, and another job of the webhook can start', async () => {
     const webhook = await api.webhook(admin)
-    await ended(api, { as: admin, webhook })
+    await endedDeliveries(api, { as: admin, webhook })
     const id = (await begin(webhook)).get('data.id')
     expect((await cancel(id)).status).to.equal(204)
     const { data } = (await get(id)).body as { data: { status: string; finished_at: string | null } }
@@ -34,7 +34,7 @@ describe('DELETE /v1/jobs/:id', () => {
   })
   it('returns 204 during a page: that page is finished and counted, and no other follows', async () => {
     const webhook = await api.webhook(admin)
-    await ended(api, { as: admin, webhook, count: 150 })
+    await endedDeliveries(api, { as: admin, webhook, count: 150 })
     const id = (await begin(webhook)).get('data.id')
     const { store } = api.deps
     const replaying = api.replaying({

@@ -108,7 +108,7 @@ describe('GET /v1/events/:id', () => {
       }
       await never()
       await patient.call('POST', '/v1/events', { as: client, body: { id: 'seen', event: 'a', payload: {} } })
-      const reading = never() // waits for the message that is on its way
+      const reading = never() // this call waits for the message that is on its way
       for (const { place } of patient.produced) {
         const [bus, partition, offset] = place.split('/')
         await patient.db.pool.query('insert into bus_offsets (bus, partition, next_offset) values ($1, $2, $3::bigint + 1)', [

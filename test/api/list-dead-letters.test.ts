@@ -38,47 +38,47 @@ describe('GET /v1/dead-letters', () => {
     expect(page.status, page.text).to.equal(200)
     const { data, pagination } = JSON.parse(page.text)
     return {
-      messages: data.map((row: { event_id: string }) => row.event_id) as string[],
+      ids: data.map((row: { event_id: string }) => row.event_id) as string[],
       next: pagination.next_cursor as string | null,
       data,
     }
   }
 
   it('returns 200 with deliveries that ended in failure, the latest failure first', async () => {
-    const { messages, data } = await list()
-    expect(messages).to.deep.equal(['e0', 'e1', 'e2', 'e3', 'e4'])
+    const { ids, data } = await list()
+    expect(ids).to.deep.equal(['e0', 'e1', 'e2', 'e3', 'e4'])
     expect(data[0]).to.include({ status: 'failed', last_response_code: 500 })
     expect(data[0].attempts.length).to.equal(1)
   })
   it('returns 200 with pages that contain each delivery once', async () => {
     const seen: string[] = []
     for (let cursor = ''; ; ) {
-      const { messages, next } = await list(`?limit=2${cursor}`)
-      seen.push(...messages)
+      const { ids, next } = await list(`?limit=2${cursor}`)
+      seen.push(...ids)
       if (next === null) break
       cursor = `&cursor=${next}`
     }
     expect(seen).to.deep.equal(['e0', 'e1', 'e2', 'e3', 'e4'])
   })
   it('returns 200 with the dead letters of one webhook, or of a range of failure times', async () => {
-    expect((await list(`?webhook=${keyWebhook}`)).messages).to.deep.equal(['e0', 'e2', 'e4'])
-    expect((await list(`?since=${failedAt(8)}`)).messages).to.deep.equal(['e0', 'e1'])
-    expect((await list(`?since=${failedAt(6)}&until=${failedAt(8)}`)).messages).to.deep.equal(['e2', 'e3'])
-    expect((await list('?webhook=01ARZ3NDEKTSV4RRFFQ69G5FAV')).messages).to.deep.equal([])
+    expect((await list(`?webhook=${keyWebhook}`)).ids).to.deep.equal(['e0', 'e2', 'e4'])
+    expect((await list(`?since=${failedAt(8)}`)).ids).to.deep.equal(['e0', 'e1'])
+    expect((await list(`?since=${failedAt(6)}&until=${failedAt(8)}`)).ids).to.deep.equal(['e2', 'e3'])
+    expect((await list('?webhook=01ARZ3NDEKTSV4RRFFQ69G5FAV')).ids).to.deep.equal([])
   })
   it('returns 200 with the dead letters of an event name, a reason or a status code', async () => {
-    expect((await list('?event=order.created&code=500')).messages).to.have.length(5)
-    for (const filter of ['event=order.paid', 'code=503', 'reason=timeout']) expect((await list(`?${filter}`)).messages).to.deep.equal([])
+    expect((await list('?event=order.created&code=500')).ids).to.have.length(5)
+    for (const filter of ['event=order.paid', 'code=503', 'reason=timeout']) expect((await list(`?${filter}`)).ids).to.deep.equal([])
   })
   it('returns 200 to a key with the dead letters of its own webhooks only, and never with those of another tenant', async () => {
-    expect((await list('', key)).messages).to.deep.equal(['e0', 'e2', 'e4'])
-    expect((await list(`?webhook=${clientWebhook}`, key)).messages).to.deep.equal([])
-    expect((await list('', await api.key(admin))).messages).to.deep.equal([])
-    expect((await list(`?webhook=${keyWebhook}`, await api.tenant())).messages).to.deep.equal([])
+    expect((await list('', key)).ids).to.deep.equal(['e0', 'e2', 'e4'])
+    expect((await list(`?webhook=${clientWebhook}`, key)).ids).to.deep.equal([])
+    expect((await list('', await api.key(admin))).ids).to.deep.equal([])
+    expect((await list(`?webhook=${keyWebhook}`, await api.tenant())).ids).to.deep.equal([])
   })
-  it('returns 200 without a replayed delivery', async () => {
+  it('returns 200 without a dead letter that was replayed', async () => {
     await deliveries[3]?.record({ type: 'DeliveryReplayed', chain: 2, attempt: 0 })
-    expect((await list()).messages).to.deep.equal(['e0', 'e1', 'e2', 'e4'])
+    expect((await list()).ids).to.deep.equal(['e0', 'e1', 'e2', 'e4'])
   })
   it('returns 422 for invalid values and for a cursor that no page returned', async () => {
     for (const [query, path] of [

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
-import { ended } from '../support/dead.ts'
+import { endedDeliveries } from '../support/ended-deliveries.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 describe('GET /v1/deliveries', () => {
@@ -18,8 +18,8 @@ describe('GET /v1/deliveries', () => {
     key = await api.key(admin)
     keyWebhook = await api.webhook(key)
     clientWebhook = await api.webhook(admin)
-    const one = async (options: Omit<Parameters<typeof ended>[1], 'as'>) => {
-      const [delivery] = await ended(api, { as: admin, ...options })
+    const one = async (options: Omit<Parameters<typeof endedDeliveries>[1], 'as'>) => {
+      const [delivery] = await endedDeliveries(api, { as: admin, ...options })
       const at = String(api.produced.at(-1)?.record.accepted_at)
       await waitFor(() => new Date().toISOString() > at) // each event has a time of its own
       return delivery?.id ?? ''

@@ -1,6 +1,6 @@
 import { expect } from 'chai'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
-import { ended } from '../support/dead.ts'
+import { endedDeliveries } from '../support/ended-deliveries.ts'
 
 interface Problems {
   readonly count: number
@@ -27,11 +27,11 @@ describe('GET /v1/problems', () => {
     key = await api.key(admin)
     keyWebhook = await api.webhook(key)
     clientWebhook = await api.webhook(admin)
-    const refused = await ended(api, { as: admin, webhook: clientWebhook, count: 3, code: 422 })
+    const refused = await endedDeliveries(api, { as: admin, webhook: clientWebhook, count: 3, code: 422 })
     latest = refused.at(-1)?.id ?? ''
-    await ended(api, { as: admin, webhook: clientWebhook, code: 500 })
-    await ended(api, { as: admin, webhook: keyWebhook, code: 422, event: 'order.paid', count: 2 })
-    await ended(api, { as: admin, webhook: clientWebhook, type: 'DeliveryFailed' })
+    await endedDeliveries(api, { as: admin, webhook: clientWebhook, code: 500 })
+    await endedDeliveries(api, { as: admin, webhook: keyWebhook, code: 422, event: 'order.paid', count: 2 })
+    await endedDeliveries(api, { as: admin, webhook: clientWebhook, type: 'DeliveryFailed' })
   })
   after(() => api.stop())
   const problems = async (query = '', as: TestClient | { key: string } = admin): Promise<Problems> => {

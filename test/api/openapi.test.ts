@@ -53,7 +53,7 @@ describe('the document /openapi.json', () => {
     operations = Object.values(document.paths).flatMap((methods) => Object.values(methods))
     const ajv = new Ajv2020({ strict: false, allErrors: true })
     formatsPlugin.default(ajv)
-    const validators = new Map<string, ReturnType<typeof ajv.compile>>() // kept by their schemas, because compiling one takes 20 ms
+    const validators = new Map<string, ReturnType<typeof ajv.compile>>() // a schema is compiled once, because this takes 20 ms
     faultsOf = (schema, value) => {
       const key = JSON.stringify(schema)
       const validate = validators.get(key) ?? ajv.compile({ ...schema, components: document.components })

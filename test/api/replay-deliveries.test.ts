@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import type { Credential } from '../support/api-client.ts'
-import { chainsBegun, ended } from '../support/dead.ts'
+import { chainsBegun, endedDeliveries } from '../support/ended-deliveries.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const since = '2026-01-01T00:00:00Z'
@@ -37,10 +37,10 @@ describe('POST /v1/replays', () => {
 
   it('returns 202 with a job for each webhook that missed something, and replays what matches', async () => {
     const [first, second, fine] = [await api.webhook(admin), await api.webhook(admin), await api.webhook(admin)]
-    const refused = await ended(api, { as: admin, webhook: first, code: 422, count: 2 })
-    const others = await ended(api, { as: admin, webhook: first, code: 500 })
-    const paid = await ended(api, { as: admin, webhook: second, code: 422, event: 'order.paid' })
-    await ended(api, { as: admin, webhook: fine, type: 'DeliverySucceeded' })
+    const refused = await endedDeliveries(api, { as: admin, webhook: first, code: 422, count: 2 })
+    const others = await endedDeliveries(api, { as: admin, webhook: first, code: 500 })
+    const paid = await endedDeliveries(api, { as: admin, webhook: second, code: 422, event: 'order.paid' })
+    await endedDeliveries(api, { as: admin, webhook: fine, type: 'DeliverySucceeded' })
     const started = await replayed({ code: 422 })
     expect(started.jobs.map(({ webhook_id, expected }) => [webhook_id, expected])).to.have.deep.members([
       [first, 2],
@@ -55,7 +55,7 @@ describe('POST /v1/replays', () => {
   })
   it('returns 202 and names the webhooks for which it starts no job', async () => {
     const [inactive, busy] = [await api.webhook(admin), await api.webhook(admin)]
-    for (const webhook of [inactive, busy]) await ended(api, { as: admin, webhook })
+    for (const webhook of [inactive, busy]) await endedDeliveries(api, { as: admin, webhook })
     await api.call('PATCH', `/v1/webhooks/${inactive}`, { as: admin, body: { is_active: false } })
     await api.db.pool.query(
       `insert into replay_jobs (id, tenant, webhook, actor, since, until) values ('01ARZ3NDEKTSV4RRFFQ69G5FAV', 'another', $1, 'a', now(), now())`,
@@ -70,7 +70,7 @@ describe('POST /v1/replays', () => {
     await api.db.pool.query(`delete from replay_jobs where tenant = 'another'`)
   })
   it('returns 202 with the same jobs for a request that is repeated under its key', async () => {
-    await ended(api, { as: admin, webhook: await api.webhook(admin) })
+    await endedDeliveries(api, { as: admin, webhook: await api.webhook(admin) })
     const headers = { 'idempotency-key': 'once' }
     const first = await replay({}, { headers })
     const again = await replay({}, { headers })
@@ -78,11 +78,11 @@ describe('POST /v1/replays', () => {
   })
   it('returns 200 for a dry run, which counts and starts nothing', async () => {
     const [first, second] = [await api.webhook(admin), await api.webhook(admin)]
-    await ended(api, { as: admin, webhook: first })
+    await endedDeliveries(api, { as: admin, webhook: first })
     const oldest = String(api.produced.at(-1)?.record.accepted_at)
     await api.db.pool.query('delete from messages')
-    await ended(api, { as: admin, webhook: second, count: 2 })
-    await ended(api, { as: admin, webhook: second, type: 'DeliverySucceeded' })
+    await endedDeliveries(api, { as: admin, webhook: second, count: 2 })
+    await endedDeliveries(api, { as: admin, webhook: second, type: 'DeliverySucceeded' })
     const newest = String(api.produced.at(-2)?.record.accepted_at)
     const before = await api.call('GET', '/v1/jobs', { as: admin })
     const all = await replay({ dry_run: true })
@@ -100,7 +100,7 @@ describe('POST /v1/replays', () => {
   it('replays to a key its own webhooks only', async () => {
     const key = await api.key(admin)
     const [own, other] = [await api.webhook(key), await api.webhook(admin)]
-    for (const webhook of [own, other]) await ended(api, { as: admin, webhook })
+    for (const webhook of [own, other]) await endedDeliveries(api, { as: admin, webhook })
     const response = await replay({}, { as: key })
     expect(dataOf(response).jobs.map(({ webhook_id }) => webhook_id)).to.deep.equal([own])
     expect((await replay({ webhooks: [other] }, { as: key })).status).to.equal(404)

@@ -3,7 +3,7 @@ import { expect } from 'chai'
 import { replayedId } from '../../src/events/delivery-id.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import type { Credential } from '../support/api-client.ts'
-import { chainsBegun, ended } from '../support/dead.ts'
+import { chainsBegun, endedDeliveries } from '../support/ended-deliveries.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const since = '2026-01-01T00:00:00Z'
@@ -39,10 +39,13 @@ describe('POST /v1/webhooks/:id/replay', () => {
   it('returns 202 with a job that replays the deliveries that ended in failure, and no others', async () => {
     const webhook = await api.webhook(admin)
     const target = { as: admin, webhook }
-    const failed = [...(await ended(api, { ...target, count: 2 })), ...(await ended(api, { ...target, type: 'DeliveryDiscarded' }))]
-    await ended(api, { ...target, type: 'DeliverySucceeded' })
-    await ended(api, { ...target, type: 'DeliveryFailed' })
-    await ended(api, { ...target, type: 'MessageRouted' })
+    const failed = [
+      ...(await endedDeliveries(api, { ...target, count: 2 })),
+      ...(await endedDeliveries(api, { ...target, type: 'DeliveryDiscarded' })),
+    ]
+    await endedDeliveries(api, { ...target, type: 'DeliverySucceeded' })
+    await endedDeliveries(api, { ...target, type: 'DeliveryFailed' })
+    await endedDeliveries(api, { ...target, type: 'MessageRouted' })
     const begun = await replay(webhook)
     expect(begun.status).to.equal(202)
     expect(begun.headers.get('location')).to.equal(`/v1/jobs/${begun.get('data.id')}`)
@@ -73,15 +76,15 @@ describe('POST /v1/webhooks/:id/replay', () => {
   ] as const)
     it(`returns 202 for the status ${status}, and replays only deliveries with it`, async () => {
       const webhook = await api.webhook(admin)
-      const [selected] = await ended(api, { as: admin, webhook, type })
-      await ended(api, { as: admin, webhook })
+      const [selected] = await endedDeliveries(api, { as: admin, webhook, type })
+      await endedDeliveries(api, { as: admin, webhook })
       expect(await replayed(webhook, { since, status })).to.deep.equal([selected?.id])
     })
   it('returns 202 for a range that includes since and excludes until', async () => {
     const webhook = await api.webhook(admin)
     const deliveries: { id: string; at: string }[] = []
     for (let i = 0; i < 3; i++) {
-      const [{ id } = { id: '' }] = await ended(api, { as: admin, webhook })
+      const [{ id } = { id: '' }] = await endedDeliveries(api, { as: admin, webhook })
       const at = String(api.produced.at(-1)?.record.accepted_at)
       deliveries.push({ id, at })
       await waitFor(() => new Date().toISOString() > at)
@@ -97,7 +100,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
   })
   it('returns 202 for times of any century, and shows them in the job', async () => {
     const webhook = await api.webhook(admin)
-    await ended(api, { as: admin, webhook })
+    await endedDeliveries(api, { as: admin, webhook })
     for (const [from, until] of [
       ['0001-01-01T00:00:00.000Z', '0032-01-01T00:00:00.000Z'],
       ['0013-01-01T00:00:00.000Z', '0099-12-31T23:59:59.999Z'],
@@ -110,9 +113,9 @@ describe('POST /v1/webhooks/:id/replay', () => {
   })
   it('returns 202, and skips and counts a delivery whose payload has expired', async () => {
     const webhook = await api.webhook(admin)
-    await ended(api, { as: admin, webhook })
+    await endedDeliveries(api, { as: admin, webhook })
     await api.db.pool.query('delete from messages')
-    const [kept] = await ended(api, { as: admin, webhook })
+    const [kept] = await endedDeliveries(api, { as: admin, webhook })
     const begun = await replay(webhook)
     const { data } = (await untilJobEnds(begun.get('data.id'))).body as { data: object }
     expect(data).to.include({ status: 'completed', replayed: 1, skipped: 1 })
@@ -128,7 +131,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
   it('returns 202 to the key that created the webhook and records it as the actor; returns 404 to any other key or tenant', async () => {
     const key = await api.key(admin)
     const webhook = await api.webhook(key)
-    await ended(api, { as: admin, webhook })
+    await endedDeliveries(api, { as: admin, webhook })
     expect((await replay(webhook, { since }, { as: await api.key(admin) })).status).to.equal(404)
     expect((await replay(webhook, { since }, { as: await api.tenant() })).status).to.equal(404)
     const begun = await replay(webhook, { since }, { as: key })
@@ -143,7 +146,7 @@ describe('POST /v1/webhooks/:id/replay', () => {
       const [inactive, deleted] = [await idle.webhook(owner), await idle.webhook(owner)]
       const jobs: string[] = []
       for (const webhook of [inactive, deleted]) {
-        await ended(idle, { as: owner, webhook })
+        await endedDeliveries(idle, { as: owner, webhook })
         jobs.push((await idle.call('POST', `/v1/webhooks/${webhook}/replay`, { as: owner, body: { since } })).get('data.id'))
       }
       await idle.call('PATCH', `/v1/webhooks/${inactive}`, { as: owner, body: { is_active: false } })

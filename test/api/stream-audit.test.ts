@@ -253,7 +253,7 @@ describe('GET /v1/audit', () => {
       for (const { token } of clients.slice(0, 4)) {
         const response = await fetch(`${api.origin}/v1/audit`, { headers: { authorization: `Bearer ${token}` } })
         expect(response.status).to.equal(200)
-        stalled.push(response) // it is not read
+        stalled.push(response) // the test does not read this response
       }
       const refused = [await stream('', clients[0]), await stream('', clients[4])]
       expect(refused.map(({ status }) => status)).to.deep.equal([429, 429])
@@ -275,7 +275,7 @@ describe('GET /v1/audit', () => {
     expect(response.headers.get('content-type')).to.match(/^text\/csv/)
     const rows = (await response.text()).split('\r\n')
     expect(rows[0]).to.match(/^index,event_id,time,/)
-    expect(rows[1]).to.include('""description"":""=cmd()""') // inside of the JSON of a cell
+    expect(rows[1]).to.include('""description"":""=cmd()""') // this is part of the JSON in a cell
     expect(rows[2]).to.match(/^end,/)
     expect((await read('application/xml')).status).to.equal(406)
     expect(csvRow(['=1+1', '-1', '@x', '+1', 'a"b', null])).to.equal(`'=1+1,'-1,'@x,'+1,"a""b",\r\n`)

@@ -42,7 +42,7 @@ const idOf = (path: string, ids: Ids): string | undefined =>
               ? ids.job
               : undefined
 
-describe('tenant isolation', () => {
+describe('every route of the API', () => {
   let api: TestApi
   let owner: TestClient
   let stranger: TestClient
@@ -82,30 +82,30 @@ describe('tenant isolation', () => {
     )
   }
   /** Runs a check on every route that the filter selects, and expects that nothing was stored. */
-  const each = async (takes: (route: Route) => boolean, check: (route: Route) => Promise<void>) => {
+  const each = async (isSelected: (route: Route) => boolean, check: (route: Route) => Promise<void>) => {
     const before = { events: await api.events(), produced: api.produced.length, attempts: await attempts(), jobs: await jobs() }
-    const taken = routes.filter(takes)
-    expect(taken.length, 'the number of selected routes').to.be.greaterThan(2)
-    for (const route of taken) await check(route)
+    const selected = routes.filter(isSelected)
+    expect(selected.length, 'the number of selected routes').to.be.greaterThan(2)
+    for (const route of selected) await check(route)
     expect({ events: await api.events(), produced: api.produced.length, attempts: await attempts(), jobs: await jobs() }).to.deep.equal(
       before,
     )
   }
   const attempts = async () => (await api.db.pool.query<{ n: bigint }>('select count(*) as n from day_events')).rows[0]?.n
   const jobs = async () => (await api.db.pool.query('select id, status from replay_jobs order by id')).rows
-  const guarded = (route: Route) => route.credentials === 'bearer' || route.credentials === 'bearer-or-key'
-  /** Whether the route needs a scope. The other guarded routes serve every valid credential. */
-  const isScoped = (route: Route) => guarded(route) && route.scope !== null
-  const keyed = (route: Route) => route.credentials === 'bearer-or-key'
+  const isGuarded = (route: Route) => route.credentials === 'bearer' || route.credentials === 'bearer-or-key'
+  /** Returns whether the route needs a scope. The other guarded routes serve every valid credential. */
+  const isScoped = (route: Route) => isGuarded(route) && route.scope !== null
+  const acceptsKeys = (route: Route) => route.credentials === 'bearer-or-key'
   const expectCode = async (route: Route, call: Call, status: number, code: string) => {
     const response = await ask(route, call)
     expect([response.status, response.get('error.code')], `${route.method} ${route.path}: ${response.text}`).to.deep.equal([status, code])
     return response
   }
 
-  it('every route except those for operators needs a credential and names its scope', () => {
-    const open = routes.filter((route) => !guarded(route)).map((route) => `${route.path} ${route.credentials}`)
-    expect(open.sort()).to.deep.equal([
+  it('needs a token or a key and names its scope, except for seven routes without them and /v1/me without a scope', () => {
+    const unguarded = routes.filter((route) => !isGuarded(route)).map((route) => `${route.path} ${route.credentials}`)
+    expect(unguarded.sort()).to.deep.equal([
       '/ none',
       '/health none',
       '/health/live none',
@@ -114,7 +114,7 @@ describe('tenant isolation', () => {
       '/openapi.json none',
       '/v1/auth client',
     ])
-    expect(routes.filter((route) => guarded(route) && !isScoped(route)).map(({ path }) => path)).to.deep.equal(['/v1/me'])
+    expect(routes.filter((route) => isGuarded(route) && !isScoped(route)).map(({ path }) => path)).to.deep.equal(['/v1/me'])
     for (const route of routes.filter(isScoped)) {
       expect(bearerScopes, route.path).to.include(route.scope)
       if (route.path.startsWith('/v1/tenants')) {
@@ -126,11 +126,11 @@ describe('tenant isolation', () => {
     }
   })
   it('gives keys access only to webhooks and their deliveries', () => {
-    for (const route of routes.filter(keyed))
+    for (const route of routes.filter(acceptsKeys))
       expect(route.path).to.match(/^\/v1\/(webhooks|deliveries|dead-letters|problems|jobs|replays|me)/)
   })
   it('returns 401 without a credential', () =>
-    each(guarded, async (route) => {
+    each(isGuarded, async (route) => {
       const response = await expectCode(route, {}, 401, 'unauthorized')
       expect(response.headers.get('www-authenticate')).to.equal('Bearer realm="kolbak"')
     }))
@@ -142,12 +142,12 @@ describe('tenant isolation', () => {
       jwt.sign({ ...Object(jwt.decode(owner.token)) }, 'another secret of at least 32 characters', { keyid: 'x' }),
       `${owner.token}x`,
     ]
-    await each(guarded, async (route) => {
+    await each(isGuarded, async (route) => {
       for (const token of wrong) await expectCode(route, { as: { token } }, 401, 'unauthorized')
     })
   })
   it('returns 401 for another scheme', () =>
-    each(guarded, async (route) => {
+    each(isGuarded, async (route) => {
       for (const authorization of [
         `Basic ${Buffer.from(`${owner.clientId}:${owner.secret}`).toString('base64')}`,
         owner.token,
@@ -157,7 +157,7 @@ describe('tenant isolation', () => {
         await expectCode(route, { headers: { authorization } }, 401, 'unauthorized')
     }))
   it('returns 401 for a wrong key, and for a text that cannot be a key', () =>
-    each(keyed, async (route) => {
+    each(acceptsKeys, async (route) => {
       for (const key of ['AAAABBBBCCCC', ownerKey.key.toLowerCase(), `${ownerKey.key}A`, '*'])
         await expectCode(route, { as: { key } }, 401, 'unauthorized')
     }))
@@ -169,7 +169,7 @@ describe('tenant isolation', () => {
       },
     ))
   it('returns 400 for both credentials at once, even if both are valid', () =>
-    each(guarded, async (route) => {
+    each(isGuarded, async (route) => {
       await expectCode(route, { as: owner, headers: { 'x-api-key': ownerKey.key } }, 400, 'ambiguous_credentials')
     }))
   it('returns 403 for a token with every scope except the needed one, and names that scope', async () => {
@@ -190,7 +190,7 @@ describe('tenant isolation', () => {
   it('returns 403 for a key without the needed scope', async () => {
     const reader = await api.key(owner, ['read:webhooks'])
     await each(
-      (route) => keyed(route) && route.scope === 'write:webhooks',
+      (route) => acceptsKeys(route) && route.scope === 'write:webhooks',
       async (route) => {
         await expectCode(route, { as: reader }, 403, 'insufficient_scope')
       },
@@ -198,7 +198,7 @@ describe('tenant isolation', () => {
   })
   it('returns 404 for ids of another tenant, exactly as for unknown ids', async () => {
     await each(
-      (route) => guarded(route) && route.scope !== 'admin' && route.path.includes(':id'),
+      (route) => isGuarded(route) && route.scope !== 'admin' && route.path.includes(':id'),
       async (route) => {
         const response = await expectCode(route, { as: stranger }, 404, 'not_found')
         const nothing = await ask(
@@ -221,7 +221,7 @@ describe('tenant isolation', () => {
   it('returns 404 to a key of another tenant, with any scopes', async () => {
     const otherTenant = await api.key(stranger)
     await each(
-      (route) => keyed(route) && route.path.includes(':id'),
+      (route) => acceptsKeys(route) && route.path.includes(':id'),
       async (route) => {
         await expectCode(route, { as: otherTenant }, 404, 'not_found')
       },
@@ -235,22 +235,22 @@ describe('tenant isolation', () => {
     await api.command(owner.tenant, { type: 'RevokeClient', client_id: revoked.clientId })
     for (const as of [deleted, revoked])
       await waitFor(async () => (await api.call('GET', '/v1/webhooks', { as })).status === 401, { within: 3_000 })
-    await each(keyed, async (route) => {
+    await each(acceptsKeys, async (route) => {
       await expectCode(route, { as: deleted }, 401, 'unauthorized')
     })
-    await each(guarded, async (route) => {
+    await each(isGuarded, async (route) => {
       await expectCode(route, { as: revoked }, 401, 'unauthorized')
     })
   })
   it('returns 404 for ids of another key of the same tenant', () =>
     each(
-      (route) => keyed(route) && route.path.includes(':id'),
+      (route) => acceptsKeys(route) && route.path.includes(':id'),
       async (route) => {
         await expectCode(route, { as: otherKey }, 404, 'not_found')
       },
     ))
   it('returns 200, 201, 202 or 204 to the owner, which shows that the tests above can fail', async () => {
-    const deletesLast = [...routes].filter(guarded).sort((a, b) => Number(a.method === 'DELETE') - Number(b.method === 'DELETE'))
+    const deletesLast = [...routes].filter(isGuarded).sort((a, b) => Number(a.method === 'DELETE') - Number(b.method === 'DELETE'))
     for (const route of deletesLast) {
       const response = await ask(route, { as: route.scope === 'admin' ? operator : owner })
       expect(response.status, `${route.method} ${route.path}: ${response.text}`).to.be.within(200, 204)

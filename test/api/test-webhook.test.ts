@@ -41,7 +41,7 @@ describe('POST /v1/webhooks/:id/test', () => {
     expect(api.produced.length).to.equal(before)
     expect((await test(id, key)).status).to.equal(202)
   })
-  it('returns 409 webhook_inactive, and sends nothing', async () => {
+  it('returns 409 webhook_inactive for an inactive webhook, and sends nothing', async () => {
     const id = await api.webhook(admin, { is_active: false })
     const before = api.produced.length
     const refused = await test(id)

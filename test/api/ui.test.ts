@@ -4,7 +4,7 @@ import { createStartCodes } from '../../src/api/ui/start-codes.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-const own = { 'x-kolbak-ui': '1', 'sec-fetch-site': 'same-origin' }
+const dashboardHeaders = { 'x-kolbak-ui': '1', 'sec-fetch-site': 'same-origin' }
 
 describe('the dashboard', () => {
   let api: TestApi
@@ -18,7 +18,7 @@ describe('the dashboard', () => {
   const signIn = (body: unknown, headers: Record<string, string> = {}) =>
     fetch(`${api.origin}/ui/session`, {
       method: 'POST',
-      headers: { ...own, 'content-type': 'application/json', ...headers },
+      headers: { ...dashboardHeaders, 'content-type': 'application/json', ...headers },
       body: JSON.stringify(body),
     })
   const credential = () => ({ client_id: client.clientId, client_secret: client.secret })
@@ -64,21 +64,21 @@ describe('the dashboard', () => {
       const response = await signIn(credential())
       expect(response.status).to.equal(204)
       expect(response.headers.get('set-cookie')).to.match(/^kolbak-ui=[\w-]+; Path=\/; HttpOnly; SameSite=Strict; Max-Age=43200$/)
-      const me = await call('/v1/me', { ...own, cookie: cookieOf(response) })
+      const me = await call('/v1/me', { ...dashboardHeaders, cookie: cookieOf(response) })
       expect((await me.json()) as object).to.have.nested.property('data.id', client.clientId)
     })
     it('begins with an API key, and then shows what the key may see', async () => {
       const { id, key } = await api.key(client)
       const cookie = cookieOf(await signIn({ key }))
-      const me = (await (await call('/v1/me', { ...own, cookie })).json()) as { data: object }
+      const me = (await (await call('/v1/me', { ...dashboardHeaders, cookie })).json()) as { data: object }
       expect(me.data).to.deep.include({ kind: 'key', id })
-      expect((await call('/v1/events', { ...own, cookie })).status).to.equal(401)
+      expect((await call('/v1/events', { ...dashboardHeaders, cookie })).status).to.equal(401)
     })
-    it('begins with a start code once', async () => {
+    it('begins with a start code, which can be used once', async () => {
       const code = await createStartCodes(api.db.pool).issue(client.clientId)
       const [first, second] = [await signIn({ start: code }), await signIn({ start: code })]
       expect([first.status, second.status]).to.deep.equal([204, 401])
-      expect((await call('/v1/me', { ...own, cookie: cookieOf(first) })).status).to.equal(200)
+      expect((await call('/v1/me', { ...dashboardHeaders, cookie: cookieOf(first) })).status).to.equal(200)
     })
     it('does not begin with a start code after ten minutes', async () => {
       const code = await createStartCodes(api.db.pool).issue(client.clientId)
@@ -89,7 +89,7 @@ describe('the dashboard', () => {
       const tls = await signIn(credential(), { origin: 'https://hooks.example.com' })
       expect(tls.headers.get('set-cookie')).to.match(/^__Host-kolbak-ui=[\w-]+; Secure; Path=\/; HttpOnly; SameSite=Strict;/)
       const [status, body] = await new Promise<[number | undefined, string]>((resolve, reject) => {
-        const headers = { ...own, 'content-type': 'application/json', host: 'hooks.example.com' }
+        const headers = { ...dashboardHeaders, 'content-type': 'application/json', host: 'hooks.example.com' }
         request(`${api.origin}/ui/session`, { method: 'POST', headers }, async (response) => {
           resolve([response.statusCode, Buffer.concat(await response.toArray()).toString()])
         })
@@ -98,7 +98,7 @@ describe('the dashboard', () => {
       })
       expect([status, body]).to.satisfy(([code, text]: [number, string]) => code === 400 && text.includes('https'))
     })
-    it('refuses wrong credentials, in the sentence of the API', async () => {
+    it('does not begin with wrong credentials', async () => {
       for (const body of [{ ...credential(), client_secret: 'wrong' }, { key: 'AAAABBBBCCCC' }, { start: 'x' }, {}]) {
         const response = await signIn(body)
         expect(response.status, JSON.stringify(body)).to.equal(401)
@@ -107,18 +107,18 @@ describe('the dashboard', () => {
       expect((await signIn([])).status).to.equal(400)
     })
     it('ends by DELETE, which empties the cookie', async () => {
-      const response = await call('/ui/session', own, { method: 'DELETE' })
+      const response = await call('/ui/session', dashboardHeaders, { method: 'DELETE' })
       expect([response.status, response.headers.get('set-cookie')]).to.deep.equal([
         204,
         'kolbak-ui=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0',
       ])
     })
-    it('ends within a second when the secret of the client is rotated', async () => {
+    it('ends within a second when its client is revoked', async () => {
       const other = await api.sibling(client, ['read:webhooks'])
       const cookie = cookieOf(await signIn({ client_id: other.clientId, client_secret: other.secret }))
-      expect((await call('/v1/me', { ...own, cookie })).status).to.equal(200)
+      expect((await call('/v1/me', { ...dashboardHeaders, cookie })).status).to.equal(200)
       await api.command(client.tenant, { type: 'RevokeClient', client_id: other.clientId })
-      await waitFor(async () => (await call('/v1/me', { ...own, cookie })).status === 401, { within: 3_000 })
+      await waitFor(async () => (await call('/v1/me', { ...dashboardHeaders, cookie })).status === 401, { within: 3_000 })
     })
     it('does not count for a request that another site causes, nor for a change without the header of the dashboard', async () => {
       const cookie = cookieOf(await signIn(credential()))
@@ -138,20 +138,20 @@ describe('the dashboard', () => {
           { method: 'POST', body: '{"name":"x","scopes":["read:webhooks"]}' },
         )
       expect((await change({ 'sec-fetch-site': 'same-origin' })).status).to.equal(401)
-      const made = await change(own)
-      expect(made.status).to.equal(201)
-      api.secrets.add(((await made.json()) as { data: { key: string } }).data.key)
+      const created = await change(dashboardHeaders)
+      expect(created.status).to.equal(201)
+      api.secrets.add(((await created.json()) as { data: { key: string } }).data.key)
     })
     it('gives way to a credential in the headers', async () => {
       const cookie = cookieOf(await signIn(credential()))
       const other = await api.tenant()
-      const me = await call('/v1/me', { ...own, cookie, authorization: `Bearer ${other.token}` })
+      const me = await call('/v1/me', { ...dashboardHeaders, cookie, authorization: `Bearer ${other.token}` })
       expect((await me.json()) as object).to.have.nested.property('data.id', other.clientId)
     })
     it('cannot be forged or changed', async () => {
       const cookie = cookieOf(await signIn(credential()))
       for (const forged of [`${cookie.slice(0, -4)}AAAA`, 'kolbak-ui=AAAA', 'kolbak-ui='])
-        expect((await call('/v1/me', { ...own, cookie: forged })).status, forged).to.equal(401)
+        expect((await call('/v1/me', { ...dashboardHeaders, cookie: forged })).status, forged).to.equal(401)
     })
   })
 

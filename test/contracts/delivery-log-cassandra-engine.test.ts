@@ -34,9 +34,9 @@ describeWithCassandra('the schema of the delivery log on Cassandra', () => {
     expect(new Set(logs.map(({ identity }) => identity))).to.have.property('size', 1)
     expect(logs[0]?.identity).to.match(/^cassandra-[0-9a-f]{8}$/)
     expect(migrated.map((fields) => 'migration' in fields && fields.migration)).to.deep.equal(['0001_archive', '0002_history_1'])
-    const one = fact({ type: 'MessageRouted' })
-    await logs[0]!.historyOf(1).record([one])
-    for (const log of logs) expect(await log.historyOf(1).find(one.tenant, one.delivery)).to.include({ status: 'pending' })
+    const routed = fact({ type: 'MessageRouted' })
+    await logs[0]!.historyOf(1).record([routed])
+    for (const log of logs) expect(await log.historyOf(1).find(routed.tenant, routed.delivery)).to.include({ status: 'pending' })
     await Promise.all(logs.map((log) => log.close()))
     await cassandra.query(`drop keyspace ${options.keyspace}`)
   })
@@ -44,23 +44,25 @@ describeWithCassandra('the schema of the delivery log on Cassandra', () => {
   it('has separate builds of the history, and one archive', async () => {
     const { log, history: first, drop } = await openCassandraLog()
     const second = log.historyOf(2)
-    const one = fact({ type: 'MessageRouted' })
-    const key = { ...one, place: placeOf('kafka', 0, 0n, 0) }
-    await first.record([one])
+    const routed = fact({ type: 'MessageRouted' })
+    const key = { ...routed, place: placeOf('kafka', 0, 0n, 0) }
+    await first.record([routed])
     await log.archive([{ ...key, sealedBody: Buffer.from('kept') }])
-    expect(codeOf(await failureOf(second.states([one])))).to.equal('delivery_log_unavailable')
+    expect(codeOf(await failureOf(second.states([routed])))).to.equal('delivery_log_unavailable')
 
     await log.makeBuild(2)
     await log.makeBuild(2)
-    expect(await second.states([one])).to.deep.equal([null])
-    await second.record([succeeded(one)])
-    expect((await first.states([one]))[0]?.status).to.equal('pending')
-    expect((await second.states([one]))[0]?.status).to.equal('success')
+    expect(await second.states([routed])).to.deep.equal([null])
+    await second.record([succeeded(routed)])
+    expect((await first.states([routed]))[0]?.status).to.equal('pending')
+    expect((await second.states([routed]))[0]?.status).to.equal('success')
 
     await log.dropBuild(1)
     await log.dropBuild(1)
-    expect(codeOf(await failureOf(first.record([one])))).to.equal('delivery_log_unavailable')
-    expect((await second.history(one.webhook, { tenant: one.tenant, limit: 10 })).map(({ status }) => status)).to.deep.equal(['success'])
+    expect(codeOf(await failureOf(first.record([routed])))).to.equal('delivery_log_unavailable')
+    expect((await second.history(routed.webhook, { tenant: routed.tenant, limit: 10 })).map(({ status }) => status)).to.deep.equal([
+      'success',
+    ])
     expect(await log.bodies([key])).to.deep.equal([Buffer.from('kept')])
     await drop()
   })
@@ -71,10 +73,10 @@ describeWithCassandra('the schema of the delivery log on Cassandra', () => {
     const recording = history.record(many)
     await log.close()
     await recording
-    const again = await createCassandraDeliveryLog(options)
-    expect(again.identity).to.equal(log.identity)
-    expect((await again.historyOf(1).states(many)).every((state) => state !== null)).to.equal(true)
-    await again.close()
+    const reopened = await createCassandraDeliveryLog(options)
+    expect(reopened.identity).to.equal(log.identity)
+    expect((await reopened.historyOf(1).states(many)).every((state) => state !== null)).to.equal(true)
+    await reopened.close()
     await cassandra.query(`drop keyspace ${options.keyspace}`)
   })
 

@@ -351,7 +351,7 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
         'any',
       )
     const hasty = await open({ appendTimeoutMs: 1_500 })
-    const reads = await Promise.allSettled(upTo(150).map(() => hasty.read(stream))) // 750 MB, of which each try reads for 0.5 s
+    const reads = await Promise.allSettled(upTo(150).map(() => hasty.read(stream))) // these are 750 MB, and each try reads for 0.5 s
     expect(reads.map(({ status }) => status)).to.include('rejected')
     await hasty.close()
   })

@@ -8,7 +8,7 @@ import { advisoryLocks } from '../../src/adapters/postgres/advisory-locks.ts'
 import { createPostgresEventStore, type PostgresEventStoreOptions } from '../../src/adapters/postgres/event-store.ts'
 import { encodeAppend } from '../../src/adapters/postgres/event-store-append.ts'
 import { createDayAppends } from '../../src/adapters/postgres/event-store-day-appends.ts'
-import { askWithin } from '../../src/adapters/postgres/event-store-query.ts'
+import { createAsk } from '../../src/adapters/postgres/event-store-query.ts'
 import { createPool } from '../../src/adapters/postgres/pool.ts'
 import type { Checkpoint, NewEvent, RecordedEvent } from '../../src/events/envelope.ts'
 import type { EventId, WebhookId } from '../../src/events/ids.ts'
@@ -97,7 +97,7 @@ describe('the event store on Postgres, beyond the contract', () => {
 
   describe('a group', () => {
     it('is one commit for any number of appends', async () => {
-      await store.append(anAttempts(), someEvents(1), 'any') // makes the day
+      await store.append(anAttempts(), someEvents(1), 'any') // this append creates the partition of the day
       await Promise.all(
         Array.from({ length: 400 }, (_, i) => store.append(i % 2 ? aWebhook() : anAttempts(), someEvents(1), 'any', { patient: true })),
       )
@@ -189,9 +189,9 @@ describe('the event store on Postgres, beyond the contract', () => {
   describe('remembered revisions', () => {
     it('let an append read nothing once its stream is remembered', async () => {
       const [stream, events] = [anAttempts(), someEvents(4) as [NewEvent, ...NewEvent[]]]
-      await store.append(stream, [events[0]], 'any') // makes the day
+      await store.append(stream, [events[0]], 'any') // this append creates the partition of the day
       const statements: (string | undefined)[] = []
-      const ask = askWithin(database.pool, 10_000)
+      const ask = createAsk(database.pool, 10_000)
       const appends = createDayAppends((query) => {
         statements.push(query.name)
         return ask(query)

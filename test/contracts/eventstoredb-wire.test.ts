@@ -60,8 +60,8 @@ describe('the messages of EventStoreDB', () => {
   it('are decoded as the library writes them', () => {
     fc.assert(
       fc.property(events, texts, fc.bigInt({ min: 0n, max: (1n << 63n) - 1n }), (event, stream, commit) => {
-        const { data, metadata, ...rest } = readResponse(event, stream, { revision: '300', commit: String(commit) })
-        expect(rest).to.deep.equal({ id: event.id, type: event.type, stream, revision: 300, commit, contentType: 'application/json' })
+        const { data, metadata, ...fields } = readResponse(event, stream, { revision: '300', commit: String(commit) })
+        expect(fields).to.deep.equal({ id: event.id, type: event.type, stream, revision: 300, commit, contentType: 'application/json' })
         expect([JSON.parse(data.toString()), JSON.parse(metadata.toString())]).to.deep.equal([event.data, event.metadata])
       }),
     )

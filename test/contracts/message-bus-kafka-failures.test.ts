@@ -217,7 +217,7 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
   })
 
   it('sends a batch to another partition when the leader of the first one is away', async () => {
-    const { bus } = await member() // creates the topic
+    const { bus } = await member() // this member creates the topic
     const client = new Kafka({ brokers: [...kafka().brokers], logLevel: logLevel.NOTHING })
     const producer = client.producer({ createPartitioner: () => (args) => args.message.partition ?? 0, retry: { retries: 0 } })
     const refused: number[] = []

@@ -13,7 +13,7 @@ describe('times of Postgres', () => {
     const time = fc.date({ min: new Date('0001-01-01T00:00:00.000Z'), max: new Date('9999-12-31T23:59:59.999Z'), noInvalidDate: true })
     await fc.assert(
       fc.asyncProperty(fc.array(time, { minLength: 1, maxLength: 50 }), async (times) => {
-        const sent = times.map((one) => one.toISOString())
+        const sent = times.map((date) => date.toISOString())
         const { rows } = await database.pool.query<{ at: string }>(
           'select at from unnest($1::timestamptz[]) with ordinality as sent (at, nth) order by nth',
           [sent],

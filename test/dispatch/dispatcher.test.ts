@@ -117,12 +117,12 @@ describe('the dispatcher', () => {
     await world.stop()
   })
   const subscribe = (path: string, event = 'order.*') => world.newWebhook(tenant, { callback_url: receiver.url(path), event })
-  const record = async (change: { id?: string; n?: number; event?: string; of?: TenantId } = {}): Promise<MessageRecord> => {
-    const { id = `evt_${++messages}`, n = 0, event = 'order.created', of = tenant } = change
-    const vault = await world.keyring.vault(of)
+  const record = async (change: { id?: string; n?: number; event?: string; owner?: TenantId } = {}): Promise<MessageRecord> => {
+    const { id = `evt_${++messages}`, n = 0, event = 'order.created', owner = tenant } = change
+    const vault = await world.keyring.vault(owner)
     const body = messageBody({ id: id as MessageId, event, event_time: null, source: null }, Buffer.from(JSON.stringify({ n })))
     return {
-      tenant: of,
+      tenant: owner,
       accepted_at: new Date().toISOString(),
       correlation_id: 'correlation',
       messages: [
@@ -132,7 +132,7 @@ describe('the dispatcher', () => {
           event_time: null,
           source: null,
           fingerprint: vault.fingerprint([String(n), event]),
-          sealedBody: vault.seal(bodyAad(of, id), body),
+          sealedBody: vault.seal(bodyAad(owner, id), body),
         },
       ],
     }
@@ -172,7 +172,7 @@ describe('the dispatcher', () => {
     await done(1n)
     await waitFor(async () => (await deliveryLog.history(webhook.id, { tenant, limit: 10 }))[0]?.status === 'success')
     await stop()
-    await world.db.pool.query('update bus_offsets set next_offset = 0') // The offset is now as after a crash before its save.
+    await world.db.pool.query('update bus_offsets set next_offset = 0') // A crash before the save of the offset would leave this state.
     await start()
     await done(1n)
     expect(ids('/a')).to.deep.equal(['one'])
@@ -269,10 +269,10 @@ describe('the dispatcher', () => {
     await world.newWebhook(other, { callback_url: receiver.url('/other'), event: 'order.*' })
     bus.put(await record({ id: 'before' }))
     await done(1n)
-    const [own, theirs] = [await record({ id: 'after' }), await record({ id: 'theirs', of: other })]
+    const [erasedRecord, otherRecord] = [await record({ id: 'after' }), await record({ id: 'theirs', owner: other })]
     erased = tenant
-    bus.put(own)
-    bus.put(theirs)
+    bus.put(erasedRecord)
+    bus.put(otherRecord)
     await done(3n)
     expect(ids('/a')).to.deep.equal(['before'])
     expect(ids('/other')).to.deep.equal(['theirs'])

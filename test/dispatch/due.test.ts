@@ -35,7 +35,7 @@ describe('claiming scheduled deliveries', () => {
   })
   after(() => db.drop())
 
-  it('informs the slots about every webhook with parked rows, even if one webhook fills a whole round', async () => {
+  it('informs the slots about every webhook with parked rows, even if one webhook fills a whole claim', async () => {
     const schedule = createSchedule({ pool: db.pool, owner: 'me', claimMs: 60_000 })
     const [many, ...others] = ['A', 'B', 'C'].map((end) => `01ARZ3NDEKTSV4RRFFQ69G5FA${end}` as WebhookId) as [WebhookId, ...WebhookId[]]
     await Promise.all(

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { createPatternIndex } from '../../src/dispatch/pattern-index.ts'
-import { patternTakes } from '../../src/events/pattern.ts'
+import { patternMatches } from '../../src/events/pattern.ts'
 
 const matched = (pattern: string, name: string): boolean => {
   const index = createPatternIndex<string>()
@@ -23,12 +23,12 @@ describe('matching a pattern', () => {
     ['kolbak.*', 'kolbak.test', true],
     ['kolbak.test', 'kolbak.test', true],
   ] as const)
-    it(`${pattern} ${expected ? 'takes' : 'does not take'} ${name}`, () => {
+    it(`${pattern} ${expected ? 'matches' : 'does not match'} ${name}`, () => {
       expect(matched(pattern, name)).to.equal(expected)
-      expect(patternTakes(pattern, name)).to.equal(expected)
+      expect(patternMatches(pattern, name)).to.equal(expected)
     })
 
-  it('follows the rule of patternTakes for any pattern and name', () => {
+  it('follows the rule of patternMatches for any pattern and name', () => {
     const word = fc.stringMatching(/^[a-z]{1,3}$/)
     const name = fc.array(word, { minLength: 1, maxLength: 4 }).map((words) => words.join('.'))
     const pattern = fc.oneof(
@@ -36,7 +36,7 @@ describe('matching a pattern', () => {
       name.map((n) => `${n}.*`),
       fc.constant('*'),
     )
-    fc.assert(fc.property(pattern, name, (p, n) => matched(p, n) === patternTakes(p, n)))
+    fc.assert(fc.property(pattern, name, (p, n) => matched(p, n) === patternMatches(p, n)))
   })
 
   it('finds every webhook once, and no webhook that was removed', () => {

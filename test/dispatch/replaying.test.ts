@@ -4,7 +4,7 @@ import type { ReplayingDeps } from '../../src/dispatch/replaying.ts'
 import type { DeliveryId } from '../../src/events/ids.ts'
 import type { Lease } from '../../src/lib/leases.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
-import { chainsBegun, ended } from '../support/dead.ts'
+import { chainsBegun, endedDeliveries } from '../support/ended-deliveries.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 /** A lease that every process gets at the same time, as if the former owners had not noticed their loss. */
@@ -58,7 +58,7 @@ describe('replay jobs', () => {
   for (const isShown of [true, false])
     it(`begin no chain twice after a crash, ${isShown ? 'if the history shows the chain by then' : 'if the history does not show the chain yet'}`, async () => {
       const webhook = await api.webhook(admin)
-      const ids = (await ended(api, { as: admin, webhook, count: 150 })).map(({ id }) => id)
+      const ids = (await endedDeliveries(api, { as: admin, webhook, count: 150 })).map(({ id }) => id)
       const before = await api.deps.deliveryLog.history(webhook as never, { tenant: admin.tenant, limit: 200 })
       const id = await begin(webhook)
       const { died, ...first } = dying(40)
@@ -81,7 +81,7 @@ describe('replay jobs', () => {
     })
   it('are done once by two processes that both believe they have the lease', async () => {
     const webhook = await api.webhook(admin)
-    const ids = (await ended(api, { as: admin, webhook, count: 250 })).map(({ id }) => id)
+    const ids = (await endedDeliveries(api, { as: admin, webhook, count: 250 })).map(({ id }) => id)
     const id = await begin(webhook)
     for (let i = 0; i < 3; i++) api.replaying({ leases: leaseForAll })
     expect(await completed(id)).to.include({ replayed: 250 })
@@ -106,9 +106,9 @@ describe('replay jobs', () => {
   })
   it('start no page while the history is behind', async () => {
     const webhook = await api.webhook(admin)
-    const [wanted] = await ended(api, { as: admin, webhook })
+    const [wanted] = await endedDeliveries(api, { as: admin, webhook })
     // The history is said to be behind this event.
-    const [other] = await ended(api, { as: admin, webhook: await api.webhook(admin) })
+    const [other] = await endedDeliveries(api, { as: admin, webhook: await api.webhook(admin) })
     await api.call('POST', `/v1/deliveries/${other?.id}/replay`, { as: admin })
     const id = await begin(webhook)
     let [isThere, asked] = [false, 0]
@@ -130,7 +130,7 @@ describe('replay jobs', () => {
   })
   it('consider every delivery even when statuses change, by its status when its page is stored', async () => {
     const webhook = await api.webhook(admin)
-    const deliveries = await ended(api, { as: admin, webhook, count: 220 })
+    const deliveries = await endedDeliveries(api, { as: admin, webhook, count: 220 })
     const id = await begin(webhook)
     const { store } = api.deps
     let isFirst = true
@@ -155,8 +155,8 @@ describe('replay jobs', () => {
   })
   it('wait while their webhook has many scheduled deliveries, and let other jobs continue', async () => {
     const [greedy, other] = [await api.webhook(admin), await api.webhook(admin)]
-    await ended(api, { as: admin, webhook: greedy, count: 1 })
-    const [wanted] = await ended(api, { as: admin, webhook: other })
+    await endedDeliveries(api, { as: admin, webhook: greedy, count: 1 })
+    const [wanted] = await endedDeliveries(api, { as: admin, webhook: other })
     await api.db.pool.query(
       `insert into scheduled_deliveries (delivery, tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id, chain, attempt, parked_at)
        select gen_random_uuid(), $1, $2, 'm' || n, 'p', 'f', 'e', now(), 'c', 1, 1, now() from generate_series(1, 1001) n`,
@@ -175,7 +175,7 @@ describe('replay jobs', () => {
   })
   it('fail with a reason after an error that a retry cannot repair, and are retried after any other error', async () => {
     const [wide, shaky] = [await api.webhook(admin), await api.webhook(admin)]
-    await ended(api, { as: admin, webhook: shaky })
+    await endedDeliveries(api, { as: admin, webhook: shaky })
     const [failing, trying] = [await begin(wide), await begin(shaky)]
     const { deliveryLog } = api.deps
     let failures = 2

@@ -306,7 +306,7 @@ describe('the command line', () => {
   describe('listen', () => {
     const children = new Set<ChildProcess>()
     afterEach(() => {
-      for (const child of children) child.kill('SIGKILL') // those that a failed test left
+      for (const child of children) child.kill('SIGKILL') // a failed test may have left them
       children.clear()
     })
     /** Starts `listen`. Each line that it prints is in `lines`. */

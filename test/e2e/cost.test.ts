@@ -22,8 +22,8 @@ const limits: Readonly<Record<string, Cost>> = {
   'in a batch of 100': { statements: 0.3, commits: 0.2, walBytes: 5_400, allocatedKiB: 90 },
 }
 /**
- * How the events are posted. A post waits until the events of the former post are delivered, and at least `everyMs`. So a slow machine does not write
- * more events together than a fast one, which would lower the cost of each.
+ * The posts of each measurement. A post waits until the events of the former post are delivered, and at least `everyMs`. Otherwise a slow machine would
+ * write more events together than a fast one, and each event would cost less.
  */
 const posts: Readonly<Record<string, { readonly count: number; readonly events: number; readonly everyMs: number }>> = {
   alone: { count: 60, events: 1, everyMs: 20 },

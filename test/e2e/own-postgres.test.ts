@@ -10,7 +10,7 @@ import { clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
-/** Whether a process has ended. A dead process keeps its id as a zombie (state Z) until its parent has read its exit code. */
+/** Returns whether a process has ended. A dead process keeps its id as a zombie (state Z) until its parent has read its exit code. */
 const hasEnded = (pid: number): boolean =>
   /^Z|^$/.test(
     spawnSync('ps', ['-o', 'stat=', '-p', String(pid)])

@@ -9,13 +9,14 @@ import { clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
 
-const own = { KOLBAK_ADMIN_CLIENT_ID: '', KOLBAK_ADMIN_CLIENT_SECRET: '' }
+/** With these variables, Kolbak generates the admin client itself. */
+const noAdminClient = { KOLBAK_ADMIN_CLIENT_ID: '', KOLBAK_ADMIN_CLIENT_SECRET: '' }
 
-describe('starting', () => {
+describe('the start of the service', () => {
   const services = withServices({ each: true })
   const { start } = services
 
-  it('prints with --help what it is and all variables, and starts nothing', async () => {
+  it('prints with --help what the service is and all variables, and starts nothing', async () => {
     const { code, out, err } = await runProgram('main.ts', ['--help'], {})
     expect({ code, err }).to.deep.equal({ code: 0, err: '' })
     expect(out).to.match(/^Usage: npm start/)
@@ -28,23 +29,23 @@ describe('starting', () => {
   })
 
   it('creates and logs keys, tenant and admin client at the first start only, and keeps secrets in private files', async () => {
-    const first = await start(own)
+    const first = await start(noAdminClient)
     const messages = first.logLines.map((line) => line.msg)
     expect(messages).to.include.members(['keys.generated', 'tenant.registered', 'admin_client.issued'])
     for (const file of ['keys.json', 'admin-client.json', 'postgres-password'])
       expect((await stat(join(services.dataDir, file))).mode & 0o777, file).to.equal(0o600)
-    const made = JSON.parse(await readFile(join(services.dataDir, 'admin-client.json'), 'utf8')) as {
+    const generatedClient = JSON.parse(await readFile(join(services.dataDir, 'admin-client.json'), 'utf8')) as {
       client_id: string
       client_secret: string
     }
     const keys = JSON.parse(await readFile(join(services.dataDir, 'keys.json'), 'utf8')) as Record<string, string>
     const log = JSON.stringify(first.logLines)
-    for (const secret of [made.client_secret, ...Object.values(keys)]) expect(log).to.not.include(secret)
+    for (const secret of [generatedClient.client_secret, ...Object.values(keys)]) expect(log).to.not.include(secret)
 
-    const { token } = await clientOf(first.url, { id: made.client_id, secret: made.client_secret })
+    const { token } = await clientOf(first.url, { id: generatedClient.client_id, secret: generatedClient.client_secret })
     expect(await first.kill('SIGTERM')).to.equal(0)
 
-    const second = await start(own)
+    const second = await start(noAdminClient)
     expect(second.logLines.map((line) => line.msg)).to.not.include.members(['keys.generated'])
     const response = await fetch(`${second.url}/v1/webhooks`, { headers: { authorization: `Bearer ${token}` } })
     expect(response.status, 'a token of before the restart').to.equal(200)
@@ -94,7 +95,7 @@ describe('starting', () => {
     expect([...errors, ...unreachable.errors]).to.deep.equal([])
   })
 
-  it('knows at once that an id is unknown when no message is on its way', async () => {
+  it('is followed by a 404 without retry-after for an unknown id, once no message is on its way', async () => {
     const service = await start()
     const api = await clientOf(service.url)
     await api.post('/v1/events', { id: 'known', event: 'a.b', payload: {} })

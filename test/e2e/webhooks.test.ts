@@ -5,7 +5,7 @@ import { type Client, clientOf, type DeliveryResponse, type Page, type WebhookRe
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
-/** Whether the official library accepts the request for a consumer who knows only this secret. */
+/** Returns whether the official library accepts the request for a consumer who knows only this secret. */
 function verifies(secret: string, { raw, headers }: Received): boolean {
   try {
     new Webhook(secret).verify(raw, headers as Record<string, string>)

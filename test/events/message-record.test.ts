@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import fc from 'fast-check'
 import { decodeRecord, rememberRecord } from '../../src/events/message-record.ts'
-import { good, withField, withFirst } from '../faults/poison-records.ts'
+import { validRecord, withField, withMessageValue } from '../faults/poison-records.ts'
 
 describe('a record of the bus', () => {
   it('is read as it was written, or is refused if its bytes are invalid', () => {
@@ -26,9 +26,9 @@ describe('a record of the bus', () => {
     }
     const field = fc.constantFrom('schema', 'tenant', 'accepted_at', 'correlation_id', 'target', 'messages')
     fc.assert(fc.property(field, junk, (name, value) => check(withField(name, value))))
-    fc.assert(fc.property(fc.nat({ max: 5 }), junk, (index, value) => check(withFirst(index, value))))
+    fc.assert(fc.property(fc.nat({ max: 5 }), junk, (index, value) => check(withMessageValue(index, value))))
     fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => check(Buffer.from(bytes))))
-    const bytes = good()
+    const bytes = validRecord()
     fc.assert(
       fc.property(fc.nat({ max: bytes.length - 1 }), fc.nat({ max: 255 }), (at, value) => {
         const changed = Buffer.from(bytes)
@@ -40,7 +40,7 @@ describe('a record of the bus', () => {
     expect(decodeRecord(bytes).messages).to.have.length(1)
   })
   it('is decoded if its bytes come from an engine, and not if this process has encoded it', () => {
-    const bytes = good()
+    const bytes = validRecord()
     const record = decodeRecord(Buffer.from(bytes))
     rememberRecord(bytes, record)
     expect(decodeRecord(bytes)).to.equal(record)

@@ -10,14 +10,14 @@ const responseWith = (code: number, fields = '') => `HTTP/1.1 ${code} x\r\n${fie
 const ok = responseWith(200)
 const closes = (bytes: string) => thenFin(bytes)
 
-describe('a connection that is used again', () => {
+describe('a connection that may be used again', () => {
   let receiver: RawReceiver
   let sender: Sender
-  /** How the receiver reacts to each request, in the order of their arrival. */
+  /** The reaction of the receiver to each request, in the order of their arrival. */
   let script: RawReaction[]
   const post = (body = '{}') => sender.post(`${receiver.origin}/`, {}, Buffer.from(body))
   /** Returns for each request the number of its connection and its own number on that connection. */
-  const places = () => receiver.requests.map(({ connection, index }) => `${connection}.${index}`)
+  const requestNumbers = () => receiver.requests.map(({ connection, index }) => `${connection}.${index}`)
   beforeEach(async () => {
     script = []
     receiver = await startRawReceiver(() => script.shift() ?? ok)
@@ -30,7 +30,7 @@ describe('a connection that is used again', () => {
 
   it('carries one request after another', async () => {
     for (let i = 0; i < 5; i++) expect((await post()).code).to.equal(200)
-    expect(places()).to.deep.equal(['0.0', '0.1', '0.2', '0.3', '0.4'])
+    expect(requestNumbers()).to.deep.equal(['0.0', '0.1', '0.2', '0.3', '0.4'])
   })
   it('reports the steps of its first request only', async () => {
     const [first, second] = [await post(), await post()]
@@ -55,7 +55,7 @@ describe('a connection that is used again', () => {
       expect((await post()).code).to.equal(200)
       const { code, reason } = await post('{"second":true}')
       expect({ code, reason }).to.deep.equal({ code: 200, reason: null })
-      expect(places()).to.deep.equal(['0.0', '0.1', '1.0'])
+      expect(requestNumbers()).to.deep.equal(['0.0', '0.1', '1.0'])
       expect(receiver.requests[2]?.text).to.equal(receiver.requests[1]?.text)
     })
   it('is not used after it ended while it was idle, with or without a 408', async () => {
@@ -84,7 +84,7 @@ describe('a connection that is used again', () => {
     script = [ok, closes(''), closes('')]
     await post()
     expect(await post()).to.include({ code: null, reason: 'connection_reset' })
-    expect(places()).to.deep.equal(['0.0', '0.1', '1.0'])
+    expect(requestNumbers()).to.deep.equal(['0.0', '0.1', '1.0'])
     script = [ok, closes(responseWith(408)), closes(responseWith(408))]
     await post()
     expect((await post()).code, 'a 408 on a fresh connection is about the request').to.equal(408)
@@ -143,7 +143,7 @@ describe('a connection that is used again', () => {
     const { socket } = receiver.requests[0]!
     await waitFor(() => socket.destroyed, { what: 'the end of the connection' })
     expect((await post()).code).to.equal(200)
-    expect(places()).to.deep.equal(['0.0', '1.0'])
+    expect(requestNumbers()).to.deep.equal(['0.0', '1.0'])
   })
   it('is closed when too many connections are idle', async () => {
     const client = createHttpClient({

@@ -29,14 +29,14 @@ describe('bounded work', () => {
         begun++
         await new Promise(setImmediate)
         ended++
-        if (i === 4) throw new Error('the fourth')
+        if (i === 4) throw new Error('item 4 failed')
       },
     )
     const failure = await work.then(
       () => null,
       (error: unknown) => error,
     )
-    expect(String(failure)).to.equal('Error: the fourth')
+    expect(String(failure)).to.equal('Error: item 4 failed')
     expect(begun).to.be.below(9)
     expect(ended).to.equal(begun)
   })
@@ -49,7 +49,7 @@ describe('bounded work', () => {
         inSlot(async () => {
           await new Promise(setImmediate)
           order.push(i)
-          if (i === 1) throw new Error('that one')
+          if (i === 1) throw new Error('item 1 failed')
         }).catch(() => {}),
       ),
     )

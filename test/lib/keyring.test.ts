@@ -62,12 +62,12 @@ describe('the keyring', () => {
   it('has the same keys as another process that creates them at the same time', async () => {
     const other = await freshDatabase()
     try {
-      const [one, two] = await Promise.all([openKeyring(other.pool, master), openKeyring(other.pool, master)])
-      expect(one.lookup('api-key', 'x')).to.equal(two.lookup('api-key', 'x'))
+      const [first, second] = await Promise.all([openKeyring(other.pool, master), openKeyring(other.pool, master)])
+      expect(first.lookup('api-key', 'x')).to.equal(second.lookup('api-key', 'x'))
       for (let i = 0; i < 10; i++) {
-        const [mine, theirs] = await Promise.all([one.vault(`owner ${i}`), two.vault(`owner ${i}`)])
-        expect(theirs.openText(['x'], mine.sealText(['x'], 'content'))).to.equal('content')
-        expect(theirs.fingerprint(['x'])).to.equal(mine.fingerprint(['x']))
+        const [vault, sameVault] = await Promise.all([first.vault(`owner ${i}`), second.vault(`owner ${i}`)])
+        expect(sameVault.openText(['x'], vault.sealText(['x'], 'content'))).to.equal('content')
+        expect(sameVault.fingerprint(['x'])).to.equal(vault.fingerprint(['x']))
       }
     } finally {
       await other.drop()

@@ -60,7 +60,7 @@ const paths: Readonly<Record<keyof Code, string>> = {
 }
 export const src = join(import.meta.dirname, '../../src')
 
-/** Loads the modules under test. @param query a part of their URLs; modules of different queries are different */
+/** Loads the modules under test. @param query a part of their URLs. A new query loads the modules anew. */
 export async function loadCode(query = ''): Promise<Code> {
   const loaded = await Promise.all(
     Object.entries(paths).map(async ([name, path]) => [name, await import(pathToFileURL(join(src, path)).href + query)] as const),

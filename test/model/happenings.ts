@@ -72,7 +72,7 @@ const happenings: { readonly [K in Step['kind']]: (world: World, step: Of<K>) =>
     const call = (simulation.lifeOf(process)?.calls ?? 0) + calls
     simulation.crashes.push({ process, phase, call, restartMs: 200, ...(freezeMs === undefined ? {} : { freezeMs }) })
   },
-  takeAway: ({ bus }, { partition }) => bus.takeAway(partition),
+  revoke: ({ bus }, { partition }) => bus.revoke(partition),
   forget: ({ events }) => events.forget(),
   rewind,
 }

@@ -8,9 +8,9 @@ interface Partition {
   owner: Life | null
   until: number
 }
-/** The time for which a process has the lease of a partition. */
-interface Tenure {
-  readonly letGo: AbortController
+/** The lease of a process on a partition, as the process sees it. */
+interface PartitionLease {
+  readonly loss: AbortController
   until: number
   /** The entries that the process wrote with its records in this time, by the offsets of the records. A fetch returns them with the records. */
   readonly entries: Map<number, BusRecord['entries']>
@@ -30,7 +30,7 @@ const fetchWaitMs = 1_000
 const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
 
 /**
- * A bus whose partitions have one owner at a time, by leases. A lease may be renewed, run out, be released by its owner, or be taken away by the
+ * A bus whose partitions have one owner at a time, by leases. A lease may be renewed, run out, be released by its owner, or be revoked by the
  * group.
  */
 export class ModelBus {
@@ -41,7 +41,7 @@ export class ModelBus {
   insertEntries: InsertEntries = () => null
   private readonly waiting = new Set<() => boolean>()
   private readonly members = new Map<Life, number>()
-  private readonly tenures = new Map<Life, ReadonlyMap<number, Tenure>>()
+  private readonly leases = new Map<Life, ReadonlyMap<number, PartitionLease>>()
 
   constructor(simulation: Simulation, partitions: number) {
     this.simulation = simulation
@@ -71,9 +71,9 @@ export class ModelBus {
   private async produceFrom(life: Life, record: MessageRecord, matcher: Matcher | null): Promise<Place> {
     const bytes = encodeRecord(record)
     const { random } = this.simulation
-    const owned = [...(this.tenures.get(life) ?? [])].filter(([, tenure]) => !tenure.letGo.signal.aborted)
+    const owned = [...(this.leases.get(life) ?? [])].filter(([, lease]) => !lease.loss.signal.aborted)
     if (owned.length === 0 || matcher === null) return this.produce(record)
-    const [partition, tenure] = random.pick(owned)
+    const [partition, lease] = random.pick(owned)
     const match = matcher.match([record])
     // Sometimes the consumer reads the record from the database, before the produce returns.
     const isReadBack = random.chance(0.2)
@@ -81,7 +81,7 @@ export class ModelBus {
     let isOver = false
     const effect = (): Stored => {
       const at = this.partitions[partition]!.records.length
-      if (!isOver && !isReadBack) tenure.producing.add(at)
+      if (!isOver && !isReadBack) lease.producing.add(at)
       offset = at
       const entries = match === null ? null : this.insertEntries(record, (i) => placeOf(this.identity, partition, BigInt(at), i), match)
       return { place: this.store(partition, bytes, false), entries }
@@ -92,17 +92,17 @@ export class ModelBus {
       const { place, entries } = await this.simulation.call({ engine: 'bus', name, effect })
       if (entries !== null) {
         matcher.confirm(match!, startedAt)
-        if (this.tenures.get(life)?.get(partition) === tenure) tenure.entries.set(offset!, entries)
+        if (this.leases.get(life)?.get(partition) === lease) lease.entries.set(offset!, entries)
       }
       return place
     } finally {
       isOver = true
-      if (offset !== null) tenure.producing.delete(offset)
+      if (offset !== null) lease.producing.delete(offset)
       this.wake()
     }
   }
-  /** Gives a partition to another member of the group. The former owner notices when it renews its lease. */
-  takeAway(partition: number): void {
+  /** Ends the lease on a partition, as a rebalance does. The former owner notices this when it renews its lease. */
+  revoke(partition: number): void {
     const taken = this.partitions[partition]
     if (taken !== undefined) Object.assign(taken, { owner: null, until: 0 })
   }
@@ -143,22 +143,22 @@ export class ModelBus {
   }
   private async consume(life: Life, { startAt, own, signal }: Parameters<MessageBus['consume']>[0]): Promise<void> {
     const { simulation } = this
-    const running = new Map<number, Tenure & { done: Promise<void> }>()
-    this.tenures.set(life, running)
-    const run = async (partition: number, tenure: Tenure) => {
+    const running = new Map<number, PartitionLease & { done: Promise<void> }>()
+    this.leases.set(life, running)
+    const run = async (partition: number, lease: PartitionLease) => {
       try {
-        await own(this.owned(partition, await startAt(partition), tenure))
+        await own(this.owned(partition, await startAt(partition), lease))
       } catch {
         // The next owner starts at the saved offset.
       }
-      tenure.letGo.abort()
+      lease.loss.abort()
       running.delete(partition)
       await simulation
         .call({
           engine: 'bus',
           name: `release ${partition}`,
           effect: () => {
-            if (this.partitions[partition]!.owner === life && !running.has(partition)) this.takeAway(partition)
+            if (this.partitions[partition]!.owner === life && !running.has(partition)) this.revoke(partition)
           },
         })
         .catch(() => undefined) // If the release fails, the lease runs out.
@@ -166,32 +166,32 @@ export class ModelBus {
     while (!signal.aborted) {
       const startedAt = simulation.now
       const owned = [...running.keys()]
-      const active = owned.filter((partition) => !running.get(partition)!.letGo.signal.aborted)
+      const active = owned.filter((partition) => !running.get(partition)!.loss.signal.aborted)
       try {
         const effect = () => this.heartbeat(life, owned, active)
         const { kept, taken, over } = await simulation.call({ engine: 'bus', name: 'heartbeat', quiet: true, effect })
         for (const partition of owned)
-          if (!kept.includes(partition) || over.includes(partition)) running.get(partition)?.letGo.abort()
+          if (!kept.includes(partition) || over.includes(partition)) running.get(partition)?.loss.abort()
           else Object.assign(running.get(partition) ?? {}, { until: startedAt + leaseMs * 0.9 })
         for (const partition of taken) {
-          const tenure: Tenure = {
-            letGo: new AbortController(),
+          const lease: PartitionLease = {
+            loss: new AbortController(),
             until: startedAt + leaseMs * 0.9,
             entries: new Map(),
             producing: new Set(),
           }
-          const entry = { ...tenure, done: Promise.resolve() }
+          const entry = { ...lease, done: Promise.resolve() }
           running.set(partition, entry)
           entry.done = run(partition, entry)
         }
       } catch {
         // The next heartbeat tries again. Until then, a lease that is not renewed in time is lost.
       }
-      for (const tenure of running.values()) if (simulation.now > tenure.until) tenure.letGo.abort()
+      for (const lease of running.values()) if (simulation.now > lease.until) lease.loss.abort()
       await sleep(renewMs)
     }
-    for (const tenure of running.values()) tenure.letGo.abort()
-    const all = Promise.all([...running.values()].map((tenure) => tenure.done))
+    for (const lease of running.values()) lease.loss.abort()
+    const all = Promise.all([...running.values()].map((lease) => lease.done))
     let isOver = false
     all.then(() => {
       isOver = true
@@ -204,18 +204,18 @@ export class ModelBus {
     }
     this.members.delete(life)
   }
-  private owned(partition: number, start: bigint, tenure: Tenure): OwnedPartition {
+  private owned(partition: number, start: bigint, lease: PartitionLease): OwnedPartition {
     const { simulation } = this
-    const lost = tenure.letGo.signal
+    const lost = lease.loss.signal
     let next = Number(start)
     return {
       partition,
       lost,
-      isHeld: () => !lost.aborted && simulation.now <= tenure.until,
+      isHeld: () => !lost.aborted && simulation.now <= lease.until,
       fetch: async (max) => {
         const from = next
         const count = Math.min(max, simulation.random.int(1, 4))
-        const effect = () => new Later<BusRecord[]>((resolve) => this.fetch(partition, from, count, tenure, resolve))
+        const effect = () => new Later<BusRecord[]>((resolve) => this.fetch(partition, from, count, lease, resolve))
         try {
           const records = await simulation.call({ engine: 'bus', name: `fetch ${partition}`, quiet: true, effect })
           next += records.length
@@ -227,22 +227,22 @@ export class ModelBus {
       },
     }
   }
-  private fetch(partition: number, from: number, count: number, tenure: Tenure, resolve: (records: BusRecord[]) => void): void {
+  private fetch(partition: number, from: number, count: number, lease: PartitionLease, resolve: (records: BusRecord[]) => void): void {
     const all = this.partitions[partition]!.records
-    const lost = tenure.letGo.signal
+    const lost = lease.loss.signal
     let isOver = false
     const give = () => {
       isOver = true
-      const end = Math.min(from + count, ...tenure.producing)
+      const end = Math.min(from + count, ...lease.producing)
       const records = all.slice(from, end).map((bytes, i): BusRecord => {
-        const entries = tenure.entries.get(from + i)
+        const entries = lease.entries.get(from + i)
         return { offset: BigInt(from + i), bytes, ...(entries === undefined ? {} : { entries }) }
       })
       resolve(records)
     }
     const tryRead = () => {
       if (isOver) return true
-      if (from >= Math.min(all.length, ...tenure.producing)) return false
+      if (from >= Math.min(all.length, ...lease.producing)) return false
       give()
       return true
     }

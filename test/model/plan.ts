@@ -34,7 +34,7 @@ export type Step = { readonly at: number } & (
       readonly phase: 'before' | 'after'
       readonly freezeMs?: number
     }
-  | { readonly kind: 'takeAway'; readonly partition: number }
+  | { readonly kind: 'revoke'; readonly partition: number }
 )
 /** The profile `benign` has no fault that may repeat a request. */
 export type Profile = 'benign' | 'faulty'
@@ -109,7 +109,7 @@ function faults(random: Random, profile: Profile, add: Add): void {
       ...(chance(0.4) ? { freezeMs: int(300, 6_000) } : {}),
     } as never)
   for (let i = int(0, 2); i > 0; i--) add(int(100, 3_900), { kind: 'freeze', process: pick(processes), ms: int(200, 6_000) } as never)
-  for (let i = int(0, 2); i > 0; i--) add(int(100, 3_900), { kind: 'takeAway', partition: int(0, 1) } as never)
+  for (let i = int(0, 2); i > 0; i--) add(int(100, 3_900), { kind: 'revoke', partition: int(0, 1) } as never)
   for (let i = int(0, 2); i > 0; i--)
     add(int(100, 3_500), { kind: 'calls', probability: pick([0.05, 0.2, 0.5]), ms: int(100, 1_500) } as never)
   // A freeze can make a lease of a partition lapse and be renewed. A frozen projector later continues with events that it had read before.
@@ -137,7 +137,7 @@ function postsToDispatchers({ int, chance, pick }: Random, profile: Profile, add
     post(at, chance(0.3) ? [`p${i}`, `q${i}`] : [`p${i}`])
     if (chance(0.4)) post(at + int(0, 40), chance(0.5) ? [`r${i}`, `p${i}`] : [`p${i}`], chance(0.3) ? 'y' : 'x')
     if (profile === 'benign') continue
-    if (chance(0.3)) add(at + int(0, 10), { kind: 'takeAway', partition: int(0, 1) } as never)
+    if (chance(0.3)) add(at + int(0, 10), { kind: 'revoke', partition: int(0, 1) } as never)
     if (chance(0.3)) add(at - 1, { kind: 'hit', process: anyone(), calls: int(1, 6), phase: pick(['before', 'after']) } as never)
   }
   if (chance(0.4)) {

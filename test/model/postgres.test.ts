@@ -44,7 +44,7 @@ describe("the model's Postgres", () => {
       const { text, name, values } = typeof query === 'string' ? { text: query, name: undefined, values: given } : query
       const real = await db.pool.query(name === undefined ? { text, values } : { name, text, values })
       now += 1
-      const modelled = statementOf(name, text).run(tables, {
+      const modelled = statementOf(name, text).apply(tables, {
         text,
         values: values as never[],
         now,

@@ -43,13 +43,13 @@ export class Postgres {
   pool(): Pool {
     const query = (query: Query, values?: readonly unknown[]) => {
       const { text, name, given } = parsed(query, values)
-      const { run, label } = statementOf(name, text)
+      const { apply, label } = statementOf(name, text)
       const { life } = context.getStore()!
       return this.simulation.call({
         engine: 'postgres',
         name: label,
         quiet: idle.has(label),
-        effect: () => queryResult(run(this.tables, this.statement(text, given, life))),
+        effect: () => queryResult(apply(this.tables, this.statement(text, given, life))),
       })
     }
     return { query, connect: () => this.connect() } as unknown as Pool
@@ -99,7 +99,7 @@ export class Postgres {
         },
       })
     }
-    const { run, label } = statementOf(name, text)
+    const { apply, label } = statementOf(name, text)
     const isLock = text.includes('for update')
     return this.simulation.call({
       engine: 'postgres',
@@ -112,10 +112,10 @@ export class Postgres {
         if (isLock) {
           const lock = String(values[0])
           return new Later<ReturnType<typeof queryResult>>((resolve) =>
-            this.lock(transaction, lock, () => resolve(queryResult(run(this.tables, this.statement(text, values, transaction.life))))),
+            this.lock(transaction, lock, () => resolve(queryResult(apply(this.tables, this.statement(text, values, transaction.life))))),
           )
         }
-        transaction.writes.push(() => run(this.tables, statement))
+        transaction.writes.push(() => apply(this.tables, statement))
         // Only the compare-and-set of the checkpoint needs a result now. Because of the row's lock, the result at the commit is the same.
         if (!label.startsWith('update public.projections')) return queryResult([])
         const row = this.tables.projections.get(String(values[1]))!

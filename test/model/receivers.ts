@@ -3,7 +3,7 @@ import type { DeliveryRef } from '../../src/events/refs.ts'
 import { context, type Simulation } from './simulation.ts'
 
 /**
- * How a receiver responds. A `moved` receiver responds with 410 at its first URL. A `lost` receiver gets the message, and its response never arrives.
+ * The behaviour of a receiver. A `moved` receiver responds with 410 at its first URL. A `lost` receiver gets the message, and its response never arrives.
  */
 export type Mode = 'ok' | '503' | 'hang' | 'slow' | '410' | 'moved' | 'lost'
 export const requestMs = 800

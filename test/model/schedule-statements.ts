@@ -1,6 +1,6 @@
 import type { DeliveryId, WebhookId } from '../../src/events/ids.ts'
 import { type DeliveryRef, deliveryRefFields, isLater } from '../../src/events/refs.ts'
-import { hasGuard, type Run, rowsOf, type Statement } from './statement.ts'
+import { type Effect, hasGuard, rowsOf, type Statement } from './statement.ts'
 import type { ScheduledRow, Tables } from './tables.ts'
 
 const numbers = (value: string | readonly number[]): number[] =>
@@ -33,7 +33,7 @@ const toResultRow = (row: ScheduledRow, iso: Statement['iso']) => ({
   parked_at: row.parked_at === null ? null : iso(row.parked_at),
 })
 
-const waiting: Run = ({ scheduled }, { values, now }) => {
+const waiting: Effect = ({ scheduled }, { values, now }) => {
   const [after, limit] = values as unknown as [string, number]
   const webhooks = new Map<WebhookId, { webhook: WebhookId; claimable: boolean; parked: boolean }>()
   for (const row of scheduled.values()) {
@@ -45,11 +45,11 @@ const waiting: Run = ({ scheduled }, { values, now }) => {
   }
   return [...webhooks.values()].sort((a, b) => (a.webhook < b.webhook ? -1 : 1)).slice(0, limit)
 }
-const nextDue: Run = ({ scheduled }, { now }) => {
+const nextDue: Effect = ({ scheduled }, { now }) => {
   const next = [...scheduled.values()].flatMap(({ dueAt }) => (dueAt !== null && dueAt > now ? [dueAt] : []))
   return [{ ms: next.length === 0 ? null : Math.min(...next) - now }]
 }
-const claim: Run = ({ scheduled }, { values, now, iso }) => {
+const claim: Effect = ({ scheduled }, { values, now, iso }) => {
   const [webhooks, counts, owner, claimMs] = values as unknown as [WebhookId[], string, string, number]
   const claimed = webhooks.flatMap((webhook, i) => {
     const free = [...scheduled.values()].filter((row) => row.webhook === webhook && isFree(row, now))
@@ -61,7 +61,7 @@ const claim: Run = ({ scheduled }, { values, now, iso }) => {
   for (const row of claimed) Object.assign(row, { claimedBy: owner, claimedUntil: now + claimMs })
   return claimed.map((row) => toResultRow(row, iso))
 }
-const done: Run = ({ scheduled }, { text, values }) => {
+const done: Effect = ({ scheduled }, { text, values }) => {
   const [deliveries, chains, attempts] = values as unknown as [DeliveryId[], string, string]
   deliveries.forEach((delivery, i) => {
     const row = scheduled.get(delivery)
@@ -70,7 +70,7 @@ const done: Run = ({ scheduled }, { text, values }) => {
   })
   return []
 }
-const endChains: Run = ({ scheduled }, { text, values, onEnded }) => {
+const endChains: Effect = ({ scheduled }, { text, values, onEnded }) => {
   const [deliveries, chains] = values as unknown as [DeliveryId[], number[]]
   deliveries.forEach((delivery, i) => {
     onEnded(delivery, chains[i]!)
@@ -80,11 +80,11 @@ const endChains: Run = ({ scheduled }, { text, values, onEnded }) => {
   return []
 }
 
-const existing: Run = ({ scheduled }, { values }) =>
+const existing: Effect = ({ scheduled }, { values }) =>
   (values[0] as unknown as DeliveryId[]).filter((id) => scheduled.has(id)).map((delivery) => ({ delivery }))
 
 /** The statements on `scheduled_deliveries`, by their names. */
-export const scheduleStatements: readonly (readonly [name: string, run: Run])[] = [
+export const scheduleStatements: readonly (readonly [name: string, apply: Effect])[] = [
   [
     'schedule-park',
     (tables, { text, values, now }) => {

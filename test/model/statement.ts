@@ -2,7 +2,7 @@ import type { DeliveryId } from '../../src/events/ids.ts'
 import { textSeparator } from '../../src/lib/joined-texts.ts'
 import type { Tables } from './tables.ts'
 
-/** One run of a statement: its text, its values, and Postgres's clock in virtual milliseconds. */
+/** A statement that a process sends: its text, its values, and Postgres's clock in virtual milliseconds. */
 export interface Statement {
   readonly text: string
   // The types of the values depend on the statement.
@@ -15,14 +15,17 @@ export interface Statement {
   onEnded(delivery: DeliveryId, chain: number): void
   /** Called with each delivery of a redelivered message, when a process reads the stored row of the message. */
   onStateRead(life: string, delivery: DeliveryId): void
-  /** The process that runs the statement. */
+  /** The process that sends the statement. After a crash, the restarted process has another name. */
   readonly life: string
 }
 export type Rows = object[]
 /** Applies a statement to the tables, and returns its rows. */
-export type Run = (tables: Tables, statement: Statement) => Rows
+export type Effect = (tables: Tables, statement: Statement) => Rows
 
-/** Returns whether the text of a statement has a guard (a condition). If a planted mistake removes the condition, the model ignores it too. */
+/**
+ * Returns whether the text of a statement has a guard (a condition). The model applies a guard only if it is in the text, because a planted mistake
+ * may remove it.
+ */
 export const hasGuard = (text: string, guard: RegExp): boolean => guard.test(text.replaceAll(/\s+/g, ' '))
 
 /** Returns rows from columns that are one parameter each: joined texts, or the literal of an array. */

@@ -6,11 +6,11 @@ import { messageRefFields } from '../../src/events/refs.ts'
 import type { IndexEntry, Match } from '../../src/ports/message-bus.ts'
 import type { IndexedMessage } from '../../src/projections/message-index.ts'
 import { scheduleStatements } from './schedule-statements.ts'
-import { hasGuard, type Run, rowsOf } from './statement.ts'
+import { type Effect, hasGuard, rowsOf } from './statement.ts'
 import { indexKey, type Tables } from './tables.ts'
 import { applyWebhookEvent } from './webhook-model.ts'
 
-const insertIndexRows: Run = (tables, { values }) => {
+const insertIndexRows: Effect = (tables, { values }) => {
   const { index } = tables
   const matched_at = values[8] as unknown as string | undefined
   if (matched_at !== undefined && matched_at !== liveCursor(tables).cursor) return [{ is_current: false, places: [] }]
@@ -38,7 +38,7 @@ export function insertEntries(
     return entry
   })
 }
-const storedIndex: Run = ({ index }, { values, onStateRead, life }) => {
+const storedIndex: Effect = ({ index }, { values, onStateRead, life }) => {
   const [tenants, messages] = values as unknown as [string[], string[]]
   return tenants.flatMap((tenant, i) => {
     const row = index.get(indexKey(tenant, messages[i]!))
@@ -46,7 +46,7 @@ const storedIndex: Run = ({ index }, { values, onStateRead, life }) => {
     return row === undefined ? [] : [{ ...row, accepted_at: row.accepted_at, matched_at: row.matched_at }]
   })
 }
-const saveOffsets: Run = ({ offsets }, { text, values, onSaved }) => {
+const saveOffsets: Effect = ({ offsets }, { text, values, onSaved }) => {
   const [, partitions, next] = values as unknown as [string, number[], string[]]
   partitions.forEach((partition, i) => {
     const offset = BigInt(next[i]!)
@@ -61,10 +61,10 @@ const liveCursor = ({ projections, acknowledged }: Tables) => {
   const is_behind = acknowledged !== null && acknowledged > (checkpoint ?? '')
   return { cursor: `${build}.${lifted}@${checkpoint ?? ''}${is_behind ? `<${acknowledged}` : ''}`, checkpoint, is_behind }
 }
-const changed: Run = (tables, { values }) => {
-  const [after, ofBuild] = values as unknown as [string, string]
+const changedSince: Effect = (tables, { values }) => {
+  const [after, build] = values as unknown as [string, string]
   const live = liveCursor(tables)
-  const position = ofBuild === live.cursor.split('@')[0] ? after : ''
+  const position = build === live.cursor.split('@')[0] ? after : ''
   const webhooks = [...tables.webhooks.values()].filter((row) => row.position > position).map((row) => ({ kind: 'webhook', ...row }))
   const tenants = [...tables.tenants]
     .filter(([, row]) => row.position > position)
@@ -74,7 +74,7 @@ const changed: Run = (tables, { values }) => {
 }
 
 /** The effect of each statement, by its name or by the beginning of its text. */
-const statements: readonly (readonly [name: string, run: Run])[] = [
+const statements: readonly (readonly [name: string, apply: Effect])[] = [
   ...scheduleStatements,
   ['message-index-insert', insertIndexRows],
   ['message-index-stored', storedIndex],
@@ -94,7 +94,7 @@ const statements: readonly (readonly [name: string, run: Run])[] = [
     },
   ],
   ['webhooks-cursor', (tables) => [liveCursor(tables)]],
-  ['with live as (', changed],
+  ['with live as (', changedSince],
   [
     'insert into acknowledged_changes',
     (tables, { values }) => {
@@ -143,18 +143,18 @@ const statements: readonly (readonly [name: string, run: Run])[] = [
   ],
 ]
 
-const cache = new Map<string, { run: Run; label: string }>()
+const cache = new Map<string, { apply: Effect; label: string }>()
 /**
  * Returns the effect of a statement. Its name is that of the prepared statement, or is in a comment before its text. A statement without a name is
  * found by the beginning of its text. Throws if the model does not know the statement, which must then be added above.
  */
-export function statementOf(name: string | undefined, text: string): { run: Run; label: string } {
+export function statementOf(name: string | undefined, text: string): { apply: Effect; label: string } {
   const cached = cache.get(name ?? text)
   if (cached !== undefined) return cached
   const label = name ?? /^\/\* ([a-z-]+) \*\//.exec(text)?.[1] ?? text.replaceAll(/\s+/g, ' ').trim()
-  const run = statements.find(([begins]) => label.startsWith(begins))?.[1]
-  if (run === undefined) throw new Error(`The model does not know this statement: ${label}`)
-  const statement = { run, label: label.slice(0, 40) }
+  const apply = statements.find(([begins]) => label.startsWith(begins))?.[1]
+  if (apply === undefined) throw new Error(`The model does not know this statement: ${label}`)
+  const statement = { apply, label: label.slice(0, 40) }
   cache.set(name ?? text, statement)
   return statement
 }

@@ -41,9 +41,9 @@ describe('builds of a projection whose rows are in another store', () => {
       if (is_live) for (const event of events) applied.push([event.id, build])
     },
   }
-  const run = (what = projection, on: Pick<MemoryEventStore, 'subscribe' | 'head'> = store) => {
-    const deps = { store: on, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, refreshMs: 20 }
-    running.push(startProjection(deps, what))
+  const run = (started = projection, source: Pick<MemoryEventStore, 'subscribe' | 'head'> = store) => {
+    const deps = { store: source, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, refreshMs: 20 }
+    running.push(startProjection(deps, started))
   }
   const append = async (count: number): Promise<EventId[]> => {
     const events = someEvents(count)
@@ -75,7 +75,7 @@ describe('builds of a projection whose rows are in another store', () => {
     await installProjections(db.pool, [{ ...projection, version: 2 }])
     expect([...rowsOf.keys()]).to.deep.equal([1, 2, 3])
     await goLive(db.pool, projection, 2, async () => true)
-    // The rows are dropped as after a crash between the drop of the external rows and that of the build's row.
+    // A crash between the drop of the external rows and the drop of the build's own row would leave this state.
     await projection.externalBuilds?.drop(1)
     expect(await dropSuperseded(db.pool, projection)).to.deep.equal([1])
     expect([...rowsOf.keys()]).to.deep.equal([2, 3])
@@ -98,7 +98,7 @@ describe('builds of a projection whose rows are in another store', () => {
     await waitFor(() => rowsOf.size === 1)
   })
 
-  it('go live at the checkpoint of the former live build even if they are ahead, with all events appended before the switch', async () => {
+  it('go live at the checkpoint of the former live build, even if they are ahead of it, and have all events that were appended before', async () => {
     const ids = await append(6)
     await db.pool.query(`update projections set checkpoint = $1`, [store.events[2]!.position])
     await rebuild(db.pool, projection)
@@ -135,10 +135,10 @@ describe('builds of a projection whose rows are in another store', () => {
     await waitFor(() => applied.length === 1)
     await rebuild(db.pool, projection)
     await Promise.all(running.splice(0).map((runner) => runner.stop()))
-    let held: EventId | undefined
+    let duringSwitch: EventId | undefined
     const is_live = await goLive(db.pool, projection, 2, async (to) => {
       run()
-      ;[held] = await append(1)
+      ;[duringSwitch] = await append(1)
       // The query finds the waiting runner of the live build. The other runner may wait too, but for a lock of another mode.
       const waiting = `select 1 from pg_locks where locktype = 'advisory' and mode = 'ShareLock' and not granted`
       await waitFor(async () => (await db.pool.query(waiting)).rowCount === 1)
@@ -147,10 +147,10 @@ describe('builds of a projection whose rows are in another store', () => {
       return true
     })
     expect(is_live).to.equal(true)
-    await waitFor(() => applied.some(([id]) => id === held))
+    await waitFor(() => applied.some(([id]) => id === duringSwitch))
     expect(applied).to.deep.equal([
       [first, 1],
-      [held, 2],
+      [duringSwitch, 2],
     ])
   })
 
@@ -159,23 +159,23 @@ describe('builds of a projection whose rows are in another store', () => {
     const choosy: Projection = {
       ...projection,
       async prepare(events, context) {
-        if (isPoison && context.build === 1 && events.some((event) => event.stream === held)) throw new TypeError('poison')
+        if (isPoison && context.build === 1 && events.some((event) => event.stream === quarantinedStream)) throw new TypeError('poison')
         await projection.prepare?.(events, context)
       },
     }
-    const held = aTenant()
+    const quarantinedStream = aTenant()
     run(choosy)
-    await store.append(held, someEvents(3), 'any')
+    await store.append(quarantinedStream, someEvents(3), 'any')
     const others = await append(2)
     await waitFor(async () => (await listQuarantined(db.pool)).length === 1)
     await waitFor(() => applied.length === 2)
     await rebuild(db.pool, choosy)
     await waitFor(async () => (await builds()).length === 1 && (await builds())[0]?.build === 2)
-    expect((await listQuarantined(db.pool))[0]).to.include({ build: 2, stream: held, revision: 0 })
+    expect((await listQuarantined(db.pool))[0]).to.include({ build: 2, stream: quarantinedStream, revision: 0 })
     expect(rowsOf.get(2)!.size).to.equal(5)
     expect(applied.map(([id]) => id)).to.deep.equal(others)
     isPoison = false
-    expect(await retryQuarantined({ pool: db.pool, store, log: silentLog }, choosy, held)).to.deep.equal({ lifted: true })
+    expect(await retryQuarantined({ pool: db.pool, store, log: silentLog }, choosy, quarantinedStream)).to.deep.equal({ lifted: true })
     expect(applied).to.have.length(5)
   })
 

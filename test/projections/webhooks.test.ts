@@ -17,13 +17,13 @@ describe('the read model of webhooks', () => {
   })
   after(() => world.stop())
 
-  it('shows an opened webhook, with the same fields as its state', async () => {
+  it('shows a webhook with its sealed fields opened and with the same values as its state', async () => {
     const tenant = await world.newTenant()
     const { deleted, ...state } = await world.newWebhook(tenant, { retry_delays: [0.5, 60] })
     expect(deleted).to.equal(false)
     expect(await findWebhook(deps, { tenant }, state.id)).to.deep.equal({ ...state, failing_since: null, revision: 0 })
   })
-  it('shows every change like the state', async () => {
+  it('equals the state of the webhook after every change', async () => {
     const tenant = await world.newTenant()
     const { id } = await world.newWebhook(tenant)
     const until = '2026-06-01T00:00:00.000Z'
@@ -99,13 +99,13 @@ describe('the read model of webhooks', () => {
     })
     const list = async (filter: Partial<Parameters<typeof listWebhooks>[1]> = {}) => {
       const { rows, total } = await listWebhooks(deps, { tenant, limit: 10, offset: 0, ...filter })
-      return { places: rows.map((row) => ids.indexOf(row.id)), total }
+      return { indices: rows.map((row) => ids.indexOf(row.id)), total }
     }
     it('are newest first, in pages with the total of all pages', async () => {
-      expect(await list()).to.deep.equal({ places: [4, 3, 2, 1, 0], total: 5 })
-      expect(await list({ limit: 2 })).to.deep.equal({ places: [4, 3], total: 5 })
-      expect(await list({ limit: 2, offset: 3 })).to.deep.equal({ places: [1, 0], total: 5 })
-      expect(await list({ offset: 99 })).to.deep.equal({ places: [], total: 5 })
+      expect(await list()).to.deep.equal({ indices: [4, 3, 2, 1, 0], total: 5 })
+      expect(await list({ limit: 2 })).to.deep.equal({ indices: [4, 3], total: 5 })
+      expect(await list({ limit: 2, offset: 3 })).to.deep.equal({ indices: [1, 0], total: 5 })
+      expect(await list({ offset: 99 })).to.deep.equal({ indices: [], total: 5 })
     })
     it('break ties of time by id', async () => {
       const other = await world.newTenant()
@@ -115,19 +115,19 @@ describe('the read model of webhooks', () => {
       expect(rows.map((row) => row.id)).to.deep.equal(created.sort().reverse())
     })
     it('are filtered by ids', async () => {
-      expect(await list({ ids: [ids[1]!, ids[3]!, ulid() as WebhookId] })).to.deep.equal({ places: [3, 1], total: 2 })
-      expect(await list({ ids: [] })).to.deep.equal({ places: [], total: 0 })
+      expect(await list({ ids: [ids[1]!, ids[3]!, ulid() as WebhookId] })).to.deep.equal({ indices: [3, 1], total: 2 })
+      expect(await list({ ids: [] })).to.deep.equal({ indices: [], total: 0 })
     })
     it('are filtered by stored patterns, compared literally', async () => {
-      expect(await list({ events: ['order.created'] })).to.deep.equal({ places: [4, 0], total: 2 })
-      expect(await list({ events: ['order.*', '*'] })).to.deep.equal({ places: [3, 1], total: 2 })
-      expect(await list({ events: ['order.%'] })).to.deep.equal({ places: [], total: 0 })
+      expect(await list({ events: ['order.created'] })).to.deep.equal({ indices: [4, 0], total: 2 })
+      expect(await list({ events: ['order.*', '*'] })).to.deep.equal({ indices: [3, 1], total: 2 })
+      expect(await list({ events: ['order.%'] })).to.deep.equal({ indices: [], total: 0 })
     })
     it('are filtered by state, and by all filters at once', async () => {
-      expect(await list({ is_active: true })).to.deep.equal({ places: [4, 2, 0], total: 3 })
-      expect(await list({ is_active: false })).to.deep.equal({ places: [3, 1], total: 2 })
+      expect(await list({ is_active: true })).to.deep.equal({ indices: [4, 2, 0], total: 3 })
+      expect(await list({ is_active: false })).to.deep.equal({ indices: [3, 1], total: 2 })
       expect(await list({ is_active: true, events: ['order.created'], ids: [ids[0]!, ids[2]!], limit: 1 })).to.deep.equal({
-        places: [0],
+        indices: [0],
         total: 1,
       })
     })
@@ -142,18 +142,18 @@ describe('the read model of webhooks', () => {
       await world.webhook(tenant, gone.id, { type: 'DeleteWebhook' })
       await world.tenant(tenant, { type: 'SuspendTenant' })
       const all = await changes(null)
-      const { callback_url, secret, ...row } = all.webhooks.find((one) => one.id === kept.id)!
+      const { callback_url, secret, ...row } = all.webhooks.find((webhook) => webhook.id === kept.id)!
       expect(row).to.include({ tenant, event: 'order.created', is_active: true, is_deleted: false, revision: 0 })
       expect(row).to.deep.include({ retry_delays: [5], previous_secret: null, previous_secret_until: null })
       const vault = await world.keyring.vault(tenant)
       expect(vault.openText(fieldAad(tenant, kept.id, 'callback_url'), callback_url)).to.equal(kept.callback_url)
       expect(vault.openText(fieldAad(tenant, kept.id, 'secret'), secret)).to.equal(kept.secret)
-      expect(all.webhooks.find((one) => one.id === gone.id)).to.include({ is_deleted: true, is_active: false, revision: 1 })
-      expect(all.tenants.find((one) => one.tenant === tenant)).to.include({ is_suspended: true })
+      expect(all.webhooks.find((webhook) => webhook.id === gone.id)).to.include({ is_deleted: true, is_active: false, revision: 1 })
+      expect(all.tenants.find((row) => row.tenant === tenant)).to.include({ is_suspended: true })
       const { rows } = await world.db.pool.query(`select checkpoint from projections where name = 'webhooks'`)
       expect(all.checkpoint).to.equal(rows[0]?.checkpoint)
     })
-    it('contain later only the rows that have changed since the cursor', async () => {
+    it('contain only the rows that have changed since the cursor', async () => {
       const tenant = await world.newTenant()
       const { id } = await world.newWebhook(tenant)
       await world.newWebhook(tenant)
@@ -162,7 +162,7 @@ describe('the read model of webhooks', () => {
       expect(none).to.deep.equal({ webhooks: [], tenants: [], checkpoint: first.checkpoint, is_behind: false, cursor: first.cursor })
       const { position } = await world.webhook(tenant, id, { type: 'ChangeWebhook', event: 'x' })
       const next = await changes(none.cursor)
-      expect(next.webhooks.map((one) => [one.id, one.event, one.revision])).to.deep.equal([[id, 'x', 1]])
+      expect(next.webhooks.map((webhook) => [webhook.id, webhook.event, webhook.revision])).to.deep.equal([[id, 'x', 1]])
       expect(next.tenants).to.deep.equal([])
       expect(next.checkpoint && position && next.checkpoint >= position).to.equal(true)
       await world.tenant(tenant, { type: 'SuspendTenant' })
@@ -198,7 +198,7 @@ describe('the read model of webhooks', () => {
           for (const webhook of read.webhooks) copy.set(webhook.id, webhook.revision)
         }
       })()
-      const made = await Promise.all(
+      const created = await Promise.all(
         Array.from({ length: 8 }, async () => {
           const { id } = await world.newWebhook(tenant)
           for (let i = 1; i <= 5; i++) await world.webhook(tenant, id, { type: 'ChangeWebhook', event: `e${i}` })
@@ -207,7 +207,7 @@ describe('the read model of webhooks', () => {
       )
       isDone = true
       await reading
-      expect(made.map((id) => copy.get(id))).to.deep.equal(Array(8).fill(5))
+      expect(created.map((id) => copy.get(id))).to.deep.equal(Array(8).fill(5))
     })
     it('are found by index scans', async () => {
       const plans = await Promise.all(

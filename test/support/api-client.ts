@@ -14,7 +14,7 @@ export interface Reply extends CheckedResponse {
   readonly body: unknown
   /** Returns the value at a path such as `data.id` as text. Throws when there is none. */
   get(path: string): string
-  /** Whether the body has a value at the path. Null counts as a value. */
+  /** Returns whether the body has a value at the path. Null counts as a value. */
   has(path: string): boolean
 }
 export type Client = (method: string, path: string, call?: Call) => Promise<Reply>

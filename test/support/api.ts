@@ -219,15 +219,15 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
       await command(defaultTenant, { type: 'RegisterTenant', id: defaultTenant, name: 'default' })
       return sibling({ tenant: defaultTenant }, ['admin'])
     },
-    async key(of, scopes = ['read:webhooks', 'write:webhooks']) {
-      const made = await call('POST', '/v1/keys', { as: of, body: { name: 'Key of the test', scopes } })
-      secrets.add(made.get('data.key'))
-      return { id: made.get('data.id'), key: made.get('data.key') }
+    async key(owner, scopes = ['read:webhooks', 'write:webhooks']) {
+      const created = await call('POST', '/v1/keys', { as: owner, body: { name: 'Key of the test', scopes } })
+      secrets.add(created.get('data.key'))
+      return { id: created.get('data.id'), key: created.get('data.key') }
     },
-    async webhook(of, body = {}) {
-      const made = await call('POST', '/v1/webhooks', { as: of, body: { callback_url: localUrl, event: 'order.created', ...body } })
-      secrets.add(made.get('secret'))
-      return made.get('id')
+    async webhook(owner, body = {}) {
+      const created = await call('POST', '/v1/webhooks', { as: owner, body: { callback_url: localUrl, event: 'order.created', ...body } })
+      secrets.add(created.get('secret'))
+      return created.get('id')
     },
     replaying(replace = {}) {
       const replaying = startReplaying({ ...deps, leases, notices: noNotices, registry: new Registry(), ...replace })

@@ -8,7 +8,9 @@ export interface Crash {
   readonly point: Point
   readonly moment: 'before' | 'after'
   readonly count: number
-  /** When a process begins to count: when it gets SIGUSR2, or when it starts. In both cases this crash must be the first in the plan. */
+  /**
+   * The moment at which a process begins to count: when it gets SIGUSR2, or when it starts. In both cases this crash must be the first in the plan.
+   */
   readonly from: 'signal' | 'start'
 }
 
@@ -38,16 +40,16 @@ const planned = (file: string): Crash[] => {
 }
 /** Removes the crash from the plan. Returns whether this process must die. Only one process gets true, because only one can rename the file. */
 const take = (file: string, crash: Crash): boolean => {
-  const mine = `${file}.${pid}`
+  const ownFile = `${file}.${pid}`
   try {
-    renameSync(file, mine)
+    renameSync(file, ownFile)
   } catch {
     return false // another process has taken the crash
   }
-  const [first, ...rest] = read(mine)
+  const [first, ...following] = read(ownFile)
   const isMine = JSON.stringify(first) === JSON.stringify(crash)
-  writeFileSync(mine, JSON.stringify(isMine ? rest : read(mine)))
-  renameSync(mine, file)
+  writeFileSync(ownFile, JSON.stringify(isMine ? following : read(ownFile)))
+  renameSync(ownFile, file)
   return isMine
 }
 

@@ -3,7 +3,7 @@ import { Worker } from 'node:worker_threads'
 
 export interface DeafHost {
   readonly port: number
-  /** Makes the host accept connections from now on. TCP repeats an connection attempt without a reply after about a second. */
+  /** Makes the host accept connections from now on. TCP repeats a connection attempt without a reply after about a second. */
   listen(): void
   close(): Promise<void>
 }

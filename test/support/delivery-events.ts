@@ -46,8 +46,8 @@ export function deliveryEvents(store: Pick<EventStore, 'append'>, tenant: Tenant
         ...{ tenant, message: `m${n}` as MessageId, place: `test/0/${n}/0` as Place, fingerprint: 'f'.repeat(64) },
         ...{ event: 'order.created', accepted_at },
       }
-      const rest = { source: null, event_time: null, webhooks: [...webhooks], part: 0, parts: 1, matched_at: '0' }
-      add(routingStream(tenant, accepted_at), 'MessageRouted', { ...message, ...rest })
+      const routing = { source: null, event_time: null, webhooks: [...webhooks], part: 0, parts: 1, matched_at: '0' }
+      add(routingStream(tenant, accepted_at), 'MessageRouted', { ...message, ...routing })
       return webhooks.map((webhook) => ({
         tenant,
         webhook,
@@ -56,7 +56,7 @@ export function deliveryEvents(store: Pick<EventStore, 'append'>, tenant: Tenant
       }))
     },
     attempted(
-      of: TestDelivery,
+      delivery: TestDelivery,
       type: 'DeliverySucceeded' | 'DeliveryFailed' | 'DeliveryDeadLettered',
       { chain = 1, attempt = 1, response = null }: { chain?: number; attempt?: number; response?: string | null } = {},
     ) {
@@ -68,10 +68,14 @@ export function deliveryEvents(store: Pick<EventStore, 'append'>, tenant: Tenant
         reason: isSuccess ? null : 'status',
         response,
       }
-      add(attemptsStream(of.webhook, of.message.accepted_at), type, { ...facts(of, chain, attempt), ...outcome, delay_seconds: 300 })
+      add(attemptsStream(delivery.webhook, delivery.message.accepted_at), type, {
+        ...facts(delivery, chain, attempt),
+        ...outcome,
+        delay_seconds: 300,
+      })
     },
-    replayed(of: TestDelivery, chain: number) {
-      add(attemptsStream(of.webhook, of.message.accepted_at), 'DeliveryReplayed', facts(of, chain, 0))
+    replayed(delivery: TestDelivery, chain: number) {
+      add(attemptsStream(delivery.webhook, delivery.message.accepted_at), 'DeliveryReplayed', facts(delivery, chain, 0))
     },
     /** Appends all added events, stream by stream. */
     async flush() {

@@ -113,7 +113,7 @@ export function describeOn(title: string, engines: readonly Engine[], define: (t
 export async function scenariosOn(engines: readonly Engine[], files: readonly URL[]): Promise<void> {
   const original = globalThis.describe
   const twice = (title: string, define: (this: Mocha.Suite) => void) => {
-    globalThis.describe = original // for nested suites
+    globalThis.describe = original // nested suites use the original function
     try {
       describeOn(title, engines, define, original)
     } finally {

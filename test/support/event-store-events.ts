@@ -44,14 +44,14 @@ export async function collect(
   const stop = new AbortController()
   const events: RecordedEvent[] = []
   let last = after
-  for await (const { events: more, checkpoint } of store.subscribe({
+  for await (const { events: readEvents, checkpoint } of store.subscribe({
     families,
     after,
     signal: stop.signal,
     ...(batch === undefined ? {} : { batch }),
   })) {
-    onBatch?.(more, checkpoint)
-    events.push(...(streams === undefined ? more : more.filter((event) => streams.includes(event.stream))))
+    onBatch?.(readEvents, checkpoint)
+    events.push(...(streams === undefined ? readEvents : readEvents.filter((event) => streams.includes(event.stream))))
     last = checkpoint
     if (until(events, checkpoint)) stop.abort()
   }

@@ -44,9 +44,9 @@ export function handDrivenBus(): HandDrivenBus {
                 woken = resolve
                 end.addEventListener('abort', () => resolve(), { once: true })
               })
-            const found = end.aborted ? [] : records.slice(next, next + max)
-            next += found.length
-            return found
+            const fetched = end.aborted ? [] : records.slice(next, next + max)
+            next += fetched.length
+            return fetched
           },
         })
       }

@@ -9,12 +9,12 @@ export function memoryKeyring(): Keyring {
   return {
     cached: (owner) => vaults.get(owner),
     async vault(owner) {
-      const known = vaults.get(owner)
-      if (known !== undefined) return known
+      const existing = vaults.get(owner)
+      if (existing !== undefined) return existing
       const dataKey = randomBytes(32)
-      const made = createVault({ key_id: vaults.size + 1, dataKey, keyOf: () => dataKey, fingerprintKey: randomBytes(32) })
-      vaults.set(owner, made)
-      return made
+      const vault = createVault({ key_id: vaults.size + 1, dataKey, keyOf: () => dataKey, fingerprintKey: randomBytes(32) })
+      vaults.set(owner, vault)
+      return vault
     },
     lookup: (purpose, value) => createHmac('sha256', lookupKey).update(`${purpose}\n${value}`).digest('hex'),
   }

@@ -34,7 +34,7 @@ export interface Receiver {
 export async function startReceiver({ tls = false } = {}): Promise<Receiver> {
   const behaviours = new Map<string, Behaviour>()
   const secrets = new Map<string, string[]>()
-  const all: Received[] = []
+  const requests: Received[] = []
   const sockets = new Set<Socket>()
   const listener = (request: IncomingMessage, response: ServerResponse) => {
     const chunks: Buffer[] = []
@@ -42,16 +42,16 @@ export async function startReceiver({ tls = false } = {}): Promise<Receiver> {
     request.on('end', () => {
       const path = request.url ?? '/'
       const raw = Buffer.concat(chunks).toString()
-      const known = secrets.get(path)
+      const secretsOfPath = secrets.get(path)
       const received: Received = {
         path,
         headers: request.headers,
         raw,
         body: JSON.parse(raw) as Received['body'],
-        verified: known === undefined ? null : known.some((secret) => isSigned(secret, raw, request.headers)),
+        verified: secretsOfPath === undefined ? null : secretsOfPath.some((secret) => isSigned(secret, raw, request.headers)),
         at: performance.now(),
       }
-      all.push(received)
+      requests.push(received)
       const behaviour = behaviours.get(path) ?? 200
       if (typeof behaviour === 'number') response.writeHead(behaviour).end()
       else behaviour(received, response, request.socket)
@@ -66,7 +66,7 @@ export async function startReceiver({ tls = false } = {}): Promise<Receiver> {
     server.listen(0, '127.0.0.1', resolve)
   })
   const origin = `${tls ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}`
-  const received = (path?: string) => (path === undefined ? all : all.filter((request) => request.path === path))
+  const received = (path?: string) => (path === undefined ? requests : requests.filter((request) => request.path === path))
   return {
     origin,
     url: (path) => origin + path,

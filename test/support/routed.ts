@@ -39,10 +39,10 @@ export async function route(api: TestApi, { record, place }: Produced, webhooks:
   const { rows } = await api.db.pool.query<{ checkpoint: Checkpoint | null }>(
     "select checkpoint from projections where name = 'webhooks' and is_live",
   )
-  const [claimed] = await createMessageIndex(api.db.pool).insertNew([
+  const [isInserted] = await createMessageIndex(api.db.pool).insertNew([
     { ...ref, webhooks: ids, matched_at: rows[0]?.checkpoint ?? ('0' as Checkpoint) },
   ])
-  if (!claimed) throw new Error('the message is in the index already')
+  if (!isInserted) throw new Error('the message is in the index already')
   const vault = await api.deps.keyring.vault(tenant)
   const log = api.deps.deliveryLog as TestApi['deps']['deliveryLog'] & { record(facts: readonly DeliveryFact[]): Promise<void> }
   return ids.map((webhook) => {
@@ -53,19 +53,19 @@ export async function route(api: TestApi, { record, place }: Produced, webhooks:
       webhook,
       record: (...outcomes) =>
         log.record(
-          outcomes.map(({ type, chain = 1, attempt = 1, time = new Date().toISOString(), response = null, ...rest }) => ({
+          outcomes.map(({ type, chain = 1, attempt = 1, time = new Date().toISOString(), response = null, ...outcome }) => ({
             ...first,
             type,
             chain,
             attempt,
             event_id: randomUUID() as EventId,
             time,
-            code: rest.code ?? null,
-            duration_ms: rest.duration_ms ?? null,
-            reason: rest.reason ?? null,
-            reason_detail: rest.reason_detail ?? null,
+            code: outcome.code ?? null,
+            duration_ms: outcome.duration_ms ?? null,
+            reason: outcome.reason ?? null,
+            reason_detail: outcome.reason_detail ?? null,
             response: response === null ? null : vault.sealText(fieldAad(tenant, delivery, 'response'), response.toString('base64')),
-            delay_seconds: rest.delay_seconds ?? null,
+            delay_seconds: outcome.delay_seconds ?? null,
           })),
         ),
     }

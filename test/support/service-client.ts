@@ -119,12 +119,12 @@ export interface Page<T> {
 
 /** Returns all deliveries of a webhook, or those of one status. */
 export async function allDeliveries(api: Client, webhook: string, status?: string): Promise<DeliveryResponse[]> {
-  const all: DeliveryResponse[] = []
+  const deliveries: DeliveryResponse[] = []
   for (let cursor: string | null = ''; cursor !== null; ) {
     const from: string = `${status === undefined ? '' : `&status=${status}`}${cursor === '' ? '' : `&cursor=${encodeURIComponent(cursor)}`}`
     const page: Page<DeliveryResponse> = await api.get(`/v1/webhooks/${webhook}/deliveries?limit=100${from}`)
-    all.push(...page.data)
+    deliveries.push(...page.data)
     cursor = page.pagination.next_cursor
   }
-  return all
+  return deliveries
 }

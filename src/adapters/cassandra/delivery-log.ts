@@ -30,31 +30,31 @@ export type CassandraDeliveryLog = DeliveryLog
  */
 export async function createCassandraDeliveryLog(options: CassandraDeliveryLogOptions): Promise<CassandraDeliveryLog> {
   const { keyspace, replication, retentionSeconds, log } = options
-  const kept = retention(retentionSeconds)
+  const rowRetention = retention(retentionSeconds)
   const session = await openSession(options)
   try {
     await ensureKeyspace(session, keyspace, replication)
     await migrate(session, keyspace, archiveMigrations(keyspace, retentionSeconds), log)
     const identity = await identityOf(session, keyspace)
-    return assemble({ session, identity, keyspace, kept, log })
+    return assemble({ session, identity, keyspace, rowRetention, log })
   } catch (error) {
     await session.close()
     throw error
   }
 }
 
-function assemble(deps: { session: Session; identity: string; keyspace: string; kept: Retention; log: Log }): CassandraDeliveryLog {
-  const { session, identity, keyspace, kept, log } = deps
+function assemble(deps: { session: Session; identity: string; keyspace: string; rowRetention: Retention; log: Log }): CassandraDeliveryLog {
+  const { session, identity, keyspace, rowRetention, log } = deps
   const calls = createUnderWay()
-  const archive = createBodyArchive(session, keyspace, kept)
+  const archive = createBodyArchive(session, keyspace, rowRetention)
   return {
     identity,
     archive: (bodies) => calls.track(archive.archive(bodies)),
     bodies: (messages) => calls.track(archive.bodies(messages)),
     historyOf(build): DeliveryHistory {
       const tables = historyTables(keyspace, build)
-      const queries = createDeliveryQueries(session, tables, kept)
-      const record = createFactWriter(session, tables, kept)
+      const queries = createDeliveryQueries(session, tables, rowRetention)
+      const record = createFactWriter(session, tables, rowRetention)
       return {
         record: (facts) => calls.track(record(facts)),
         states: (keys) => calls.track(queries.states(keys)),
@@ -66,7 +66,7 @@ function assemble(deps: { session: Session; identity: string; keyspace: string; 
         deadLetters: (query) => calls.track(queries.deadLetters(query)),
       }
     },
-    makeBuild: (build) => calls.track(migrate(session, keyspace, historyMigrations(keyspace, build, kept.seconds), log)),
+    makeBuild: (build) => calls.track(migrate(session, keyspace, historyMigrations(keyspace, build, rowRetention.seconds), log)),
     dropBuild: (build) => calls.track(dropHistory(session, keyspace, build)),
     async close() {
       await calls.ended()

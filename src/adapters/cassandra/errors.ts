@@ -23,11 +23,11 @@ const refusals = new Set<number>([types.responseErrorCodes.badCredentials, types
 /** Returns the error if Cassandra refuses the configuration, so that waiting does not help, or else null. */
 export function refusalOf(error: unknown): KolbakError | null {
   const inner = error instanceof errors.NoHostAvailableError ? Object.values(error.innerErrors) : []
-  const all = [error, ...inner]
-  const refusal = all.find(
+  const errorsOfNodes = [error, ...inner]
+  const refusal = errorsOfNodes.find(
     (cause) =>
       cause instanceof errors.AuthenticationError ||
-      cause instanceof errors.ArgumentError || // an unknown data centre, or invalid contact points
+      cause instanceof errors.ArgumentError || // the data centre is unknown, or the contact points are invalid
       (cause instanceof errors.ResponseError && refusals.has(cause.code)),
   )
   return refusal instanceof Error

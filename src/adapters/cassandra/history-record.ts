@@ -42,13 +42,13 @@ export function createFactWriter(
       const ttl = kept.left(fact.accepted_at)
       return ttl === null ? [] : [{ fact, ttl }] // a fact whose retention has passed is not stored
     })
-    const all = new Map(unexpired.map((entry) => [`${entry.fact.delivery} ${entry.fact.event_id}`, entry]))
+    const distinct = new Map(unexpired.map((entry) => [`${entry.fact.delivery} ${entry.fact.event_id}`, entry]))
     const greatest = new Map<string, { fact: DeliveryFact; ttl: number }>()
-    for (const entry of all.values()) {
+    for (const entry of distinct.values()) {
       const other = greatest.get(entry.fact.delivery)
       if (other === undefined || isGreaterFact(entry.fact, other.fact)) greatest.set(entry.fact.delivery, entry)
     }
-    await write([...all.values()].map(({ fact, ttl }) => statements.fact(fact, ttl)))
+    await write([...distinct.values()].map(({ fact, ttl }) => statements.fact(fact, ttl)))
     // Only the state after this batch is indexed, because most deliveries are routed and end within one or two batches.
     await step('cassandra.places', () => write([...greatest.values()].flatMap(({ fact, ttl }) => statements.places(fact, ttl))))
   }
@@ -110,7 +110,7 @@ function statementsOf(tables: HistoryTables) {
 
 /** Groups the rows of each partition in bounded batches, because the server handles a batch of one partition as one write. */
 function batches(writes: readonly Write[]): Write[][] {
-  const all: Write[][] = []
+  const grouped: Write[][] = []
   const open = new Map<string, { rows: Write[]; bytes: number }>()
   for (const write of writes) {
     const current = open.get(write.partition)
@@ -121,9 +121,9 @@ function batches(writes: readonly Write[]): Write[][] {
     }
     const rows = [write]
     open.set(write.partition, { rows, bytes: write.bytes })
-    all.push(rows)
+    grouped.push(rows)
   }
-  return all
+  return grouped
 }
 
 const isTime = (text: string): boolean => {

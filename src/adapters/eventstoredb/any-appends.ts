@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import type { EventId } from '../../events/ids.ts'
 import { isDayStream, type StreamName } from '../../events/streams.ts'
 import { createGroupCommit, type GroupCommit } from '../../lib/group-commit.ts'
-import { roundsOf } from '../../lib/rounds.ts'
+import { splitAtRepeats } from '../../lib/split-at-repeats.ts'
 import { type Appended, StoreUnavailable } from '../../ports/event-store.ts'
 import type { Appender } from './append.ts'
 import type { Engine } from './engine.ts'
@@ -75,12 +75,12 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
       for (const [i, entry] of written.entries()) outcomes.set(entry, results[i]!)
     }
     // If one append contained an event and its repeat, both would be stored.
-    for (const round of roundsOf(entries)) {
-      const fresh = round.filter((entry) => entry.doubt === null)
+    for (const part of splitAtRepeats(entries)) {
+      const fresh = part.filter((entry) => entry.doubt === null)
       keep(fresh, await writeFresh(fresh, end))
       keep(
-        round.filter((entry) => entry.doubt !== null),
-        await writeDoubtful(round, end),
+        part.filter((entry) => entry.doubt !== null),
+        await writeDoubtful(part, end),
       )
     }
     return entries.map((entry) => outcomes.get(entry)!)

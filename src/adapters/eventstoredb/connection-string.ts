@@ -50,7 +50,7 @@ export function parseConnectionString(url: string): Target {
   }
   if (endpoints[0]?.host === '' || endpoints[0] === undefined || endpoints.some(({ host }) => /[:\s]/.test(host)))
     throw new KolbakError('invalid_config', `EVENTSTOREDB_URL is not a connection string such as ${example}.`)
-  clientOf(endpoints[0]) // throws for a setting that the client does not know
+  clientOf(endpoints[0]) // this call throws for a setting that the client does not know
   if (!isPlain && username === undefined)
     throw new KolbakError('invalid_config', `EVENTSTOREDB_URL needs a user because it speaks TLS: ${example} (without TLS: ?tls=false).`)
   const user = isPlain

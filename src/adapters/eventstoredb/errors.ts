@@ -50,10 +50,10 @@ export function toPortError(error: unknown, stream: string): unknown {
   return new StoreUnavailable(reasonOf(error), { cause: error })
 }
 
-/** Whether the same call may succeed a moment later, because the engine is unavailable or slow. */
+/** Returns whether the same call may succeed a moment later, because the engine is unavailable or slow. */
 export const isPassing = (error: unknown): boolean => error instanceof StoreUnavailable && !(error instanceof StoreDenied)
 
-/** Whether the error means that the node does not lead or does not respond. Another node may succeed. */
+/** Returns whether the error means that the node does not lead or does not respond. Another node may succeed. */
 export const isLeaderless = (error: unknown): boolean =>
   error instanceof NotLeaderError ||
   error instanceof UnavailableError ||

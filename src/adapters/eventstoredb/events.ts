@@ -72,7 +72,7 @@ function parseJson(bytes: Buffer): unknown {
   try {
     return JSON.parse(bytes.toString())
   } catch {
-    return undefined // an event of another application
+    return undefined // another application has stored the event
   }
 }
 /** @param own the event, if this process has appended it with the same bytes */

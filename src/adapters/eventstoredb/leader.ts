@@ -71,13 +71,13 @@ export function createLeaderFinder({ endpoints, channelCredentials }: Target): L
   return {
     find: () =>
       new Promise((resolve) => {
-        const asked = [...clients.values()].map(async (node) => {
+        const replying = [...clients.values()].map(async (node) => {
           const reply = await ask(node)
           const { leader } = reply
           if (leader !== null && isSameEndpoint(leader, node.endpoint)) resolve({ leader })
           return reply
         })
-        void Promise.all(asked).then((replies) => resolve({ leader: null, problem: whyNoLeader(replies) }))
+        void Promise.all(replying).then((replies) => resolve({ leader: null, problem: whyNoLeader(replies) }))
       }),
     async silence() {
       const replies = await Promise.all([...clients.values()].map(ask))

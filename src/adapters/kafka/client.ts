@@ -99,7 +99,7 @@ function tell(log: Log, { level, namespace, log: entry }: LogEntry): void {
   else log.debug(text, 'kafka.client')
 }
 
-/** Whether a request failed for a reason that may pass, so that it is worth sending again. */
+/** Returns whether a request failed for a reason that may pass, so that it is worth sending again. */
 export const isPassing = (error: unknown): boolean =>
   find(error, (cause) =>
     cause.name === 'KafkaJSNumberOfRetriesExceeded' || ('retriable' in cause && cause.retriable === true) ? true : undefined,

@@ -32,11 +32,11 @@ class InvalidDay extends Error {
   readonly code = '22007'
 }
 
-/** Whether the error says that a row has no partition. */
+/** Returns whether the error says that a row has no partition. */
 export const isMissingPartition = (error: unknown): boolean =>
   error instanceof Error && 'routine' in error && error.routine === 'ExecFindPartition'
 
-/** Whether the error is lock_not_available or deadlock_detected. */
+/** Returns whether the error is lock_not_available or deadlock_detected. */
 const inUse = (error: unknown): boolean => ['55P03', '40P01'].includes(codeOf(error) ?? '')
 
 /**

@@ -85,7 +85,7 @@ function fold(facts: readonly DeliveryFact[]): FoldedDelivery[] {
 }
 
 /**
- * Whether the events of first successes show all that these facts say. A first success alone is not enough: without the MessageRouted in the same
+ * Returns whether the events of first successes show all that these facts say. A first success alone is not enough: without the MessageRouted in the same
  * batch, the delivery may have a row as pending, which the success must overwrite.
  */
 const isInEvents = ({ greatest, others }: FoldedDelivery): boolean =>

@@ -243,7 +243,7 @@ async function runningPort(pgData: string, urlFor: (port: number) => string, log
   }
 }
 
-/** Whether the process with this id is a Postgres. Another program may have the id after a reboot or in a new container. */
+/** Returns whether the process with this id is a Postgres. Another program may have the id after a reboot or in a new container. */
 async function isPostgres(pid: number): Promise<boolean> {
   // Only the name of the program counts, because the arguments of another program may contain `postgres`.
   const program =

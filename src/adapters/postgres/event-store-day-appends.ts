@@ -87,7 +87,7 @@ export function createDayAppends(
   }
 }
 
-/** Whether the error is a unique violation, or says that the server was restarted. */
+/** Returns whether the error is a unique violation, or says that the server was restarted. */
 const isRefusal = (error: unknown) => error instanceof pg.DatabaseError && (error.code === '23505' || error.code === '55000')
 
 /** Remembers the last revisions of day streams, for one start of the server. */

@@ -4,10 +4,10 @@ import pg, { type Pool, type QueryConfig, type QueryResultRow } from 'pg'
 export type Ask = <R extends QueryResultRow>(query: QueryConfig) => Promise<R[]>
 
 /**
- * Makes an `Ask`. Unlike `pool.query`, it keeps a connection on which Postgres has refused a statement. A group with a faulty item is refused many
+ * Creates an `Ask`. Unlike `pool.query`, it keeps a connection on which Postgres has refused a statement. A group with a faulty item is refused many
  * times, and each refusal would otherwise cost a new connection.
  */
-export const askWithin =
+export const createAsk =
   (pool: Pool, timeoutMs: number): Ask =>
   async <R extends QueryResultRow>(query: QueryConfig) => {
     const client = await pool.connect()

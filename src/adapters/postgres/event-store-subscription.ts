@@ -22,10 +22,10 @@ interface FamilyFilter {
 export function filterOf(chosen: readonly Family[]): FamilyFilter {
   const commands = chosen.some((family) => families[family] === 'command')
   const days = chosen.some((family) => families[family] === 'day')
-  const all = Object.entries(families).every(
+  const areAllChosen = Object.entries(families).every(
     ([family, kind]) => !(kind === 'command' ? commands : days) || chosen.some((name) => name === family),
   )
-  return { commands, days, only: all ? null : chosen }
+  return { commands, days, only: areAllChosen ? null : chosen }
 }
 
 const isEvent = (row: EventRow | BarePosition): row is EventRow => row.data !== null

@@ -4,13 +4,13 @@ import { dayOfStream, isDayStream } from '../../events/streams.ts'
 import { createGroupCommit, type GroupCommit, isDataError } from '../../lib/group-commit.ts'
 import type { Log } from '../../lib/log.ts'
 import { type Notices, noNotices } from '../../lib/notices.ts'
-import { roundsOf } from '../../lib/rounds.ts'
+import { splitAtRepeats } from '../../lib/split-at-repeats.ts'
 import { EventRefused, type EventStore, RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
 import { createDayPartitions, type DayPartitions, isMissingPartition } from './day-partitions.ts'
 import { type AppendItem, type AppendOutcome, encodeAppend, maxAppendBytes, recordedEvents, writeAppends } from './event-store-append.ts'
 import { createDayAppends } from './event-store-day-appends.ts'
 import { toPortError } from './event-store-errors.ts'
-import { type Ask, askWithin } from './event-store-query.ts'
+import { type Ask, createAsk } from './event-store-query.ts'
 import { type EventRow, toCheckpoint, toRecordedEvent } from './event-store-rows.ts'
 import { filterOf, subscribe } from './event-store-subscription.ts'
 import { createTail, type Tail } from './event-store-tail.ts'
@@ -51,7 +51,7 @@ const gathering = { ms: 30, enough: 64 }
 export function createPostgresEventStore(options: PostgresEventStoreOptions): PostgresEventStore {
   const { pool, log, identity, dayStreamMaxAgeSeconds, notices = noNotices, keepsHistory = false, statementTimeoutMs = 10_000 } = options
   const closing = new AbortController()
-  const ask = askWithin(pool, statementTimeoutMs)
+  const ask = createAsk(pool, statementTimeoutMs)
   const days = createDayPartitions({
     pool,
     tables: ['day_events'],
@@ -123,15 +123,15 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Po
 const createLane = (
   tail: Tail,
   linger: number,
-  writeRound: (items: readonly AppendItem[]) => Promise<AppendOutcome[]>,
+  writePart: (items: readonly AppendItem[]) => Promise<AppendOutcome[]>,
 ): GroupCommit<AppendItem, AppendOutcome> =>
   createGroupCommit<AppendItem, AppendOutcome>({
     async write(items) {
       const outcomes: AppendOutcome[] = []
-      for (const round of roundsOf(items)) {
-        const roundOutcomes = await writeRound(round)
-        tail.appended(recordedEvents(round, roundOutcomes))
-        outcomes.push(...roundOutcomes)
+      for (const part of splitAtRepeats(items)) {
+        const partOutcomes = await writePart(part)
+        tail.appended(recordedEvents(part, partOutcomes))
+        outcomes.push(...partOutcomes)
       }
       return outcomes
     },
@@ -162,7 +162,7 @@ function createDayWriter(ask: Ask, days: DayPartitions): (items: readonly Append
   }
 }
 
-/** Whether every reader has passed the events of a day's partition. The head marks of a dropped day are deleted with it. */
+/** Returns whether every reader has passed the events of a day's partition. The head marks of a dropped day are deleted with it. */
 async function mayDrop(client: ClientBase, partition: string, passed: Checkpoint): Promise<boolean> {
   const { rows } = await client.query<{ may: boolean }>(
     `with newest as (select max(position) as position from ${partition})

@@ -33,5 +33,5 @@ type Succeeded = Extract<RecordedDeliveryEvent, { type: 'DeliverySucceeded' }>
 const isSuccess = (event: NewEvent): event is Succeeded => event.type === 'DeliverySucceeded'
 const isComplete = (fact: DeliveryFact): boolean =>
   problemOf(fact) === null && typeof fact.code === 'number' && typeof fact.duration_ms === 'number' && isTime(fact.accepted_at)
-/** Whether the text is a time that exists, unlike 30 February. */
+/** Returns whether the text is a time that exists, unlike 30 February. */
 const isTime = (text: string): boolean => new Date(text).toJSON() === text

@@ -73,9 +73,9 @@ export function createMessageConsumer(options: ConsumerOptions): MessageConsumer
   /** Takes free partitions up to the share of this process, and gives up partitions beyond the share. Returns the number of taken ones. */
   const balance = async (consumeOptions: ConsumeOptions): Promise<number> => {
     const share = Math.ceil(partitions / Math.max(1, consumers()))
-    const kept = runs.kept()
-    for (const partition of kept.slice(share)) runs.lose(partition)
-    let missing = share - kept.length
+    const partitionsKept = runs.kept()
+    for (const partition of partitionsKept.slice(share)) runs.lose(partition)
+    let missing = share - partitionsKept.length
     let taken = 0
     if (missing <= 0) return taken
     // A lost partition is taken again only after its consumer has returned.

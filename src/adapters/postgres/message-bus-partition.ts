@@ -125,7 +125,10 @@ class View implements PartitionView {
   /** Fetches have returned every record up to this offset. */
   #known: bigint
   #mode: Mode = 'unread'
-  /** Used in mode `readingBack`. It is true when records were passed on after the last read began, so that the read may have missed them. */
+  /**
+   * This field is used in the mode `readingBack`. It is true when records were passed on after the last read began, so that the read may have
+   * missed them.
+   */
   #hasMissed = false
   #producing = 0
   /** Settles with the last fetch. The next fetch waits for it, because two fetches at the same time would return the same records. */

@@ -8,7 +8,7 @@ const exactUpTo = 10_000
 
 /** Returns for each partition the number of records at or after its saved offset. */
 export async function busLag(pool: Pool, partitions: number, saved: ReadonlyMap<number, bigint>): Promise<Map<number, number>> {
-  const all = Array.from({ length: partitions }, (_, partition) => partition)
+  const partitionNumbers = Array.from({ length: partitions }, (_, partition) => partition)
   const { rows } = await pool.query<{ partition: number; lag: bigint }>({
     name: 'messages-lag',
     text: `select partition, case
@@ -23,7 +23,11 @@ export async function busLag(pool: Pool, partitions: number, saved: ReadonlyMap<
                select from messages m where newest >= next and m.partition = part.partition and m."offset" >= next limit $3
              ) as following
            ) as number`,
-    values: [`{${all.join(',')}}`, `{${all.map((partition) => saved.get(partition) ?? 0n).join(',')}}`, exactUpTo],
+    values: [
+      `{${partitionNumbers.join(',')}}`,
+      `{${partitionNumbers.map((partition) => saved.get(partition) ?? 0n).join(',')}}`,
+      exactUpTo,
+    ],
   })
   return new Map(rows.map((row) => [row.partition, Number(row.lag)]))
 }
@@ -39,7 +43,7 @@ export async function busEnds(pool: Pool, partitions: number): Promise<Map<numbe
   return new Map(rows.map(({ partition, end }) => [partition, end]))
 }
 
-/** Whether all records of a day partition are done, because they are before the saved offset of their bus partition. */
+/** Returns whether all records of a day partition are done, because they are before the saved offset of their bus partition. */
 export async function holdsNothingUnread(client: ClientBase, dayPartition: string, unread: ReadonlyMap<number, bigint>): Promise<boolean> {
   const { rows } = await client.query<{ unread: boolean }>(
     // Bus partitions are numbered from 0. The query checks every number up to the highest of the day, even if fewer are configured now.

@@ -1,5 +1,5 @@
 import { type WebhookState, webhookDecider } from '../../commands/webhook.ts'
-import { patternTakes, reservedPrefix } from '../../events/pattern.ts'
+import { patternMatches, reservedPrefix } from '../../events/pattern.ts'
 import { webhookStream } from '../../events/streams.ts'
 import type { IndexedMessage } from '../../projections/message-index.ts'
 import { statesOf } from '../as-of.ts'
@@ -23,7 +23,7 @@ function reasonOf(message: IndexedMessage, isMatched: boolean, webhook: WebhookS
   if (webhook === null) return 'created_later'
   if (webhook.deleted) return 'deleted'
   if (!webhook.is_active) return 'inactive'
-  return patternTakes(webhook.event, message.event) ? 'not_known_yet' : 'pattern'
+  return patternMatches(webhook.event, message.event) ? 'not_known_yet' : 'pattern'
 }
 const sentenceOf: Readonly<Record<Reason, (message: IndexedMessage, webhook: WebhookState | null) => string>> = {
   matched: () => 'The webhook was active, and its pattern matched the event.',

@@ -10,7 +10,7 @@ export const deliveredEvent = named(
     event: { type: 'string', description: 'The name of the event.', examples: ['order.created'] },
     event_time: nullable({
       type: 'string',
-      description: 'When the event happened, exactly as the producer sent it, or null.',
+      description: 'The time at which the event happened, exactly as the producer sent it, or null.',
       examples: ['2026-03-31T00:42:50Z'],
     }),
     source: nullable({ type: 'string', description: 'The system that the event comes from, or null.', examples: ['order-service'] }),

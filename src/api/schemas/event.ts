@@ -16,7 +16,7 @@ export const payload: JsonSchema = {
   description: 'Any JSON object. Delivered byte for byte, including key order, `1.10` and integers of 20 digits.',
   examples: [{ order_id: 'ord_991', amount: 12.5 }],
 }
-export const event_time = nullable({ ...instant, description: 'When the event happened. It is delivered exactly as sent.' })
+export const event_time = nullable({ ...instant, description: 'The time at which the event happened. It is delivered exactly as sent.' })
 export const source: JsonSchema = {
   type: ['string', 'null'],
   maxLength: 255,
@@ -62,8 +62,15 @@ export const acceptedEvent = named('AcceptedEvent', object({ id: messageId, mess
 const count: JsonSchema = { type: 'integer', minimum: 0, examples: [0] }
 const statuses = ['routed', 'unmatched'] as const
 const status: JsonSchema = { ...oneOf(statuses), description: 'Whether any webhook matched the event when it was routed.' }
-const one = { ...count, examples: [1] }
-const deliveryCounts = object({ total: one, pending: count, retrying: count, success: one, failed: count, discarded: count })
+const countWithOne = { ...count, examples: [1] }
+const deliveryCounts = object({
+  total: countWithOne,
+  pending: count,
+  retrying: count,
+  success: countWithOne,
+  failed: count,
+  discarded: count,
+})
 const rejections: JsonSchema = {
   type: 'array',
   description: 'The first 100 times that other content was posted under this id. That content was rejected.',
@@ -81,7 +88,11 @@ export const event = named(
   object({
     id: messageId,
     event: shownName,
-    event_time: nullable({ type: 'string', description: 'When the event happened, as sent.', examples: ['2026-03-31T00:42:50Z'] }),
+    event_time: nullable({
+      type: 'string',
+      description: 'The time at which the event happened, as sent.',
+      examples: ['2026-03-31T00:42:50Z'],
+    }),
     source: nullable({ type: 'string', description: 'The system that the event comes from.', examples: ['order-service'] }),
     status,
     deliveries: deliveryCounts,

@@ -84,7 +84,7 @@ export const job = named(
     status: { ...oneOf(jobStatuses), description: 'Only a job that is running can be cancelled.' },
     reason: nullable({
       type: 'string',
-      description: 'A stable word for why the job failed. Deliveries that it had already replayed continue.',
+      description: 'A stable word that says why the job failed. Deliveries that it had already replayed continue.',
       examples: [null, 'webhook_inactive'],
     }),
     since: { ...timestamp, examples: ['2026-03-31T00:00:00.000Z'] },

@@ -7,7 +7,7 @@ import { type DeliveryLogEngine, type EventStoreEngine, type MessageBusEngine, s
 
 const name = 'postgres'
 
-/** Used when a port is moved away from Postgres. */
+/** The command `move` uses these functions when it moves a port away from Postgres. */
 export { closing }
 
 export const postgresEventStore: EventStoreEngine = {

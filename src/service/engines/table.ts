@@ -38,7 +38,7 @@ export const chooseEngines = (config: Config): Engines => ({
 })
 
 /**
- * Whether event store and delivery log are both in the database of the service. The event of a first success is then the history of its delivery, and
+ * Returns whether event store and delivery log are both in the database of the service. The event of a first success is then the history of its delivery, and
  * the delivery log keeps no copy (decision 42).
  */
 export const eventsAreHistory = ({ event_store, delivery_log }: Engines): boolean =>

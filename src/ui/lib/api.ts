@@ -80,7 +80,7 @@ function parse(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    return null // an empty body, or lines of JSON
+    return null // the body is empty, or has lines of JSON
   }
 }
 function failureOf(response: Response, body: unknown, requestId: string): Failure {

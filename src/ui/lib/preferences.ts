@@ -1,6 +1,6 @@
 import { effect, signal } from '@preact/signals'
 
-/** How a person wants to see the dashboard. Nothing else is stored in the browser. */
+/** The choices of a person about the dashboard. Nothing else is stored in the browser. */
 interface Preferences {
   readonly theme: 'auto' | 'light' | 'dark'
   readonly zone: 'local' | 'utc'

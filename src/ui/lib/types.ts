@@ -22,7 +22,7 @@ export interface Webhook {
   readonly failing_since: string | null
   readonly created_at: string
   readonly updated_at: string
-  /** Only in the responses to creation and rotation. */
+  /** The secret is present only in the responses to creation and rotation. */
   readonly secret?: string
   readonly previous_secret_until?: string | null
 }

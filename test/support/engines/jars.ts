@@ -58,7 +58,7 @@ async function whyNoJava(): Promise<string | null> {
   return major < oldestJava ? `java is version ${major}, and version ${oldestJava} is needed` : null
 }
 
-/** For each engine that cannot be started here, the reason. */
+/** Returns the reason for each engine that cannot be started here. */
 export type Missing = Partial<Record<JavaEngine, string>>
 
 /** Finds out which engines cannot be started here, and fetches the jars of the others. The first time this takes a minute. */

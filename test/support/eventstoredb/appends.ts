@@ -19,7 +19,7 @@ import type { Expected, Proposed } from './stored.ts'
 export function writing(node: DoubleNode) {
   const { faults } = node
   const append: handleClientStreamingCall<AppendReq, AppendResp> = (call, callback) => {
-    const refusal = faults.enter('append') ? failures.unavailable() : node.refusal(call.metadata, { isWrite: true })
+    const refusal = faults.countCall('append') ? failures.unavailable() : node.refusal(call.metadata, { isWrite: true })
     let options: AppendReq.Options | undefined
     let size = 0
     let isOver = false
@@ -49,7 +49,7 @@ export function writing(node: DoubleNode) {
       const expected = expectedOf(options, options.getRevision())
       const done = await node.log.append(stream, expected, events).catch(() => null)
       if (done === null) return answer(failures.unavailable()) // this node was deposed, so it is unknown whether the append happened
-      if (!(await faults.beforeAnswer(true))) return
+      if (!(await faults.beforeResponse(true))) return
       if (done.kind === 'deleted') answer(failures.deleted(stream))
       else answer(null, appended(done, expected))
     })
@@ -62,12 +62,12 @@ export function writing(node: DoubleNode) {
     ) =>
     async (call: { request: Q; metadata: Metadata }, callback: sendUnaryData<R>) => {
       const options = call.request.getOptions()
-      const refusal = faults.enter(method) ? failures.unavailable() : node.refusal(call.metadata, { isWrite: true })
+      const refusal = faults.countCall(method) ? failures.unavailable() : node.refusal(call.metadata, { isWrite: true })
       if (refusal !== null || options === undefined) return callback(refusal ?? failures.unavailable())
       const stream = streamOf(options.getStreamIdentifier())
       const expected = expectedOf(options, options.getRevision())
       const done = await node.log[method](stream, expected)
-      if (!(await faults.beforeAnswer(false))) return
+      if (!(await faults.beforeResponse(false))) return
       if (done.kind === 'deleted') callback(failures.deleted(stream))
       else if (done.kind === 'wrong') callback(failures.wrongVersion(stream, expected, done.current))
       else callback(null, respond(done.position))

@@ -49,7 +49,7 @@ export function batchAppending(node: DoubleNode): handleBidiStreamingCall<BatchA
       return respond((response) => response.setError(problem('MaximumAppendSizeExceeded', status.INVALID_ARGUMENT, message)))
     }
     const done = await node.log.append(stream, expected, events)
-    if (!(await faults.beforeAnswer(true))) return
+    if (!(await faults.beforeResponse(true))) return
     if (done.kind === 'wrong') return respond((response) => response.setError(wrongVersion(expected, done.current)))
     if (done.kind === 'deleted') {
       const message = new shared.StreamDeleted().setStreamIdentifier(identifierOf(stream))
@@ -61,7 +61,7 @@ export function batchAppending(node: DoubleNode): handleBidiStreamingCall<BatchA
   }
 
   return (call) => {
-    const refusal = faults.enter('batchAppend') ? failures.unavailable() : node.refusal(call.metadata, { isWrite: true })
+    const refusal = faults.countCall('batchAppend') ? failures.unavailable() : node.refusal(call.metadata, { isWrite: true })
     if (refusal !== null) {
       call.emit('error', refusal)
       return

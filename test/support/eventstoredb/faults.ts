@@ -21,24 +21,24 @@ export interface Faults {
   /** Number of calls of each method that have begun. */
   readonly calls: Record<Method, number>
   /** Counts a call. Returns true if the call must fail. */
-  enter(method: Method): boolean
+  countCall(method: Method): boolean
   /** Waits until the response may be sent. Returns false if it must not be sent at all. */
-  beforeAnswer(isAppend: boolean): Promise<boolean>
+  beforeResponse(isAppend: boolean): Promise<boolean>
 }
 
-export function faults(): Faults {
+export function createFaults(): Faults {
   const settings: FaultSettings = { delayMs: 0, failNext: 0, loseNext: 0, lateNext: 0, lateMs: 0, denyAll: false }
   const calls = { append: 0, batchAppend: 0, delete: 0, tombstone: 0, read: 0, subscribe: 0 }
   return {
     settings,
     calls,
-    enter(method) {
+    countCall(method) {
       calls[method]++
       if (settings.failNext === 0) return false
       settings.failNext--
       return true
     },
-    async beforeAnswer(isAppend) {
+    async beforeResponse(isAppend) {
       if (isAppend && settings.loseNext > 0) {
         settings.loseNext--
         return false

@@ -61,7 +61,7 @@ function recorded(event: Stored): ReadResp.ReadEvent.RecordedEvent {
   const map = message.getMetadataMap()
   map.set('type', event.type)
   map.set('content-type', event.contentType)
-  map.set('created', String(BigInt(event.created) * 10_000n)) // ticks of 100 ns since the epoch
+  map.set('created', String(BigInt(event.created) * 10_000n)) // the unit is 100 ns since 1970
   return message
 }
 export function eventMessage(event: Stored | undefined, link: Stored | undefined): ReadResp {

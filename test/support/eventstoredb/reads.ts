@@ -79,7 +79,7 @@ export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, Re
     let last = -1
     let lastCheckpoint = -1
     const checkpoint = async () => {
-      if (last === lastCheckpoint) return // no place has two checkpoints
+      if (last === lastCheckpoint) return // no position has two checkpoints
       lastCheckpoint = last
       await send(call, checkpointMessage(last), gone)
     }
@@ -108,10 +108,10 @@ export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, Re
     for (const end of ['cancelled', 'close', 'error']) call.on(end, () => gone.abort())
     const options = call.request.getOptions()
     const work = async () => {
-      if (options === undefined || faults.enter(options.hasSubscription() ? 'subscribe' : 'read')) throw failures.unavailable()
+      if (options === undefined || faults.countCall(options.hasSubscription() ? 'subscribe' : 'read')) throw failures.unavailable()
       const refusal = node.refusal(call.metadata, { readsAll: !options.hasStream() })
       if (refusal !== null) throw refusal
-      await faults.beforeAnswer(false)
+      await faults.beforeResponse(false)
       if (options.hasSubscription()) return subscribe(call, options, gone.signal)
       await read(call, options, gone.signal)
       call.end()

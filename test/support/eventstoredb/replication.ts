@@ -83,7 +83,7 @@ const heartbeatMs = 100
 const electionMs = 700
 /** A leader that gets no response from a majority for this many milliseconds steps down. */
 const quorumMs = 1_500
-/** In gossip, a node counts as dead after this many milliseconds of silence. */
+/** Milliseconds of silence after which gossip reports a node as dead. */
 const aliveMs = 1_000
 
 /** @param own index of this node among the members @param folder where this node keeps its log */
@@ -97,7 +97,7 @@ export async function startReplication(
   const votePath = join(folder, 'vote.json')
   const logPath = join(folder, 'entries.jsonl')
   const entries: Entry[] = existsSync(logPath) ? readEntries(readFileSync(logPath, 'utf8')) : []
-  writeFileSync(logPath, entries.map(entryLine).join('')) // without a last line that a crash has cut off
+  writeFileSync(logPath, entries.map(entryLine).join('')) // this removes a last line that a crash has cut off
   let file: FileHandle = await open(logPath, 'a')
   let { epoch, votedFor } = existsSync(votePath)
     ? (JSON.parse(readFileSync(votePath, 'utf8')) as { epoch: number; votedFor: number | null })

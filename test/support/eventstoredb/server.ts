@@ -10,7 +10,7 @@ import { writing } from './appends.ts'
 import { batchAppending } from './batch-append.ts'
 import { type Disk, noDisk, openDisk } from './disk.ts'
 import { createEventLog, type LogSettings, realisticLog } from './event-log.ts'
-import { type Faults, faults as noFaults } from './faults.ts'
+import { createFaults, type Faults } from './faults.ts'
 import { gossiping } from './gossip.ts'
 import { createNode, type Users } from './node.ts'
 import { reading } from './reads.ts'
@@ -45,7 +45,7 @@ export interface DoubleOptions {
 export async function serveEventStoreDb(options: DoubleOptions): Promise<EventStoreDbDouble> {
   const { data, port = 0, cluster, tls, users = null } = options
   const logSettings = { ...realisticLog, ...options.log }
-  const faults = noFaults()
+  const faults = createFaults()
   const sockets = new Set<Socket>()
   const drop = () => {
     for (const socket of sockets) socket.destroy()

@@ -106,7 +106,7 @@ interface Column {
   readonly name: string
   readonly definition: string
   readonly is_generated: boolean
-  /** How Postgres stores long values, or null for the default of the type. */
+  /** The way in which Postgres stores long values, or null for the default of the type. */
   readonly storage: string | null
   /** Whether the type belongs to Postgres itself. Kolbak uses only such types. */
   readonly is_built_in: boolean

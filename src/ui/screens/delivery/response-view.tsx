@@ -7,7 +7,7 @@ import { Facts } from '../../parts/screen.tsx'
 import { Status } from '../../parts/status.tsx'
 import { Code, Foreign } from '../../parts/text.tsx'
 
-/** What the receiver responded in an attempt, or why there was no response. */
+/** Shows the response of the receiver to an attempt, or the reason why there was none. */
 export function ResponseView({ attempt, recorded = null }: { attempt: Attempt; recorded?: TimelineAttempt | null }) {
   const { response_code: code, response_body: body, reason, reason_detail: detail } = attempt
   const sentence = reasonText(reason, code)

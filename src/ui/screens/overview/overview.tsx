@@ -164,7 +164,7 @@ function Attention({ webhooks, failures, jobs }: { webhooks: readonly Webhook[];
   )
 }
 
-/** What a person does first, with commands that work as they stand. */
+/** Shows the first steps of a person, with commands that work as they stand. */
 const FirstSteps = ({ hasEvents }: { hasEvents: boolean }) => (
   <Empty title="Three steps to the first delivery">
     <ol class="steps">

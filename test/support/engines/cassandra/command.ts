@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Certificate } from '../kafka/certificate.ts'
 
-/** The packages of the JDK that Cassandra's own start script opens. Otherwise Cassandra does not start on Java 17. */
+/** The packages of the JDK that Cassandra's own start script exports and opens to Cassandra. Without them, it does not start on Java 17. */
 const exported = [
   ...['java.base/jdk.internal.misc', 'java.base/java.lang.ref', 'java.management.rmi/com.sun.jmx.remote.internal.rmi'],
   ...['java.management/com.sun.jmx.remote.security', 'java.rmi/sun.rmi.registry', 'java.rmi/sun.rmi.server', 'java.sql/java.sql'],

@@ -95,7 +95,7 @@ export async function startKafkaServer(options: { secure?: boolean } = {}): Prom
 
 const ended = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
 
-/** Whether the broker responds as a leader that accepts writes. An open port is not enough. */
+/** Returns whether the broker responds as a leader that accepts writes. An open port is not enough. */
 async function isServing(brokers: string[]): Promise<boolean> {
   const admin = new Kafka({
     brokers,

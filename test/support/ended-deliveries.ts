@@ -8,13 +8,13 @@ import { type RoutedDelivery, route } from './routed.ts'
 let next = 0
 
 /** Creates deliveries of a webhook that have ended with an event of this type. By default they are dead letters. */
-export async function ended(
+export async function endedDeliveries(
   api: TestApi,
   options: { as: TestClient; webhook: string; count?: number; type?: FactType; event?: string; code?: number },
 ): Promise<RoutedDelivery[]> {
   const { as, webhook, count = 1, type = 'DeliveryDeadLettered', event = 'order.created' } = options
   const { code = type === 'DeliverySucceeded' ? 200 : 500 } = options
-  const all: RoutedDelivery[] = []
+  const deliveries: RoutedDelivery[] = []
   for (let i = 0; i < count; i++) {
     await api.call('POST', '/v1/events', { as, body: { id: `ended_${next++}`, event, payload: { n: i } } })
     const produced = api.produced.at(-1)
@@ -22,9 +22,9 @@ export async function ended(
     const [delivery] = await route(api, produced, [webhook])
     if (delivery === undefined) throw new Error('nothing was routed')
     await delivery.record({ type, code, reason: code === 200 ? null : `http_${code}`, duration_ms: 1 })
-    all.push(delivery)
+    deliveries.push(delivery)
   }
-  return all
+  return deliveries
 }
 
 /** Returns the events that began the webhook's chains today. */
