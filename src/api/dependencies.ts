@@ -65,6 +65,8 @@ export interface ApiDependencies {
   readonly keyring: Keyring
   /** Finds forged events. Without it, no event is checked. */
   readonly macs?: Pick<EventMacs, 'faultOf'>
+  /** Returns the key that verifies the heads of the audit log, as a signed note names it. */
+  logKey(): Promise<string>
   readonly waiter: ProjectionWaiter
   readonly usage: Pick<KeyUsage, 'touch'>
   readonly notices: Pick<Notices, 'tell'>

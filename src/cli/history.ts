@@ -46,4 +46,10 @@ export const verbs: readonly Verb[] = [
         ['time', 'event', 'id', 'actor', 'data'],
       ),
   },
+  {
+    name: 'audit log',
+    description: 'show the newest head of the audit log and its key (needs the scope read:audit)',
+    method: 'GET',
+    path: '/v1/log',
+  },
 ]

@@ -3,6 +3,7 @@ import { createApi } from '../api/api.ts'
 import type { HealthReport } from '../api/dependencies.ts'
 import type { HttpServer } from '../api/http-server.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
+import { openLogSigner } from '../lib/log-signer.ts'
 import { createKeyUsage } from '../projections/key-usage.ts'
 import { createLiveDeliveryLog } from '../projections/live-delivery-log.ts'
 import { createMessageIndex } from '../projections/message-index.ts'
@@ -29,6 +30,7 @@ export function serveApi(shared: Shared, { server, policy, registry, operationOn
   parts.add('key usage', usage.close)
   createApi(
     {
+      logKey: async () => (await openLogSigner(keyring)).vkey,
       ...{ streams, store, bus, keyring, macs, waiter, usage, notices, health, scrape, log },
       noteAccepted: () => noteEnd({ bus, pool: pools.reads }),
       deliveryLog: createLiveDeliveryLog({ log: deliveryLog, pool: pools.reads }),

@@ -2,6 +2,9 @@ import { expect } from 'chai'
 import jwt from 'jsonwebtoken'
 import type { Route } from '../../src/api/route.ts'
 import { bearerScopes } from '../../src/events/tenant.ts'
+import type { Keyring, ServiceSecrets } from '../../src/lib/keyring.ts'
+import { openLogSigner } from '../../src/lib/log-signer.ts'
+import { storeHead } from '../../src/projections/log-heads.ts'
 import { localUrl, startApi, type TestApi, type TestClient } from '../support/api.ts'
 import type { Call } from '../support/api-client.ts'
 import { route as routeMessage } from '../support/routed.ts'
@@ -55,6 +58,9 @@ describe('every route of the API', () => {
     api = await startApi()
     routes = api.api.routes
     ;[owner, stranger, operator] = [await api.tenant(), await api.tenant(), await api.operator()]
+    const signer = await openLogSigner(api.deps.keyring as Keyring & ServiceSecrets)
+    const head = { size: 1, root: Buffer.alloc(32) }
+    await storeHead(api.db.pool, { ...head, origin: signer.origin, note: signer.sign(head) })
     const otherTenant = await api.tenant()
     ;[ownerKey, otherKey] = [await api.key(owner), await api.key(owner)]
     const webhook = await api.webhook(ownerKey)

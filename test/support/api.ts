@@ -20,6 +20,7 @@ import { bearerScopes, type Scope } from '../../src/events/tenant.ts'
 import { createAddressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { openKeyring } from '../../src/lib/keyring.ts'
 import { createLeaseKeeper } from '../../src/lib/leases.ts'
+import { openLogSigner } from '../../src/lib/log-signer.ts'
 import { noNotices } from '../../src/lib/notices.ts'
 import { apiKeys } from '../../src/projections/api-keys.ts'
 import { audit } from '../../src/projections/audit.ts'
@@ -145,6 +146,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     messages: createMessageIndex(pool),
     pool,
     keyring,
+    logKey: async () => (await openLogSigner(keyring)).vkey,
     waiter,
     usage,
     addressPolicy: createAddressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false }),

@@ -1,13 +1,18 @@
 import { createHash } from 'node:crypto'
+import { openHead } from '../../lib/log-signer.ts'
+import { sqlOn } from '../../lib/sql.ts'
 import { type AuditedEvent, audit, auditedEvents, readLogState } from '../../projections/audit.ts'
+import { listHeads } from '../../projections/log-heads.ts'
 import { createActorNames } from '../actor-names.ts'
 import { auditLine } from '../audit-line.ts'
 import { createAuditStreams, csvRow, guardedTexts } from '../audit-streams.ts'
 import type { ApiDependencies } from '../dependencies.ts'
-import { ApiError, invalid } from '../errors.ts'
+import { ApiError, invalid, notFound } from '../errors.ts'
 import { awaitHead } from '../projection-lag.ts'
 import { guardedRoute, type Route } from '../route.ts'
-import { accept, auditColumns, auditLines, auditQuery } from '../schemas/audit.ts'
+import { envelopeResult } from '../route-results.ts'
+import { accept, auditColumns, auditLines, auditQuery, logHead } from '../schemas/audit.ts'
+import { envelope } from '../schemas/common.ts'
 import { pastReadHeaders } from '../schemas/headers.ts'
 import { parseTimeRange } from '../time-range.ts'
 
@@ -17,6 +22,7 @@ const csv = 'text/csv; charset=utf-8; header=present'
 export function createAuditRoutes(deps: ApiDependencies): Route[] {
   const streams = createAuditStreams()
   return [
+    createLogHeadRoute(deps),
     guardedRoute({
       method: 'GET',
       path: '/v1/audit',
@@ -68,6 +74,29 @@ export function createAuditRoutes(deps: ApiDependencies): Route[] {
     }),
   ]
 }
+
+const createLogHeadRoute = (deps: ApiDependencies): Route =>
+  guardedRoute({
+    method: 'GET',
+    path: '/v1/log',
+    operationId: 'getLogHead',
+    summary: 'Read the newest head of the audit log, and the key that verifies it',
+    description:
+      'Returns the newest signed head: the number of events in the audit log of the whole service and the root of their Merkle tree. Keep heads and the key elsewhere. ' +
+      'Proofs of changes and deliveries are checked against them without Kolbak.',
+    tag: 'Audit',
+    credentials: 'bearer',
+    scope: 'read:audit',
+    errors: ['not_found'],
+    responses: { 200: { description: 'The newest head.', schema: envelope(logHead) } },
+    async handler() {
+      const [[head], key] = await Promise.all([listHeads(sqlOn(deps.pool), 1), deps.logKey()])
+      // Some seconds pass from the first start to the first head. A head that the key has not signed is shown to nobody.
+      if (head === undefined || openHead(head.note, key) === null) throw notFound({ 'retry-after': '10' })
+      const { origin, size, root, note, signed_at } = head
+      return envelopeResult(200, { origin, size, root: root.toString('base64'), note, key, signed_at })
+    },
+  })
 
 type Line = Readonly<Record<string, unknown>>
 

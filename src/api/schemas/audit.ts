@@ -100,6 +100,33 @@ const auditedEvent = named(
   ),
 )
 
+export const logHead = named(
+  'LogHead',
+  object({
+    origin: { type: 'string', description: 'The name of the audit log.', examples: ['kolbak/01JQNV4T0M2ZB7V6RWKD5YQ3XE'] },
+    size: { type: 'integer', minimum: 1, description: 'The number of events of the whole service that the head covers.', examples: [44] },
+    root: {
+      type: 'string',
+      description: 'The root of their Merkle tree in base64.',
+      examples: ['bpMJusauz3CanCkyZcChiN/3EQV3i9olggsT6CMXstc='],
+    },
+    note: {
+      type: 'string',
+      description:
+        'The head as a signed note (https://c2sp.org/signed-note). Keep it: it shows later that the log still contains these events.',
+      examples: [
+        'kolbak/01JQNV4T0M2ZB7V6RWKD5YQ3XE\n44\nbpMJusauz3CanCkyZcChiN/3EQV3i9olggsT6CMXstc=\n\n— kolbak/01JQNV4T0M2ZB7V6RWKD5YQ3XE lTG2CJVNem...\n',
+      ],
+    },
+    key: {
+      type: 'string',
+      description: 'The key that verifies the signature: name, key id and Ed25519 key.',
+      examples: ['kolbak/01JQNV4T0M2ZB7V6RWKD5YQ3XE+9531b608+AZ+vCdqICSWF/3gxum3fjk7Kwjo2d1d7KMq3y8o9Vbl/'],
+    },
+    signed_at: timestamp,
+  }),
+)
+
 /** The stream is text for generators of clients, because OpenAPI 3.1 cannot say that each of its lines is JSON. */
 export const auditLines: JsonSchema = {
   type: 'string',
