@@ -48,7 +48,7 @@ function Links({ links }: { links: readonly Destination[] }) {
   )
 }
 
-function Side() {
+function SideBar() {
   const [isOpen, setOpen] = useState(false)
   const caller = me.value
   return (
@@ -104,7 +104,7 @@ const ulid = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
 const screenOfId = (id: string): string =>
   uuid.test(id) ? `/deliveries/${id}` : ulid.test(id) ? `/webhooks/${id}` : `/events/${encodeURIComponent(id)}`
 
-function Top() {
+function TopBar() {
   const { theme, zone } = preferences.value
   return (
     <div class="top">
@@ -192,9 +192,9 @@ export const Shell = () => (
     <a class="skip" href="#main">
       Skip to the content
     </a>
-    <Side />
+    <SideBar />
     <div class="body">
-      <Top />
+      <TopBar />
       {isOffline.value && (
         <div class="banner" role="status">
           Kolbak does not respond. What you see may be out of date. The dashboard keeps trying.

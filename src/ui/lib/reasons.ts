@@ -33,8 +33,8 @@ export function reasonText(reason: string | null, code: number | null): string |
   if (reason !== null && sentences[reason] !== undefined) return sentences[reason]
   if (code === null) return reason === null ? null : `The attempt failed: ${reason}.`
   if (code >= 200 && code < 300) return null
-  const known = byStatus[code]
-  if (known !== undefined) return known
+  const meaning = byStatus[code]
+  if (meaning !== undefined) return meaning
   if (code >= 500) return 'The receiver had a fault of its own. Its log says why.'
   return code >= 300 && code < 400 ? 'The receiver redirected the request, and Kolbak follows no redirects. Enter the final URL.' : null
 }

@@ -80,8 +80,8 @@ function useTimeline(path: string, { attempts }: DeliveryData): TimelineData | n
 function Whole({ delivery, path }: { delivery: DeliveryData; path: string }) {
   const urlOfWebhook = useUrls()
   const last = delivery.attempts.at(-1)
-  const asked = params.value.get('attempt')
-  const chosen = delivery.attempts.find((attempt) => keyOf(attempt) === asked) ?? last
+  const attemptInUrl = params.value.get('attempt')
+  const chosen = delivery.attempts.find((attempt) => keyOf(attempt) === attemptInUrl) ?? last
   const timeline = useTimeline(path, delivery)
   return (
     <>

@@ -92,7 +92,7 @@ export function Event({ id }: { id: string }) {
         <h2>Deliveries</h2>
         <Deliveries query={deliveries} />
       </section>
-      {can('read:audit') && <Explain id={id} path={path} />}
+      {can('read:audit') && <Explain path={path} />}
       <Curl request={path} />
       {isReplaying && (
         <Confirm title="Replay this event?" word="Replay" action={replay} confirm={() => replay.run()} close={() => setReplaying(false)}>
@@ -138,7 +138,7 @@ function Payload({ text }: { text: string }) {
 }
 
 /** Explains why a chosen webhook did or did not get the event. */
-function Explain({ id, path }: { id: string; path: string }) {
+function Explain({ path }: { path: string }) {
   const webhooks = useWebhooks()
   const chosen = params.value.get('webhook') ?? ''
   const query = useQuery<Envelope<Explanation>>(chosen === '' ? null : `${path}/explain?webhook=${encodeURIComponent(chosen)}`)
@@ -158,17 +158,13 @@ function Explain({ id, path }: { id: string; path: string }) {
           ])}
         />
       </div>
-      {chosen !== '' && (
-        <Loaded query={query}>
-          {({ data }) => <Ladder explanation={data} today={today} eventName={data.delivery?.event ?? ''} id={id} />}
-        </Loaded>
-      )}
+      {chosen !== '' && <Loaded query={query}>{({ data }) => <MatchingSteps explanation={data} today={today} />}</Loaded>}
     </section>
   )
 }
 
-/** The checks that an event passes on its way to a webhook, in order, with the result that each had when the event was matched. */
-function Ladder({ explanation, today }: { explanation: Explanation; today: Webhook | undefined; eventName: string; id: string }) {
+/** Shows the checks that an event passes on its way to a webhook, in order, with the result that each had when the event was matched. */
+function MatchingSteps({ explanation, today }: { explanation: Explanation; today: Webhook | undefined }) {
   const { webhook_then: then, matched, reason, delivery } = explanation
   const isTest = reason === 'test' || reason === 'test_of_another'
   const existed = then !== null && reason !== 'deleted' && reason !== 'not_known_yet'

@@ -39,8 +39,8 @@ export function History({ path, webhook, etag, changed }: HistoryProps) {
     <Loaded query={query}>
       {({ data: versions, pagination }) => {
         const latest = versions.at(-1)
-        const asked = params.value.get('revision')
-        const chosen = versions.find(({ revision }) => String(revision) === asked) ?? latest
+        const revisionInUrl = params.value.get('revision')
+        const chosen = versions.find(({ revision }) => String(revision) === revisionInUrl) ?? latest
         if (latest === undefined || chosen === undefined) return null
         const step = (by: number) => setParams({ revision: String(Math.min(latest.revision, Math.max(0, chosen.revision + by))) })
         const refresh = () => {
@@ -66,7 +66,7 @@ export function History({ path, webhook, etag, changed }: HistoryProps) {
                 </div>
                 <Revisions versions={versions} chosen={chosen} path={path} />
               </section>
-              <Then
+              <RevisionView
                 key={chosen.revision}
                 path={path}
                 version={chosen}
@@ -113,12 +113,12 @@ const Revisions = ({ versions, chosen, path }: { versions: readonly Version[]; c
   </ol>
 )
 
-interface ThenProps extends HistoryProps {
+interface RevisionViewProps extends HistoryProps {
   readonly version: Version
   readonly isLatest: boolean
 }
-/** The change that made a revision, the state after it, and the state of today. */
-function Then({ path, version, webhook, etag, isLatest, changed }: ThenProps) {
+/** Shows the change that made a revision, the state after it, and the state of today. */
+function RevisionView({ path, version, webhook, etag, isLatest, changed }: RevisionViewProps) {
   const isDeletion = version.type === 'WebhookDeleted'
   const query = useQuery<Webhook>(isDeletion ? null : `${path}?revision=${version.revision}`)
   const { word } = kindOf(version.type)

@@ -34,8 +34,8 @@ export function Webhook({ id }: { id: string }) {
     ...(can('write:webhooks') ? { settings: 'Settings', test: 'Test' } : {}),
     receiver: 'Code for the receiver',
   }
-  const asked = params.value.get('tab') ?? ''
-  const tab = asked in tabs ? asked : 'deliveries'
+  const tabInUrl = params.value.get('tab') ?? ''
+  const tab = tabInUrl in tabs ? tabInUrl : 'deliveries'
   const webhook = query.reply?.body
   return (
     <Screen
