@@ -137,6 +137,12 @@ function Whole({ delivery, path }: { delivery: DeliveryData; path: string }) {
   )
 }
 
+/** Returns when an event was routed. The first attempt need not wait until that is recorded. */
+function routedText(routedAt: string, { accepted_at, attempts: [first] }: DeliveryData): string {
+  if (first !== undefined && first.at < routedAt) return 'before the first attempt'
+  return `${durationText(Math.max(0, Date.parse(routedAt) - Date.parse(accepted_at)))} later`
+}
+
 const waitReasons = {
   slot: 'because too many requests to this webhook were under way',
   suspended: 'because the account was suspended',
@@ -170,8 +176,7 @@ function Timeline({
         <li class="waits">
           <Icon name="webhook" />
           <div>
-            Routed{' '}
-            <span class="soft">{durationText(Math.max(0, Date.parse(timeline.routed_at) - Date.parse(delivery.accepted_at)))} later</span>
+            Routed <span class="soft">{routedText(timeline.routed_at, delivery)}</span>
           </div>
         </li>
       )}

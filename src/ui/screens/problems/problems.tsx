@@ -4,7 +4,7 @@ import { refreshMs, useQuery } from '../../lib/query.ts'
 import { reasonText, resultFilter, resultWords } from '../../lib/reasons.ts'
 import { params, setParams, urlOf } from '../../lib/router.ts'
 import { can } from '../../lib/session.ts'
-import { isRange, sinceOf } from '../../lib/time.ts'
+import { isRange, relativeText, sinceOf } from '../../lib/time.ts'
 import type { Delivery, Envelope, Page, Problem, Problems as ProblemsData, Webhook } from '../../lib/types.ts'
 import { useWebhooks } from '../../lib/webhooks.ts'
 import { DeliveriesTable, WebhookName } from '../../parts/deliveries-table.tsx'
@@ -164,7 +164,7 @@ function GroupCard({
       <p>{reasonText(reason, code)}</p>
       <p class="faint">
         Ended <Time at={first} />
-        {first !== last && (
+        {relativeText(first) !== relativeText(last) && (
           <>
             {' '}
             to <Time at={last} />
