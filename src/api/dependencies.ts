@@ -1,6 +1,7 @@
 import type { Pool } from 'pg'
 import type { Registry } from 'prom-client'
 import type { CommandStreams } from '../commands/command-streams.ts'
+import type { DeactivationReason } from '../events/webhook.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
 import type { EventMacs } from '../lib/event-macs.ts'
 import type { Keyring } from '../lib/keyring.ts'
@@ -17,6 +18,57 @@ export interface HealthReport {
   readonly ready: boolean
   /** One check for each part of the service. `message` describes its state, and is shown only to operators. */
   readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly message?: string }[]
+}
+
+/** The state of the whole service. Times are RFC 3339. Numbers of rows are counted up to a limit (`service/backlog.ts`). */
+export interface OperationsReport {
+  readonly version: string
+  readonly checks: HealthReport['checks']
+  readonly processes: readonly { readonly id: string; readonly roles: readonly string[]; readonly seen_at: string }[]
+  readonly engines: readonly { readonly port: string; readonly identity: string; readonly since: string }[]
+  readonly bus: {
+    readonly unread: number
+    readonly oldest_record_seconds: number
+    /** The number of records that were ever stored, and of those that are done. Their growth shows whether the service catches up. */
+    readonly produced: number
+    readonly done: number
+    readonly partitions: readonly { readonly partition: number; readonly unread: number }[]
+  }
+  readonly schedule: {
+    readonly retrying: number
+    readonly oldest_due_seconds: number
+    readonly parked: Readonly<Record<'slot' | 'tenant_suspended', number>>
+    readonly most_parked: readonly { readonly tenant_id: string; readonly webhook_id: string; readonly count: number }[]
+  }
+  readonly dead_letters: number
+  readonly webhooks: {
+    readonly active: number
+    readonly failing: number
+    readonly deactivated: Readonly<Record<DeactivationReason, number>>
+  }
+  readonly projections: readonly {
+    readonly name: string
+    readonly build: number
+    readonly version: number
+    readonly is_live: boolean
+    /** Null if another process runs the projection. */
+    readonly state: string | null
+    readonly error: string | null
+    readonly lag_seconds: number | null
+    readonly quarantined: number
+    readonly updated_at: string
+  }[]
+  readonly quarantined_streams: readonly {
+    readonly projection: string
+    readonly stream: string
+    readonly revision: number
+    readonly error: string
+    readonly since: string
+  }[]
+  readonly leases: readonly { readonly name: string; readonly owner: string; readonly until: string }[]
+  readonly running_jobs: number
+  readonly database_bytes: number
+  readonly retention_days: number
 }
 
 export interface ApiSettings {
@@ -52,7 +104,7 @@ export interface ApiSettings {
 
 export interface ApiDependencies {
   readonly streams: CommandStreams
-  readonly store: Pick<EventStore, 'append' | 'head' | 'read'>
+  readonly store: Pick<EventStore, 'append' | 'head' | 'identity' | 'read' | 'subscribe'>
   readonly bus: Pick<MessageBus, 'produce'>
   /**
    * Notes which messages are accepted by now. The returned function tells whether all of them are routed. It may return false for some time
@@ -74,6 +126,8 @@ export interface ApiDependencies {
   /** Returns how many processes run the API and share its limits. The number is at least 1. */
   readonly processes: () => number
   readonly health: () => HealthReport | Promise<HealthReport>
+  /** Returns the state of the whole service. */
+  readonly operations: () => Promise<OperationsReport>
   /** The registry in which requests are counted. */
   readonly metrics: Registry
   /** Returns the text for `/metrics`. */

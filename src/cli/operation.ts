@@ -46,6 +46,12 @@ export const verbs: readonly Verb[] = [
     format: ({ text }) => text.trimEnd(),
   },
   {
+    name: 'operations',
+    description: 'show the state of the whole service: processes, engines, work that waits, projections, leases (needs the scope admin)',
+    method: 'GET',
+    path: '/v1/operations',
+  },
+  {
     name: 'openapi',
     description: 'print the OpenAPI description of the API',
     method: 'GET',

@@ -41,7 +41,9 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
         const { partition } = owned
         const consumer = new PartitionConsumer({ ...deps, onDone: offsetMoved.notify }, workInProgress, owned, starts.get(partition) ?? 0n)
         consumers.set(partition, consumer)
+        deps.metrics.partitions.inc()
         await consumer.run()
+        deps.metrics.partitions.dec()
         await untilDone(save, { onError: onSaveError })
         // Meanwhile the bus may have assigned the partition to this process again.
         if (consumers.get(partition) === consumer) consumers.delete(partition)

@@ -1,3 +1,4 @@
+import { type AttemptEventType, statusOf } from '../events/delivery.ts'
 import type { DeliveryRef } from '../events/refs.ts'
 import { openBody } from '../events/sealed-body.ts'
 import { step } from '../events/steps.ts'
@@ -154,8 +155,8 @@ async function open(
 }
 
 async function discard(deps: DeliverDeps, { ref, origin, webhook }: Delivery): Promise<DeliverResult> {
-  deps.metrics.attempts.inc({ outcome: 'DeliveryDiscarded' })
   const reason = webhook.state === 'deleted' ? 'webhook_deleted' : 'webhook_inactive'
+  countAttempt(deps, 'DeliveryDiscarded', reason)
   const facts = { webhook_revision: webhook.revision, reason } as const
   await recordAttempt(deps, { ref, identity: newAttempt(deps.now()), type: 'DeliveryDiscarded', facts, vault: null }, origin)
   return 'done'
@@ -163,11 +164,17 @@ async function discard(deps: DeliverDeps, { ref, origin, webhook }: Delivery): P
 
 /** Ends a delivery as a dead letter, without a request. */
 async function deadLetter(deps: DeliverDeps, { ref, origin, webhook, waited }: Delivery, reason: string): Promise<DeliverResult> {
-  deps.metrics.attempts.inc({ outcome: 'DeliveryDeadLettered' })
+  countAttempt(deps, 'DeliveryDeadLettered', reason)
   deps.log.info({ delivery: ref.delivery, webhook: ref.webhook, reason }, 'delivery.dead_lettered')
   const facts = { webhook_revision: webhook.revision, code: null, duration_ms: 0, address: null, reason, response: null, ...waited }
   await recordAttempt(deps, { ref, identity: newAttempt(deps.now()), type: 'DeliveryDeadLettered', facts, vault: null }, origin)
   return 'done'
+}
+
+/** Counts an attempt under the words that the API uses for it. */
+function countAttempt({ metrics }: Pick<DeliverDeps, 'metrics'>, type: AttemptEventType, reason: string | null): void {
+  metrics.attempts.inc({ outcome: statusOf[type] })
+  if (reason !== null) metrics.failures.inc({ reason })
 }
 
 /** Decides from the response how the attempt ended, records the attempt, and reports it to metrics and log. */
@@ -197,8 +204,10 @@ async function recordResponse(
   const type = isSuccess ? 'DeliverySucceeded' : delay_seconds === null ? 'DeliveryDeadLettered' : 'DeliveryFailed'
   if (type === 'DeliveryFailed') await recordAttempt(deps, { ...attempt, type, facts: { ...facts, delay_seconds: delay_seconds! } }, origin)
   else await recordAttempt(deps, { ...attempt, type, facts }, origin)
-  metrics.attempts.inc({ outcome: type })
+  countAttempt(deps, type, reason)
   metrics.duration.observe(duration_ms / 1_000)
+  if (ref.chain === 1 && ref.attempt === 1)
+    metrics.firstAttempt.observe(Math.max(0, Date.parse(identity.time) - Date.parse(ref.accepted_at)) / 1_000)
   const { delivery, message, webhook: id, chain, attempt: number } = ref
   const logFields = { delivery, message, webhook: id, origin: webhook.urlOrigin, chain, attempt: number }
   log[isSuccess ? 'debug' : 'info'](

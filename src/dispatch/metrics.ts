@@ -24,8 +24,25 @@ export function createDispatchMetrics(registry: Registry, slots: Pick<Slots, 'in
     }),
     attempts: new Counter({
       name: 'kolbak_attempts_total',
-      help: 'Attempts recorded, by outcome.',
+      help: 'Attempts recorded, by the status that they gave to the delivery: success, retrying, failed or discarded.',
       labelNames: ['outcome'] as const,
+      registers,
+    }),
+    failures: new Counter({
+      name: 'kolbak_failed_attempts_total',
+      help: 'Recorded attempts without success, by the reason that the API shows.',
+      labelNames: ['reason'] as const,
+      registers,
+    }),
+    firstAttempt: new Histogram({
+      name: 'kolbak_first_attempt_seconds',
+      help: 'Time from the acceptance of an event to the first request for each of its deliveries.',
+      buckets: [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_600],
+      registers,
+    }),
+    partitions: new Gauge({
+      name: 'kolbak_partitions_owned',
+      help: 'Partitions of the bus that this process consumes.',
       registers,
     }),
     duration: new Histogram({

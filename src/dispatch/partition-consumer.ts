@@ -2,13 +2,15 @@ import type { Place } from '../events/ids.ts'
 import { decodeRecord, type Message, type MessageRecord, placeOf } from '../events/message-record.ts'
 import { Countdown } from '../lib/countdown.ts'
 import type { BusRecord, IndexEntry, MessageBus, OwnedPartition } from '../ports/message-bus.ts'
+import type { DispatchMetrics } from './metrics.ts'
 import { createOffsetTracker, type Offsets, type OffsetTracker } from './offsets.ts'
 import { type QuarantineDeps, quarantineRecord } from './quarantine-record.ts'
 import type { Incoming, Router } from './route.ts'
 import type { StageHealth } from './stage-health.ts'
 import type { WorkInProgress } from './work-in-progress.ts'
 
-export interface ConsumeDeps extends QuarantineDeps {
+export interface ConsumeDeps extends Omit<QuarantineDeps, 'metrics'> {
+  readonly metrics: Pick<DispatchMetrics, 'quarantined' | 'partitions'>
   readonly bus: MessageBus
   readonly offsets: Pick<Offsets, 'startAt' | 'save'>
   readonly router: Router

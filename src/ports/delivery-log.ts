@@ -128,6 +128,11 @@ export interface DeliveryReads {
   deadLetters(query: DeadLettersQuery): Promise<ListedDelivery[]>
   /** Groups the `limit` newest dead letters of the tenant. The largest group comes first. */
   deadLetterGroups(query: DeadLettersQuery): Promise<DeadLetterGroup[]>
+  /**
+   * Returns the number of dead letters of these tenants, counted up to `limit`. An engine has this function if it can count them without reading the
+   * state of each delivery.
+   */
+  countDeadLetters?(tenants: readonly TenantId[], limit: number): Promise<number>
 }
 /** The history of deliveries, which is built from facts. Facts may arrive in any order, late or twice, and the result is always the same. */
 export interface DeliveryHistory extends DeliveryReads {

@@ -93,6 +93,12 @@ export interface MessageBus {
    * @param saved the saved offset of each partition; 0 for a missing partition
    */
   lag(saved: ReadonlyMap<number, bigint>): Promise<ReadonlyMap<number, number>>
+  /**
+   * Returns the RFC 3339 time at which the oldest record that is not done was accepted, or null if every record is done. A bus has this function if it
+   * finds that record without being a consumer.
+   * @param saved the saved offset of each partition; 0 for a missing partition
+   */
+  oldest?(saved: ReadonlyMap<number, bigint>): Promise<string | null>
   /** Returns for each partition the offset after its last record, which no saved offset exceeds. */
   ends(): Promise<ReadonlyMap<number, bigint>>
   /**

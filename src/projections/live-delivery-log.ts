@@ -1,9 +1,22 @@
 import type { Pool } from 'pg'
+import type { TenantId } from '../events/ids.ts'
 import type { BodyArchive, DeliveryLog, DeliveryReads } from '../ports/delivery-log.ts'
 import { projectionNames } from './names.ts'
 
 /** The delivery log for readers and dispatchers. It shows one history, even while a new one is built. */
 export type LiveDeliveryLog = BodyArchive & DeliveryReads
+
+/** The most dead letters that are listed in order to count them. */
+const maxListed = 1_000
+/** Counts dead letters on an engine that can only list them. */
+async function countListed(history: DeliveryReads, tenants: readonly TenantId[], limit: number): Promise<number> {
+  let count = 0
+  for (const tenant of tenants) {
+    if (count >= limit) break
+    count += (await history.deadLetters({ tenant, limit: limit - count })).length
+  }
+  return count
+}
 
 /**
  * Makes the reader of the live build of the history. That build has the number of the live build of the projection `deliveries`.
@@ -12,7 +25,13 @@ export type LiveDeliveryLog = BodyArchive & DeliveryReads
  * the call. If Postgres names another build, the call reads that build instead. So a caller that has waited until the projection contains an event
  * also gets the rows of this event.
  */
-export function createLiveDeliveryLog({ log, pool }: { log: DeliveryLog; pool: Pool }): LiveDeliveryLog {
+export function createLiveDeliveryLog({
+  log,
+  pool,
+}: {
+  log: DeliveryLog
+  pool: Pool
+}): LiveDeliveryLog & Required<Pick<DeliveryReads, 'countDeadLetters'>> {
   let lastLive: number | undefined
   const queryLiveBuild = async (): Promise<number> => {
     const { rows } = await pool.query<{ build: number }>({
@@ -44,5 +63,7 @@ export function createLiveDeliveryLog({ log, pool }: { log: DeliveryLog; pool: P
     undelivered: (query) => read((history) => history.undelivered(query)),
     deadLetterGroups: (query) => read((history) => history.deadLetterGroups(query)),
     deadLetters: (query) => read((history) => history.deadLetters(query)),
+    countDeadLetters: (tenants, limit) =>
+      read((history) => history.countDeadLetters?.(tenants, limit) ?? countListed(history, tenants, Math.min(limit, maxListed))),
   }
 }

@@ -7,14 +7,17 @@ import { createAddressPolicy } from '../lib/addresses.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { projectionNames } from '../projections/names.ts'
+import { createBacklog } from './backlog.ts'
+import { registerBacklogMetrics } from './backlog-metrics.ts'
 import { startDispatching } from './dispatching.ts'
-import { checkEngines, unread } from './engine-checks.ts'
+import { checkEngines } from './engine-checks.ts'
 import { createEngineProbes } from './engine-probes.ts'
 import { chooseEngines, type Engines } from './engines/table.ts'
 import { type AdminClient, ensureAdmin } from './first-start.ts'
-import { backlogMetrics, healthReport, withEngines } from './health.ts'
+import { healthReport, withEngines } from './health.ts'
 import { checkLog, startLogHeads } from './log-heads.ts'
 import { startLog } from './log-start.ts'
+import { createOperations } from './operations.ts'
 import { createOperator, type Operator } from './operator.ts'
 import { createParts, type Parts } from './parts.ts'
 import { whenAvailable } from './patience.ts'
@@ -94,11 +97,17 @@ async function start(
   const policy = createAddressPolicy({ allowedSubnets: config.KOLBAK_ALLOWED_SUBNETS, allowHttp: config.KOLBAK_ALLOW_HTTP })
   const dispatcher = has('dispatcher') ? startDispatching(shared, { policy, registry }) : null
   startSweeps(shared, projections)
-  backlogMetrics(registry, () => unread({ bus, pool: pools.reads }), statuses)
+  const backlog = createBacklog(shared)
+  registerBacklogMetrics({ registry, backlog, projections: statuses, pools, partitions: config.KOLBAK_PARTITIONS })
   const probes = createEngineProbes(shared, engines)
+  const health = () => withEngines(healthReport(store, dispatcher, statuses(), logHeads), probes)
+  const operations = createOperations(shared, {
+    ...{ backlog, health, projections: statuses, version },
+    retentionDays: config.KOLBAK_RETENTION_DAYS,
+  })
   serveApi(shared, {
     ...{ server, policy, registry, operationOnly: !has('api') },
-    health: () => withEngines(healthReport(store, dispatcher, statuses(), logHeads), probes),
+    ...{ health, operations },
     scrape: () => supervised?.scrape() ?? registry.metrics(),
   })
   announce(shared, { url, dashboard: await startLink(shared, url, admin), admin, registry, supervised })

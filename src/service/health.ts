@@ -1,4 +1,3 @@
-import { Gauge, type Registry } from 'prom-client'
 import type { HealthReport } from '../api/dependencies.ts'
 import type { Dispatcher } from '../dispatch/dispatcher.ts'
 import type { EventStore } from '../ports/event-store.ts'
@@ -31,31 +30,6 @@ export async function withEngines(report: HealthReport, probes: readonly Probe[]
     }),
   )
   return { ready: report.ready && checks.every((check) => check.ok), checks: [...report.checks, ...checks] }
-}
-
-/** Registers two metrics: how far this process's projections are behind, and how many records of the bus are not done. */
-export function backlogMetrics(registry: Registry, unread: () => Promise<number>, projections: () => readonly ProjectionStatus[]): void {
-  new Gauge({
-    name: 'kolbak_records_unread',
-    help: 'Records of the bus that are not done.',
-    registers: [registry],
-    aggregator: 'max', // each worker of a machine reports the same number
-    async collect() {
-      // An unavailable engine must not fail the other metrics.
-      this.set(await unread().catch(() => Number.NaN))
-    },
-  })
-  new Gauge({
-    name: 'kolbak_projection_lag_seconds',
-    help: 'Age of the first event that was read and is not committed, for the projections that this process runs.',
-    labelNames: ['projection'],
-    registers: [registry],
-    aggregator: 'max',
-    collect() {
-      this.reset()
-      for (const { name, lagSeconds } of projections()) if (lagSeconds !== null) this.set({ projection: name }, lagSeconds)
-    },
-  })
 }
 
 function ofProjection({ name, state, error, quarantined, lagSeconds }: ProjectionStatus) {

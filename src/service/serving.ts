@@ -1,6 +1,6 @@
 import type { Registry } from 'prom-client'
 import { createApi } from '../api/api.ts'
-import type { HealthReport } from '../api/dependencies.ts'
+import type { HealthReport, OperationsReport } from '../api/dependencies.ts'
 import type { HttpServer } from '../api/http-server.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
 import { openLogSigner } from '../lib/log-signer.ts'
@@ -19,19 +19,20 @@ interface ServingOptions {
   /** Whether the process serves only health and metrics, because it has no role `api`. */
   readonly operationOnly: boolean
   health(): Promise<HealthReport>
+  operations(): Promise<OperationsReport>
   /** Returns the metrics in Prometheus' text format. */
   scrape(): Promise<string>
 }
 
 /** Opens the API on a server that listens already. */
-export function serveApi(shared: Shared, { server, policy, registry, operationOnly, health, scrape }: ServingOptions): void {
+export function serveApi(shared: Shared, { server, policy, registry, operationOnly, health, operations, scrape }: ServingOptions): void {
   const { config, store, bus, deliveryLog, streams, keyring, macs, waiter, pools, live, notices, jwtSecret, parts, log } = shared
   const usage = createKeyUsage({ pool: pools.reads, onError: (error) => log.warn({ error }, 'key_usage.failed') })
   parts.add('key usage', usage.close)
   createApi(
     {
       logKey: async () => (await openLogSigner(keyring)).vkey,
-      ...{ streams, store, bus, keyring, macs, waiter, usage, notices, health, scrape, log },
+      ...{ streams, store, bus, keyring, macs, waiter, usage, notices, health, operations, scrape, log },
       noteAccepted: () => noteEnd({ bus, pool: pools.reads }),
       deliveryLog: createLiveDeliveryLog({ log: deliveryLog, pool: pools.reads }),
       messages: createMessageIndex(pools.reads),

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import type { HealthReport } from '../../src/api/dependencies.ts'
+import type { HealthReport, OperationsReport } from '../../src/api/dependencies.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 
 describe('the routes for operators', () => {
@@ -105,6 +105,21 @@ describe('the routes for operators', () => {
       } finally {
         await without.stop()
       }
+    })
+  })
+  describe('GET /v1/operations', () => {
+    it('returns 200 to admins with processes, engines, work that waits, projections and leases', async () => {
+      const seen = await api.call('GET', '/v1/operations', { as: operator })
+      expect(seen.status).to.equal(200)
+      const { data } = seen.body as { data: OperationsReport }
+      expect(data.bus.partitions.map(({ partition }) => partition)).to.deep.equal([0, 1])
+      expect(data.bus).to.include({ unread: 0, oldest_record_seconds: 0 })
+      expect(data.projections.map(({ name, is_live }) => `${name} ${is_live}`)).to.include('webhooks true')
+      expect(data.leases.map(({ name }) => name)).to.include('projection/webhooks/1')
+      expect(data.database_bytes).to.be.greaterThan(1_000_000)
+    })
+    it('returns 403 to other clients', async () => {
+      expect((await api.call('GET', '/v1/operations', { as: admin })).status).to.equal(403)
     })
   })
   describe('GET /openapi.json', () => {

@@ -123,7 +123,7 @@ describe('every route of the API', () => {
     expect(routes.filter((route) => isGuarded(route) && !isScoped(route)).map(({ path }) => path)).to.deep.equal(['/v1/me'])
     for (const route of routes.filter(isScoped)) {
       expect(bearerScopes, route.path).to.include(route.scope)
-      if (route.path.startsWith('/v1/tenants')) {
+      if (/^\/v1\/(tenants|operations)/.test(route.path)) {
         expect(route.scope, `${route.method} ${route.path}`).to.equal('admin')
         continue
       }

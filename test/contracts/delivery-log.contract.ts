@@ -537,6 +537,11 @@ export function deliveryLogContract(
         )
         expect(await log.deadLetters({ tenant, webhooks: [], limit: 100 })).to.deep.equal([])
         expect(await log.deadLetters({ tenant: newTenant(), webhooks, limit: 100 })).to.deep.equal([])
+        for (const [limit, count] of [
+          [100, dead.length],
+          [5, 5],
+        ] as const)
+          expect((await log.countDeadLetters?.([newTenant(), tenant], limit)) ?? count).to.equal(count)
       })
 
       it('leave the list when they are replayed, even when facts come late, until they die again', async () => {

@@ -273,6 +273,21 @@ describe('message bus on Postgres', () => {
     expect(await bus.lag(new Map([[0, 5n]]))).to.deep.equal(new Map([[0, 0]]))
   })
 
+  it('finds the oldest record that is not done, over all partitions', async () => {
+    const { bus } = await member({ partitions: 2 })
+    expect(await bus.oldest!(new Map())).to.equal(null)
+    const at = (second: number) => `2026-03-31T00:00:0${second}.000Z`
+    const places = []
+    for (const second of [3, 1, 2]) places.push(await bus.produce({ ...record(message(`m${second}`)), accepted_at: at(second) }))
+    expect(await bus.oldest!(new Map())).to.equal(at(1))
+    const saved = new Map<number, bigint>()
+    for (const place of places) {
+      const { partition, offset } = parsePlace(place)
+      if (offset + 1n > (saved.get(partition) ?? 0n)) saved.set(partition, offset + 1n)
+    }
+    expect(await bus.oldest!(saved)).to.equal(null)
+  })
+
   it('can get more partitions, and refuses to have fewer', async () => {
     await member({ partitions: 2 })
     const { bus } = await member({ partitions: 6 })

@@ -52,7 +52,7 @@ describe('several processes under a supervisor', () => {
     const count = posting.accepted.length
     const sums = [
       `kolbak_messages_routed_total{result="routed"} ${count}`,
-      `kolbak_attempts_total{outcome="DeliverySucceeded"} ${count}`,
+      `kolbak_attempts_total{outcome="success"} ${count}`,
       'kolbak_records_unread 0', // each process counts the records of all processes
     ]
     const measured = async () => (await fetch(`${running.url}/metrics`, { headers: { authorization: `Bearer ${api.token}` } })).text()

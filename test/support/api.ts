@@ -35,7 +35,9 @@ import { tenants } from '../../src/projections/tenants.ts'
 import { createProjectionProgress, createProjectionWaiter } from '../../src/projections/waiter.ts'
 import { webhookVersions } from '../../src/projections/webhook-versions.ts'
 import { webhooks } from '../../src/projections/webhooks.ts'
+import { createBacklog } from '../../src/service/backlog.ts'
 import { noteEnd } from '../../src/service/engine-checks.ts'
+import { createOperations } from '../../src/service/operations.ts'
 import { type Client, type Credential, client } from './api-client.ts'
 import { conformance } from './api-conformance.ts'
 import { type CapturingLog, capturingLog } from './capturing-log.ts'
@@ -152,6 +154,14 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     addressPolicy: createAddressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false }),
     processes: () => 1,
     health: () => ({ ready: true, checks: [{ name: 'event_store', ok: true }] }),
+    operations: createOperations(
+      { bus, pools: { reads: pool } },
+      {
+        backlog: createBacklog({ bus, deliveryLog, pools: { reads: pool } }),
+        health: () => ({ ready: true, checks: [] }),
+        ...{ projections: () => [], retentionDays: 30, version: 'test' },
+      },
+    ),
     metrics,
     scrape: () => metrics.metrics(),
     log,

@@ -75,7 +75,7 @@ interface DeliveryQueryOptions {
  * serves all values: it probes an index for each key, and the bounds on accepted_at skip days at run time.
  */
 export function createDeliveryQueries({ pool, schema, readsEvents }: DeliveryQueryOptions): DeliveryReads {
-  const query = async <R extends QueryResultRow>(text: string, values: readonly unknown[]): Promise<R[]> => {
+  const query: Query = async <R extends QueryResultRow>(text: string, values: readonly unknown[]) => {
     const name = `deliveries-${createHash('sha1').update(text).digest('hex')}`
     const { rows } = await pool.query<R>({ name, text, values: [...values] })
     return rows
@@ -166,6 +166,7 @@ export function createDeliveryQueries({ pool, schema, readsEvents }: DeliveryQue
         values,
       )
     },
+    countDeadLetters: (tenants, limit) => countDeadLetters(query, schema, tenants, limit),
   }
 }
 
@@ -207,6 +208,17 @@ function addResult(where: Conditions, { event, reason, code }: ResultFilter): vo
   if (event !== undefined) where.add('event = ?', event)
   if (reason !== undefined) where.add('reason = ?', reason)
   if (code !== undefined) where.add('code = ?', code)
+}
+type Query = <R extends QueryResultRow>(text: string, values: readonly unknown[]) => Promise<R[]>
+/** Counts dead letters. A first success is never one, so only rows are counted. The order makes the plan use the index of dead letters. */
+async function countDeadLetters(query: Query, schema: string, tenants: readonly string[], limit: number): Promise<number> {
+  const [row] = await query<{ count: number }>(
+    `select count(*)::int as count from (
+       select from ${schema}.deliveries where tenant = any ($1::text[]) and died_at is not null order by tenant, died_at limit $2
+     ) as dead`,
+    [tenants, limit],
+  )
+  return row?.count ?? 0
 }
 
 interface ListQuery {

@@ -32,6 +32,30 @@ export async function busLag(pool: Pool, partitions: number, saved: ReadonlyMap<
   return new Map(rows.map((row) => [row.partition, Number(row.lag)]))
 }
 
+/**
+ * Bytes of a record that are read to find its time of acceptance. The time is near the beginning of the head (`encodeRecord`), after a number and an id.
+ */
+const headBytes = 256
+
+/** Returns the time of acceptance of the oldest record at or after the saved offset of its partition, or null. */
+export async function oldestOnBus(pool: Pool, partitions: number, saved: ReadonlyMap<number, bigint>): Promise<string | null> {
+  const all = Array.from({ length: partitions }, (_, partition) => partition)
+  const { rows } = await pool.query<{ head: Buffer }>({
+    name: 'messages-oldest',
+    text: `select first.head
+           from unnest($1::integer[], $2::bigint[]) as part (partition, next)
+           cross join lateral (select pg_sequence_last_value(('messages_offset_' || partition)::regclass) as newest) as counter
+           cross join lateral (
+             select substring(record from 1 for $3) as head from messages m
+             where newest >= next and m.partition = part.partition and m."offset" >= next order by m."offset" limit 1
+           ) as first`,
+    values: [`{${all.join(',')}}`, `{${all.map((partition) => saved.get(partition) ?? 0n).join(',')}}`, headBytes],
+  })
+  // A record without a readable time is quarantined as soon as it is consumed, so it does not count.
+  const times = rows.flatMap(({ head }) => /"accepted_at":"([^"]+)"/.exec(head.toString('latin1', 4))?.[1] ?? [])
+  return times.sort()[0] ?? null
+}
+
 /** Returns for each partition the offset after the last one that was assigned. */
 export async function busEnds(pool: Pool, partitions: number): Promise<Map<number, bigint>> {
   const { rows } = await pool.query<{ partition: number; end: bigint }>({

@@ -13,7 +13,7 @@ import { advisoryLocks } from './advisory-locks.ts'
 import { createDayPartitions } from './day-partitions.ts'
 import { createBodyReader } from './message-bus-bodies.ts'
 import { createMessageConsumer } from './message-bus-consumer.ts'
-import { busEnds, busLag, holdsNothingUnread } from './message-bus-retention.ts'
+import { busEnds, busLag, holdsNothingUnread, oldestOnBus } from './message-bus-retention.ts'
 import { createRecordWriter, type RecordToWrite } from './message-bus-write.ts'
 
 interface PostgresMessageBusOptions {
@@ -135,6 +135,7 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
     dropDaysBefore: (day, unread) => days.dropBefore(day, (client, partition) => holdsNothingUnread(client, partition, unread)),
     ends: () => busEnds(pool, partitions),
     lag: (saved) => busLag(pool, partitions, saved),
+    oldest: (saved) => oldestOnBus(pool, partitions, saved),
     readBodies: createBodyReader(options.readers ?? pool, log),
     async close() {
       closed = true

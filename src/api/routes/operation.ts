@@ -1,15 +1,22 @@
 import type { Credentials } from '../credentials.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError } from '../errors.ts'
-import { openRoute, type RawRequest, type Route } from '../route.ts'
-import { envelopeResult, jsonType } from '../route-results.ts'
+import { guardedRoute, openRoute, type RawRequest, type Route } from '../route.ts'
+import { envelopeResult, jsonType, noStore } from '../route-results.ts'
 import { envelope } from '../schemas/common.ts'
 import { live, ready } from '../schemas/operation.ts'
+import { operationsReport } from '../schemas/operations-report.ts'
 import { createIndexRoute, operationTag } from './index-route.ts'
 
 /** The routes for operators and their tools. Their responses contain no data of tenants. */
 export function createOperationRoutes(
-  { health, metrics, scrape, settings: { version, hasUi = false } }: Pick<ApiDependencies, 'health' | 'metrics' | 'scrape' | 'settings'>,
+  {
+    health,
+    operations,
+    metrics,
+    scrape,
+    settings: { version, hasUi = false },
+  }: Pick<ApiDependencies, 'health' | 'operations' | 'metrics' | 'scrape' | 'settings'>,
   credentials: Credentials,
   openApiDocument: () => string,
 ): Route[] {
@@ -80,6 +87,7 @@ export function createOperationRoutes(
       },
       handler: async () => ({ status: 200, text: { type: metrics.contentType, content: await scrape() } }),
     }),
+    createReportRoute(operations),
     openRoute({
       method: 'GET',
       path: '/openapi.json',
@@ -98,3 +106,19 @@ export function createOperationRoutes(
     }),
   ]
 }
+
+const createReportRoute = (operations: ApiDependencies['operations']): Route =>
+  guardedRoute({
+    method: 'GET',
+    path: '/v1/operations',
+    operationId: 'getOperations',
+    summary: 'Read the state of the whole service, for the people who operate it',
+    description:
+      'Returns the processes, the engines, the work that is not done, the projections, the quarantined streams, the leases and the size of the database. It is meant to be read every few seconds. It contains ids of accounts and webhooks, and no data of them.',
+    tag: operationTag,
+    credentials: 'bearer',
+    scope: 'admin',
+    quiet: true,
+    responses: { 200: { description: 'The state of the service.', schema: envelope(operationsReport) } },
+    handler: async () => envelopeResult(200, await operations(), noStore),
+  })
