@@ -33,7 +33,10 @@ export function createApi(
   const failedCredentials = createFailedCredentials(settings.failedCredentialsPerMinute ?? defaultFailedCredentialsPerMinute)
   const credentials = createCredentials(deps, tokens, failedCredentials)
   const nextUlid = monotonicFactory(createRandomNumbers())
-  const table = createRouteTable({ ...deps, newUlid: () => nextUlid(now()) }, { credentials, tokens, failedCredentials })
+  const table = createRouteTable(
+    { ...deps, newUlid: () => nextUlid(now()), closing: server.closing },
+    { credentials, tokens, failedCredentials },
+  )
   const routes = operationOnly ? table.filter((route) => route.tag === operationTag) : table
   const app = createExpressApp(settings.trustProxy)
   const serve = createPipeline({

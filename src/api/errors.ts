@@ -51,6 +51,7 @@ const errors = {
   idempotency_key_reused: { status: 422, message: 'This Idempotency-Key was sent with another request: use a new key for this one.' },
   too_many_failed_credentials: { status: 429, message: 'Too many wrong credentials came from this address: wait a minute.' },
   stream_running: { status: 429, message: 'A stream of the audit log runs for this caller already: read it to its end first.' },
+  too_many_streams: { status: 429, message: 'This caller has 5 live streams open, which is the limit: close one first.' },
   rate_limited: { status: 429, message: 'The limit of 50 requests a second is exceeded: try again later.' },
   headers_too_large: { status: 431, message: 'The headers are too large.' },
   internal_error: { status: 500, message: 'Something went wrong on our side. The log has the details under the request id.' },

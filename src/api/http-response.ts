@@ -51,7 +51,7 @@ export async function sendStream(res: ServerResponse, { status, headers }: Route
 }
 
 /** Awaits the first chunk before any header is sent, so that an early error becomes an error response and not an empty 200. */
-export async function withFirstChunk({ type, chunks }: Stream): Promise<Stream> {
+export async function withFirstChunk({ chunks, ...stream }: Stream): Promise<Stream> {
   const iterator = chunks[Symbol.asyncIterator]()
   const first = await iterator.next()
   async function* allChunks() {
@@ -61,5 +61,5 @@ export async function withFirstChunk({ type, chunks }: Stream): Promise<Stream> 
       await iterator.return?.()
     }
   }
-  return { type, chunks: allChunks() }
+  return { ...stream, chunks: allChunks() }
 }

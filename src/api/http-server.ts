@@ -12,6 +12,8 @@ export interface HttpServer {
   listen(port: number, host: string): Promise<number>
   /** Passes all further requests to the listener. Until then, only `/health/live` works, and all other requests get 503. */
   serve(listener: RequestListener): void
+  /** Aborts when the server begins to close. */
+  readonly closing: AbortSignal
   /** Accepts no more connections, finishes the requests in progress, and cuts the connections that are left after `limitMs`. */
   close(limitMs: number): Promise<void>
 }
@@ -31,6 +33,7 @@ const lingerMs = 1_000
 export function createHttpServer(slowRequestMs = 30_000, onError: (error: Error) => void = () => {}): HttpServer {
   let listener: RequestListener = refuseWhileStarting
   const server = createStrictServer((req, res) => listener(req, res), slowRequestMs)
+  const closing = new AbortController()
   return {
     listen: (port, host) =>
       new Promise((resolve, reject) => {
@@ -45,7 +48,11 @@ export function createHttpServer(slowRequestMs = 30_000, onError: (error: Error)
     serve(next) {
       listener = next
     },
-    close: (limitMs) => drain(server, limitMs),
+    closing: closing.signal,
+    close(limitMs) {
+      closing.abort()
+      return drain(server, limitMs)
+    },
   }
 }
 

@@ -74,7 +74,7 @@ export function createPipeline(deps: PipelineDependencies): (route: Route) => Se
       await respond(deps, route, exchange, result)
       const ms = performance.now() - exchange.startedAt
       meter.count(result.status)
-      meter.time(ms)
+      if (result.stream?.isLive !== true) meter.time(ms)
       report(deps, route, exchange, result.status, ms)
     }
   }

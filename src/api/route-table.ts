@@ -20,6 +20,7 @@ import { createOperationRoutes } from './routes/operation.ts'
 import { createPostEventRoutes } from './routes/post-events.ts'
 import { createReplayRoutes } from './routes/replays.ts'
 import { createSentRequestRoutes } from './routes/sent-request.ts'
+import { createStreamRoutes } from './routes/streams.ts'
 import { createTenantRoutes } from './routes/tenants.ts'
 import { createTimelineRoutes } from './routes/timeline.ts'
 import { createWebhookActionRoutes } from './routes/webhook-actions.ts'
@@ -28,7 +29,7 @@ import type { Tokens } from './tokens.ts'
 
 /** Returns all routes. Mounting, scope checks, `/openapi.json` and the tests of tenant isolation are made from this table. */
 export function createRouteTable(
-  deps: ApiDependencies & { newUlid(): string },
+  deps: ApiDependencies & { newUlid(): string; readonly closing: AbortSignal },
   { credentials, tokens, failedCredentials }: { credentials: Credentials; tokens: Tokens; failedCredentials: FailedCredentials },
 ): Route[] {
   let document: string | undefined
@@ -41,6 +42,8 @@ export function createRouteTable(
     ...createWebhookRoutes(deps),
     ...createWebhookActionRoutes(deps),
     ...createPostEventRoutes(deps),
+    // Express takes the first path that fits, so these come before the paths with an id.
+    ...createStreamRoutes(deps),
     ...createEventRoutes(deps),
     ...createDeliveryRoutes(deps),
     ...createDeadLetterRoutes(deps),

@@ -48,7 +48,12 @@ export interface RouteResult {
   /** A body that is text already. */
   readonly text?: { readonly type: string; readonly content: string }
   /** A body that is sent chunk by chunk, no faster than the caller reads. */
-  readonly stream?: { readonly type: string; readonly chunks: AsyncIterable<string> }
+  readonly stream?: {
+    readonly type: string
+    readonly chunks: AsyncIterable<string>
+    /** Whether the stream has no end of its own. Its duration then says nothing about the service, and is not measured. */
+    readonly isLive?: boolean
+  }
 }
 
 type ParamNames<Path extends string> = Path extends `${string}:${infer Name}/${infer Rest}`

@@ -1,8 +1,10 @@
 import { listDeadLettersQuery, listDeliveriesQuery, listHistoryQuery, listProblemsQuery } from '../api/schemas/delivery.ts'
 import { requestQuery } from '../api/schemas/request.ts'
+import { deliveryStreamQuery } from '../api/schemas/stream.ts'
 import { commandName } from './command-name.ts'
 import { attemptLines, deliveryState, urlsOf } from './outcome.ts'
 import type { Session } from './session.ts'
+import { tail } from './tail.ts'
 import { type Row, rowOf, rowsOf, table, textOf } from './text.ts'
 import type { Verb } from './verb.ts'
 
@@ -98,6 +100,19 @@ export const verbs: readonly Verb[] = [
         ]),
       ].join('\n')
     },
+  },
+  {
+    name: 'tail',
+    description: 'watch deliveries live: one line for each attempt, until you press Ctrl-C',
+    method: 'GET',
+    path: '/v1/deliveries/stream',
+    query: deliveryStreamQuery,
+    run: (session, { path, query }) =>
+      tail(session, path, query, (item) =>
+        [item.at, item.status, item.event, item.id, item.response_code ?? item.reason, `attempt ${textOf(item.attempt)}`]
+          .map(textOf)
+          .join('  '),
+      ),
   },
   {
     name: 'dead-letters',

@@ -2,11 +2,13 @@ import { readFileSync } from 'node:fs'
 import { listQuery } from '../api/schemas/delivery.ts'
 import { listEventsQuery, postEvent, postEvents, replayEvent } from '../api/schemas/event.ts'
 import { explainQuery } from '../api/schemas/explain.ts'
+import { messageStreamQuery } from '../api/schemas/stream.ts'
 import { commandName } from './command-name.ts'
 import { deliveriesTable } from './deliveries.ts'
 import { UsageError } from './errors.ts'
 import { JsonText, memberText } from './json-text.ts'
 import { attemptLines, deliveryState, outcomeOf, rejectionOf, urlsOf } from './outcome.ts'
+import { tail } from './tail.ts'
 import { countOf, details, type Row, rowOf, rowsOf, table, textOf } from './text.ts'
 import type { Verb } from './verb.ts'
 
@@ -52,6 +54,17 @@ export const verbs: readonly Verb[] = [
     path: '/v1/events',
     query: listEventsQuery,
     format: ({ data }) => eventsTable(rowsOf(data)),
+  },
+  {
+    name: 'events tail',
+    description: 'watch events live: one line for each event, until you press Ctrl-C',
+    method: 'GET',
+    path: '/v1/events/stream',
+    query: messageStreamQuery,
+    run: (session, { path: route, query }) =>
+      tail(session, route, query, (item) =>
+        [item.at, item.status, item.event, item.id, countOf(Number(item.webhook_count), 'webhook')].map(textOf).join('  '),
+      ),
   },
   {
     name: 'events show',

@@ -19,6 +19,8 @@ export interface Session {
   readonly json: boolean
   /** Sends a request and returns its result. @param body JSON @param isOpen whether the route also works without credentials */
   call(method: string, path: string, body?: string, isOpen?: boolean): Promise<Result>
+  /** Sends a GET request, and returns the response before its body has arrived. Throws for an error response. */
+  open(path: string): Promise<Response>
   /** Returns the rows of all pages of a list, at most `limit` rows, and the pagination of the last page. */
   pages(path: string, query: Query, limit: number): Promise<Result>
   /** Returns a fresh bearer token. @param scope the requested scopes; default all scopes of the client */
@@ -157,6 +159,18 @@ export function createSession(command: Command): Session {
     if (!ok) throw errorOf(status, isJson(text) ? (JSON.parse(text) as ErrorBody) : null)
     return isJson(text) || text === '' ? resultOf(text) : { data: text, pagination: null, text }
   }
+  const open: Session['open'] = async (path) => {
+    credentials = freshCredentials(false) // the token of the last call may have expired
+    try {
+      const response = await fetch(new URL(path, base), { headers: await credentials })
+      if (response.ok) return response
+      const text = await response.text()
+      throw errorOf(response.status, isJson(text) ? (JSON.parse(text) as ErrorBody) : null)
+    } catch (cause) {
+      if (cause instanceof CommandError) throw cause
+      throw new CommandError(`No server responds on ${url}: start Kolbak (npm start) or give --url.`, { cause })
+    }
+  }
   const pages: Session['pages'] = async (path, query, limit) => {
     const rows: unknown[] = []
     let next: Query | null = {}
@@ -169,7 +183,7 @@ export function createSession(command: Command): Session {
     const pagination = isObject(last.pagination) ? { ...last.pagination, limit } : null
     return { ...last, data: rows, pagination }
   }
-  return { url, json, token, call, pages }
+  return { url, json, token, call, open, pages }
 }
 
 /** Returns the parameters of the next page, or null at the end. */

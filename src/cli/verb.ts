@@ -46,8 +46,8 @@ export interface Verb {
   readonly rows?: number
   /** Returns the text for people. Without this function, the text shows all members of the result. */
   readonly format?: Format
-  /** Sends the request in another way. */
-  readonly run?: (session: Session, input: Input) => Promise<Result>
+  /** Sends the request in another way. The result null means that everything is printed already. */
+  readonly run?: (session: Session, input: Input) => Promise<Result | null>
 }
 
 const idsOf = (path: string): string[] => [...path.matchAll(/:(\w+)/g)].map(([, name]) => name!)
@@ -96,7 +96,7 @@ export function addVerb(parent: Command, verb: Verb): Command {
         idsOf(path).map((id, i) => `${verb.ids?.[id] ?? id} ${ids[i]}`),
       )
     })
-    await print(session, result, verb.format)
+    if (result !== null) await print(session, result, verb.format)
   })
   return command
 }

@@ -27,6 +27,15 @@ function valueAt(body: unknown, path: string): unknown {
   return path.split('.').reduce<unknown>((value, step) => (isObject(value) && Object.hasOwn(value, step) ? value[step] : undefined), body)
 }
 
+/** Returns the body of a response. A live stream has no end, so it is read only until its first chunk. */
+async function textOf(response: Response): Promise<string> {
+  if (!(response.headers.get('content-type') ?? '').startsWith('text/event-stream') || response.body === null) return response.text()
+  const reader = response.body.getReader()
+  const { value } = await reader.read()
+  await reader.cancel()
+  return new TextDecoder().decode(value)
+}
+
 /** Returns a client of the API that passes every response to `check`. */
 export function client(origin: string, check: (response: CheckedResponse) => void): Client {
   return async (method, path, { as, body, raw, headers = {} } = {}) => {
@@ -36,7 +45,7 @@ export function client(origin: string, check: (response: CheckedResponse) => voi
       headers: { ...credentialHeaders(as), ...(content === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
       ...(content === undefined ? {} : { body: typeof content === 'string' ? content : new Uint8Array(content) }),
     })
-    const text = await response.text()
+    const text = await textOf(response)
     const checked = { method, path, status: response.status, headers: response.headers, text }
     check(checked)
     const isJson = (response.headers.get('content-type') ?? '').startsWith('application/json') && text !== ''

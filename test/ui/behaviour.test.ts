@@ -21,6 +21,7 @@ describe('the dashboard in a browser', () => {
       ['/events', 'No event has come yet'],
       ['/deliveries', 'Everything has arrived'],
       ['/problems', 'Nothing failed for good in this time'],
+      ['/live', 'Waiting for an attempt'],
       ['/replays', 'Nothing was replayed yet'],
       ['/keys', 'There is no API key yet'],
     ] as const) {
@@ -179,6 +180,27 @@ describe('the dashboard in a browser', () => {
     await page.getByText('These have it as a part of their ids').waitFor()
     await page.getByRole('link', { name: 'part.one' }).click()
     await page.getByRole('heading', { name: 'part.one' }).waitFor()
+  })
+  it('shows attempts live, and holds the list while it is paused', async () => {
+    await create('/live', 'live.*')
+    const page = await world.page()
+    await open(page, '/live?event=live.*')
+    await page.getByText('connected', { exact: true }).waitFor()
+    await world.api.post('/v1/events', { event: 'live.first', payload: {} })
+    await page.getByRole('link', { name: 'live.first' }).waitFor()
+    await page.keyboard.press(' ')
+    await page.getByText('paused', { exact: true }).waitFor()
+    for (let i = 0; i < 3; i++) await world.api.post('/v1/events', { event: 'live.second', payload: {} })
+    await page.getByRole('button', { name: '+3 new' }).waitFor()
+    expect(await page.getByRole('link', { name: 'live.second' }).count()).to.equal(0)
+    await picture(page, 'live-paused')
+    await expectAccessible(page, 'the paused list')
+    await page.getByRole('button', { name: 'Go on' }).click()
+    await page.getByRole('link', { name: 'live.second' }).nth(2).waitFor()
+    await page.getByLabel('Watch').selectOption('Events')
+    await page.getByText('connected', { exact: true }).waitFor()
+    await world.api.post('/v1/events', { event: 'live.third', payload: {} })
+    await page.getByRole('row', { name: /matched live\.third/ }).waitFor()
   })
   it('shows a payload byte for byte', async () => {
     const payload = '{ "z": 1.10, "a": 12345678901234567890, "a2":[ ],\t"e":{} }'

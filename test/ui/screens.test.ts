@@ -20,6 +20,7 @@ const screens: readonly { readonly name: string; path(filled: Filled): string; r
   { name: 'delivery-failed', path: ({ deliveries }) => `/deliveries/${deliveries.failed}`, shows: 'Kolbak gave up' },
   { name: 'deliveries', path: () => '/deliveries', shows: 'order.paid' },
   { name: 'problems', path: () => '/problems', shows: 'failed for good' },
+  { name: 'live', path: () => '/live', shows: 'connected' },
   { name: 'replays', path: () => '/replays', shows: 'failed ones' },
   { name: 'keys', path: () => '/keys', shows: 'The shop' },
   { name: 'audit', path: () => '/audit', shows: '9 changes' },

@@ -10,6 +10,7 @@ export const destinations: Readonly<Record<string, string>> = {
   e: '/events',
   d: '/deliveries',
   p: '/problems',
+  l: '/live',
   r: '/replays',
   k: '/keys',
   a: '/audit',

@@ -8,6 +8,7 @@ import { Delivery } from '../screens/delivery/delivery.tsx'
 import { Event } from '../screens/event/event.tsx'
 import { Events } from '../screens/events/events.tsx'
 import { Keys } from '../screens/keys/keys.tsx'
+import { LiveScreen } from '../screens/live/live.tsx'
 import { Operations } from '../screens/operations/operations.tsx'
 import { Overview } from '../screens/overview/overview.tsx'
 import { Problems } from '../screens/problems/problems.tsx'
@@ -29,6 +30,7 @@ const screens: readonly (readonly [string, (id: string) => JSX.Element])[] = [
   ['/deliveries', () => <Deliveries />],
   ['/deliveries/:id', (id) => <Delivery key={id} id={id} />],
   ['/problems', () => <Problems />],
+  ['/live', () => <LiveScreen />],
   ['/replays', () => <Replays />],
   ['/keys', () => <Keys />],
   ['/audit', () => <Audit />],

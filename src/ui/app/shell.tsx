@@ -21,6 +21,7 @@ const destinations: readonly Destination[] = [
   { screen: '/events', title: 'Events', icon: 'event', scope: 'read:events' },
   { screen: '/deliveries', title: 'Deliveries', icon: 'deliveries', scope: 'read:webhooks' },
   { screen: '/problems', title: 'Problems', icon: 'problem', scope: 'read:webhooks' },
+  { screen: '/live', title: 'Live', icon: 'live', scope: 'read:webhooks' },
   { screen: '/replays', title: 'Replays', icon: 'retry', scope: 'read:webhooks' },
   { screen: '/keys', title: 'API keys', icon: 'key', scope: 'read:keys' },
   { screen: '/audit', title: 'Audit', icon: 'audit', scope: 'read:audit' },
@@ -154,10 +155,11 @@ function TopBar() {
 
 const shortcuts = [
   ['/', 'search'],
-  ['g o', 'Overview; g w webhooks, g e events, g d deliveries, g p problems, g r replays, g k keys, g a audit'],
+  ['g o', 'Overview; g w webhooks, g e events, g d deliveries, g p problems, g l live, g r replays, g k keys, g a audit'],
   ['j k', 'next row, row before'],
   ['Enter', 'open the row'],
   ['r', 'replay'],
+  ['Space', 'pause the screen Live'],
   ['[ ]', 'older, newer revision of a webhook'],
   ['?', 'this list'],
   ['Esc', 'close'],

@@ -21,6 +21,7 @@ const shapes = {
   audit: 'M4 2.5h8v11H4zM6 5.5h4M6 8h4M6 10.5h2.5',
   tenant: 'M3 13.5v-11h6v11M9 6h4v7.5M2 13.5h12M5.5 5h1M5.5 7.5h1M5.5 10h1',
   gauge: 'M2.5 11a5.8 5.8 0 1 1 11 0M8 10.5 10.5 6',
+  live: 'M2.5 8h2.2L6.5 3.5l2.6 9L11 8h2.5',
   search: 'M7 11.5a4.5 4.5 0 1 0 0-9 4.5 4.5 0 0 0 0 9ZM10.3 10.3 13.5 13.5',
 } as const
 export type IconName = keyof typeof shapes

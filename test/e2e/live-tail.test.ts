@@ -1,0 +1,53 @@
+import { expect } from 'chai'
+import { ulid } from 'ulid'
+import { createLiveTail } from '../support/live-tail.ts'
+import { type Client, clientOf, type WebhookResponse } from '../support/service-client.ts'
+import { waitFor } from '../support/wait-for.ts'
+import { withServices } from '../support/with-services.ts'
+
+describe('a live tail', () => {
+  const services = withServices({ sharedDatabase: true })
+  const headers = (api: Client) => ({ authorization: `Bearer ${api.token}` })
+  const post = async (api: Client, event: string, count: number) => {
+    const ids = Array.from({ length: count }, () => ulid())
+    await Promise.all(ids.map((id) => api.post('/v1/events', { id, event, payload: {} })))
+    return ids
+  }
+
+  it('shows every attempt once over a kill -9 of the process, and lets a stop end at once', async () => {
+    const event = `tail-${ulid()}`
+    services.receiver.answer('/tailed', (_request, response) => response.writeHead(204).end())
+    const first = await services.start()
+    let api = await clientOf(first.url)
+    await api.post<WebhookResponse>('/v1/webhooks', { callback_url: services.receiver.url('/tailed'), event })
+    const tail = createLiveTail()
+    await tail.connect(`${first.url}/v1/deliveries/stream?event=${event}`, headers(api))
+    const posted = await post(api, event, 20)
+    await waitFor(() => tail.items.length > 5, { what: 'the first items' })
+    await first.kill('SIGKILL')
+    await tail.ended()
+
+    const second = await services.start()
+    api = await clientOf(second.url)
+    posted.push(...(await post(api, event, 20)))
+    await tail.connect(`${second.url}/v1/deliveries/stream?event=${event}`, headers(api))
+    posted.push(...(await post(api, event, 20)))
+    // A request that was in flight at the kill is repeated. Both attempts are then in the history, and in the tail.
+    await waitFor(() => new Set(tail.items.map(({ data }) => data.event_id)).size === posted.length, { what: 'an item of every event' })
+    expect(new Set(tail.items.map(({ data }) => data.event_id))).to.deep.equal(new Set(posted))
+    expect(tail.items.filter(({ type }) => type !== 'message')).to.deep.equal([])
+    const recorded = await Promise.all(
+      posted.map(
+        async (id) => (await api.get<{ data: { attempts: unknown[] }[] }>(`/v1/events/${id}/deliveries`)).data[0]!.attempts.length,
+      ),
+    )
+    expect(tail.items).to.have.length(recorded.reduce((sum, attempts) => sum + attempts, 0))
+    expect(new Set(tail.items.map(({ id }) => id)).size).to.equal(tail.items.length)
+
+    const others = Array.from({ length: 4 }, createLiveTail)
+    for (const other of others) await other.connect(`${second.url}/v1/events/stream`, headers(api))
+    expect(await second.kill('SIGTERM')).to.equal(0)
+    await Promise.all([tail, ...others].map((each) => each.ended()))
+    for (const each of [tail, ...others]) expect(each.text).to.include('The service is stopping')
+  })
+})
