@@ -33,8 +33,8 @@ export async function findInStream(
   }
   for (let page = 0; page < maxPages; page++) {
     const events: readonly RecordedEvent[] = await store.read(stream, { from: low, limit: pageSize })
-    const found = events.find(isWanted)
-    if (found !== undefined) return found
+    const match = events.find(isWanted)
+    if (match !== undefined) return match
     const end = events.at(-1)
     if (end === undefined || Date.parse(end.metadata.time) > near + untilMs) return null
     low = end.revision + 1

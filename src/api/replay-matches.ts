@@ -60,7 +60,7 @@ export async function webhooksWithMatches(
   return webhooks.filter((_, i) => haveMatches[i])
 }
 
-/** What a replay would do. */
+/** The effect that a replay would have. */
 export interface ReplayPreview {
   readonly count: number
   /** False if only the first 10,000 deliveries were counted. */
@@ -87,7 +87,7 @@ export async function previewReplay(deps: Deps, webhooks: readonly WebhookId[], 
   }
 }
 
-/** Counts the messages whose body has expired. Bodies expire in the order of acceptance, so a few of them tell. @param messages oldest first */
+/** Counts the messages whose body has expired. Bodies expire in the order of acceptance, so a binary search finds the first body that is left. @param messages oldest first */
 async function countExpired({ deliveryLog }: Deps, messages: readonly MessageRef[]): Promise<number> {
   let low = 0
   let high = messages.length

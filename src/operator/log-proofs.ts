@@ -15,7 +15,7 @@ import { withShared } from './online.ts'
  */
 export interface Proof {
   readonly format: 'kolbak-proof/1'
-  /** The key of the log. A reader compares it with the key that he got elsewhere. */
+  /** The key of the log. A reader compares it with the key that was obtained elsewhere. */
   readonly key: string
   /** A head that contains all entries, as a signed note. */
   readonly head: string

@@ -27,7 +27,7 @@ describe('as_of, on every route that reads', () => {
   after(() => api.stop())
   const pathOf = ({ path }: Route) => path.replace(':id', ids[path.split('/:')[0]!] ?? ulid()).replace(/:\w+/, ulid())
 
-  it('is either answered with the past, or refused with 422', async () => {
+  it('returns the past state, or is refused with 422', async () => {
     expect(readers.length).to.be.greaterThan(15)
     const answered: string[] = []
     for (const route of readers) {

@@ -8,7 +8,7 @@ describe('the headers of a response that an attempt keeps', () => {
     expect(keptHeaders(usual, true)).to.equal(null)
     expect(keptHeaders(null, false)).to.equal(null)
   })
-  it('are all of them after a success that can be found in the log of the receiver', () => {
+  it('are all of them after a success with an id by which the receiver logs the request', () => {
     const fields = { ...usual, 'x-request-id': 'r-1' }
     expect(JSON.parse(keptHeaders(fields, true) ?? 'null')).to.deep.equal(fields)
   })

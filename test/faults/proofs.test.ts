@@ -365,7 +365,7 @@ describe('a proof of the audit log', () => {
     expect(out).to.match(new RegExp(`\\d+ of them are of tenant ${data.id} or of the log itself, by the word of Kolbak\\.`))
     expect(code).to.equal(0)
   })
-  it('and a check of a folder or a database without data say so, and create nothing', async () => {
+  it('is refused for a folder or a database without data, and nothing is created there', async () => {
     const folder = join(services.dataDir, 'empty')
     for (const command of [['verify'], ['head'], ['prove', eventId]]) {
       const { code, err } = await runProgram('cli/kolbak.ts', ['audit', ...command], { KOLBAK_DATA_DIR: folder })

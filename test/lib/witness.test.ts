@@ -69,7 +69,7 @@ describe('a witness', () => {
     ).to.equal(422)
     expect((await post(`old 300\n\n${signer.sign({ size: 301, root: randomBytes(32) })}`)).status).to.equal(422)
   })
-  it('refuses what is no request', async () => {
+  it('refuses a text that is no request', async () => {
     for (const body of [
       '',
       'old 1',

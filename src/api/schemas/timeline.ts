@@ -11,7 +11,7 @@ export const timeline = named(
     routed_at: nullable({
       ...timestamp,
       description:
-        'The time at which it was recorded to which webhooks the event goes, or null if it is not known. The first attempt need not wait for it.',
+        'The time at which the matching webhooks were recorded, or null if it is not known. The first attempt need not wait for this.',
     }),
     attempts: {
       type: 'array',
@@ -26,23 +26,23 @@ export const timeline = named(
             ...nullable(
               object({
                 since: { ...timestamp, description: 'The time since which the delivery waited.' },
-                ms: ms('How long it waited, in milliseconds.', 4_200),
+                ms: ms('The milliseconds for which the delivery waited.', 4_200),
                 reason: {
                   ...oneOf(['slot', 'suspended']),
                   description: '`slot`: too many requests to the webhook were in flight. `suspended`: the account was suspended.',
                 },
               }),
             ),
-            description: 'Why the attempt was not sent at once, or null if it hardly waited.',
+            description: 'The reason why the attempt was not sent at once, or null if it hardly waited.',
             examples: [null],
           },
           timings: {
             ...nullable(
               object({
-                dns_ms: nullable(ms('To resolve the name of the host, or null if the URL has an address.', 3)),
-                connect_ms: ms('To connect.', 12),
-                tls_ms: nullable(ms('For the TLS handshake, or null without TLS.', 31)),
-                first_byte_ms: nullable(ms('From the request to the first byte of the response, or null if none came.', 40)),
+                dns_ms: nullable(ms('Milliseconds to resolve the name of the host, or null if the URL has an address.', 3)),
+                connect_ms: ms('Milliseconds to connect.', 12),
+                tls_ms: nullable(ms('Milliseconds for the TLS handshake, or null without TLS.', 31)),
+                first_byte_ms: nullable(ms('Milliseconds from the request to the first byte of the response, or null if none came.', 40)),
               }),
             ),
             description: 'The steps of the request. Null if it used a connection that was open already.',
