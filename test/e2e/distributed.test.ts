@@ -16,6 +16,8 @@ await scenariosOn(
     './failing-receivers.test.ts',
     './limits.test.ts',
     './two-of-every-role.test.ts',
+    './live-tail.test.ts',
+    './observability.test.ts',
     '../faults/kill.test.ts',
     ...[hardlyDependOnEngine, poison].flatMap((files) => sample(files, isFull ? files.length : 1, seeded(seed))),
   ]),

@@ -1,6 +1,8 @@
 import { expect } from 'chai'
 import { ulid } from 'ulid'
 import { createLiveTail } from '../support/live-tail.ts'
+import { runProgram } from '../support/programs.ts'
+import { admin } from '../support/service.ts'
 import { type Client, clientOf, type WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withServices } from '../support/with-services.ts'
@@ -43,6 +45,17 @@ describe('a live tail', () => {
     )
     expect(tail.items).to.have.length(recorded.reduce((sum, attempts) => sum + attempts, 0))
     expect(new Set(tail.items.map(({ id }) => id)).size).to.equal(tail.items.length)
+
+    const variables = { KOLBAK_URL: second.url, KOLBAK_CLIENT_ID: admin.id, KOLBAK_CLIENT_SECRET: admin.secret }
+    const { code, out, err } = await runProgram(
+      'cli/kolbak.ts',
+      ['tail', '--event', event, '--after', tail.items[0]!.id, '--seconds', '2'],
+      variables,
+    )
+    expect(code, err).to.equal(0)
+    const lines = out.trimEnd().split('\n')
+    expect(lines).to.have.length(tail.items.length - 1)
+    expect(lines[0]).to.include(`success  ${event}  ${tail.items[1]!.data.id}  204  attempt 1`)
 
     const others = Array.from({ length: 4 }, createLiveTail)
     for (const other of others) await other.connect(`${second.url}/v1/events/stream`, headers(api))
