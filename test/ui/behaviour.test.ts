@@ -108,6 +108,9 @@ describe('the dashboard in a browser', () => {
     await open(page, `/webhooks/${id}?tab=history`)
     await page.getByText('by client admin').first().waitFor()
     await page.keyboard.press('[')
+    await page.getByRole('button', { name: 'Restore revision 0' }).waitFor()
+    await page.keyboard.press(']')
+    await page.getByRole('link', { name: 'look at revision 0' }).click()
     await page.getByRole('button', { name: 'Restore revision 0' }).click()
     await page.getByRole('button', { name: 'Restore', exact: true }).click()
     await waitFor(

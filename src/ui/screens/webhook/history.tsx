@@ -151,6 +151,15 @@ function RevisionView({ path, version, webhook, etag, isLatest, changed }: Revis
             ))}
           </ul>
         )}
+        {isLatest && version.type === 'WebhookChanged' && can('write:webhooks') && (
+          <p>
+            To undo this change,{' '}
+            <a href={urlOf(`${path.slice('/v1'.length)}?tab=history&revision=${version.revision - 1}`)}>
+              look at revision {version.revision - 1}
+            </a>{' '}
+            and restore it.
+          </p>
+        )}
       </div>
       {!isDeletion && (
         <Loaded query={query}>
