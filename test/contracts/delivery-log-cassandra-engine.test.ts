@@ -33,7 +33,11 @@ describeWithCassandra('the schema of the delivery log on Cassandra', () => {
     await Promise.all(logs.map((log) => log.makeBuild(1)))
     expect(new Set(logs.map(({ identity }) => identity))).to.have.property('size', 1)
     expect(logs[0]?.identity).to.match(/^cassandra-[0-9a-f]{8}$/)
-    expect(migrated.map((fields) => 'migration' in fields && fields.migration)).to.deep.equal(['0001_archive', '0002_history_1'])
+    expect(migrated.map((fields) => 'migration' in fields && fields.migration)).to.deep.equal([
+      '0001_archive',
+      '0002_history_1',
+      '0003_undelivered_1',
+    ])
     const routed = fact({ type: 'MessageRouted' })
     await logs[0]!.historyOf(1).record([routed])
     for (const log of logs) expect(await log.historyOf(1).find(routed.tenant, routed.delivery)).to.include({ status: 'pending' })
