@@ -31,7 +31,6 @@ const faults: readonly Fault[] = [
   },
   {
     name: 'the leader is frozen',
-    isCommon: true,
     async run(store, leader) {
       await leader.freeze()
       await store.leader(leader)
