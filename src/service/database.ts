@@ -84,7 +84,7 @@ export async function openDatabase(
     const risks = await whenAvailable('postgres', () => checkServer(url).catch(throwRefusal), patience)
     if (risks.length > 0) log.warn({ risks }, 'postgres.not_durable')
     const migrated = await whenAvailable('postgres', () => migrate(url).catch(throwRefusal), patience)
-    if (migrated.length > 0) log.info({ migrations: migrated }, 'postgres.migrated')
+    if (migrated.length > 0) log.info({ migrations: migrated.length, newest: migrated.at(-1) }, 'postgres.migrated')
   } catch (error) {
     await postgres.stop()
     throw error
