@@ -2,6 +2,7 @@ import type { ConnectionOptions } from 'node:tls'
 import { auth, Client, policies, types } from 'cassandra-driver'
 import { createLimiter } from '../../lib/bounded.ts'
 import type { Log } from '../../lib/log.ts'
+import { portOf } from './contact-points.ts'
 import { asUnavailable, DeliveryLogUnavailable, refusalOf } from './errors.ts'
 
 export type Consistency = 'one' | 'local_one' | 'quorum' | 'local_quorum' | 'each_quorum' | 'all'
@@ -90,7 +91,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       speculativeExecution: new policies.speculativeExecution.ConstantSpeculativeExecutionPolicy(speculateAfterMs, 1),
     },
     socketOptions: { connectTimeout: 5_000, readTimeout: readTimeoutMs, tcpNoDelay: true, keepAlive: true },
-    protocolOptions: { maxSchemaAgreementWaitSeconds: 30 },
+    protocolOptions: { port: portOf(contactPoints), maxSchemaAgreementWaitSeconds: 30 },
     queryOptions: { consistency: consistencies[options.consistency ?? 'local_quorum'], prepare: true, isIdempotent: true },
     monitorReporting: { enabled: false },
   })
