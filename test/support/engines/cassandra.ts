@@ -1,5 +1,3 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +6,7 @@ import { freePort } from '../free-ports.ts'
 import { giveUpAfterMs } from '../patience.ts'
 import { configuration, javaArguments } from './cassandra/command.ts'
 import { jarsOf, needsEngines } from './jars.ts'
+import { createJavaProcess } from './java-process.ts'
 import { makeCertificate } from './kafka/certificate.ts'
 
 export interface Cassandra {
@@ -58,32 +57,23 @@ export async function startCassandra(options: CassandraServerOptions = {}): Prom
       ...(certificate && { sslOptions: { ca: certificate.ca } }),
       socketOptions: { readTimeout: 60_000 },
     })
-  let child: ChildProcess | undefined
+  const server = createJavaProcess(() => javaArguments({ jars, folder, isDurable }), folder)
   let client: Client | undefined
   let made = 0
 
   const end = async (signal: NodeJS.Signals) => {
     await client?.shutdown()
     client = undefined
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
-    const ended = once(child, 'exit')
-    child.kill(signal)
-    await ended
+    await server.end(signal)
   }
   const start = async () => {
-    const started = spawn('java', javaArguments({ jars, folder, isDurable }), { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
-    child = started
-    process.once('exit', () => started.kill('SIGKILL'))
-    let output = ''
-    for (const stream of [started.stdout, started.stderr])
-      stream.on('data', (chunk: Buffer) => {
-        output = (output + chunk).slice(-8_192)
-      })
+    server.start()
     const givenUp = performance.now() + giveUpAfterMs
     // An open port is not enough, because with passwords the superuser is created later.
     for (let last: unknown; client === undefined; ) {
-      if (started.exitCode !== null || started.signalCode !== null) throw new Error(`Cassandra ended by itself:\n${output}`)
-      if (performance.now() > givenUp) throw new Error(`Cassandra did not respond in ${giveUpAfterMs} ms:\n${output}`, { cause: last })
+      if (!server.isRunning()) throw new Error(`Cassandra ended by itself:\n${server.output()}`)
+      if (performance.now() > givenUp)
+        throw new Error(`Cassandra did not respond in ${giveUpAfterMs} ms:\n${server.output()}`, { cause: last })
       const trying = newClient()
       try {
         await trying.connect()

@@ -22,10 +22,14 @@ export interface CassandraFiles {
   readonly folder: string
   /** Whether acknowledged writes survive a kill of the process. */
   readonly isDurable: boolean
+  /** The most megabytes of the heap. Default 512. */
+  readonly heapMb?: number
+  /** Milliseconds that a starting node waits for other nodes. Default 100, because a single node need not wait. */
+  readonly ringDelayMs?: number
 }
 
 /** Returns the arguments of `java` for one small node that listens on this machine alone. */
-export function javaArguments({ jars, folder, isDurable }: CassandraFiles): string[] {
+export function javaArguments({ jars, folder, isDurable, heapMb = 512, ringDelayMs = 100 }: CassandraFiles): string[] {
   const agent = readdirSync(jars).find((name) => /^jamm-.*\.jar$/.test(name))
   if (agent === undefined) throw new Error(`there is no jamm in ${jars}: it measures memtables, and Cassandra does not start without it`)
   const settings = {
@@ -34,8 +38,7 @@ export function javaArguments({ jars, folder, isDurable }: CassandraFiles): stri
     'cassandra.logdir': `${folder}/log`,
     'cassandra-foreground': 'yes',
     'cassandra.libjemalloc': '-',
-    // One node need not wait for others.
-    'cassandra.ring_delay_ms': '100',
+    'cassandra.ring_delay_ms': String(ringDelayMs),
     'cassandra.skip_wait_for_gossip_to_settle': '0',
     'cassandra.shutdown_announce_in_ms': '0',
     'cassandra.superuser_setup_delay_ms': '0',
@@ -51,7 +54,7 @@ export function javaArguments({ jars, folder, isDurable }: CassandraFiles): stri
     ...exported.flatMap((name) => ['--add-exports', `${name}=ALL-UNNAMED`]),
     ...opened.flatMap((name) => ['--add-opens', `${name}=ALL-UNNAMED`]),
     `-javaagent:${join(jars, agent)}`,
-    ...['-Xms64m', '-Xmx512m', '-Xss512k', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-XX:+ExitOnOutOfMemoryError'],
+    ...['-Xms64m', `-Xmx${heapMb}m`, '-Xss512k', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-XX:+ExitOnOutOfMemoryError'],
     ...Object.entries(settings).map(([name, value]) => `-D${name}=${value}`),
     ...['-cp', `${jars}/*`, 'org.apache.cassandra.service.CassandraDaemon'],
   ]
@@ -65,11 +68,19 @@ export interface CassandraSettings {
   readonly isDurable: boolean
   /** The certificate of the server, if it accepts only TLS. */
   readonly certificate: Certificate | undefined
+  /** The node of a cluster. Without it, the node is alone on 127.0.0.1. */
+  readonly cluster?: {
+    readonly address: string
+    /** The address of the first node, from which the others learn of each other. */
+    readonly seed: string
+    readonly token: bigint
+  }
 }
 
 /** Returns the content of `cassandra.yaml` as JSON, because JSON is YAML. */
-export const configuration = (options: CassandraSettings): string =>
-  JSON.stringify({
+export function configuration(options: CassandraSettings): string {
+  const { address = '127.0.0.1', seed = address, token } = options.cluster ?? {}
+  return JSON.stringify({
     cluster_name: 'kolbak tests',
     ...(options.withPasswords && {
       authenticator: 'PasswordAuthenticator',
@@ -88,14 +99,16 @@ export const configuration = (options: CassandraSettings): string =>
     partitioner: 'org.apache.cassandra.dht.Murmur3Partitioner',
     endpoint_snitch: 'SimpleSnitch',
     num_tokens: 1,
-    listen_address: '127.0.0.1',
-    rpc_address: '127.0.0.1',
+    // The nodes of a new cluster have no data that they would have to copy from each other.
+    ...(token !== undefined && { initial_token: String(token), auto_bootstrap: false }),
+    listen_address: address,
+    rpc_address: address,
     start_native_transport: true,
     native_transport_port: options.cqlPort,
     storage_port: options.storagePort,
     ssl_storage_port: options.storagePort,
     seed_provider: [
-      { class_name: 'org.apache.cassandra.locator.SimpleSeedProvider', parameters: [{ seeds: `127.0.0.1:${options.storagePort}` }] },
+      { class_name: 'org.apache.cassandra.locator.SimpleSeedProvider', parameters: [{ seeds: `${seed}:${options.storagePort}` }] },
     ],
     // With `periodic`, which is Cassandra's default, a killed process loses the writes of its last seconds.
     ...(options.isDurable ? { commitlog_sync: 'batch' } : { commitlog_sync: 'periodic', commitlog_sync_period: '10000ms' }),
@@ -107,3 +120,4 @@ export const configuration = (options: CassandraSettings): string =>
     incremental_backups: false,
     cdc_enabled: false,
   })
+}

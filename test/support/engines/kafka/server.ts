@@ -1,15 +1,15 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import process from 'node:process'
 import { promisify } from 'node:util'
 import { Kafka, logLevel } from 'kafkajs'
 import { freePorts } from '../../free-ports.ts'
 import { waitFor } from '../../wait-for.ts'
 import { jarsOf } from '../jars.ts'
+import { createJavaProcess } from '../java-process.ts'
 import { makeCertificate } from './certificate.ts'
+import { clusterId, jvm } from './command.ts'
 import { logging, settings, user } from './settings.ts'
 
 export interface KafkaServer {
@@ -28,8 +28,6 @@ export interface KafkaServer {
 }
 
 const run = promisify(execFile)
-const jvm = ['-XX:TieredStopAtLevel=1', '-XX:+UseSerialGC', '-Djava.awt.headless=true']
-const outputKept = 8_000
 
 /** Starts a real Kafka of one node, on free ports and in a temporary folder. Resolves when Kafka accepts requests. */
 export async function startKafkaServer(options: { secure?: boolean } = {}): Promise<KafkaServer> {
@@ -49,51 +47,31 @@ export async function startKafkaServer(options: { secure?: boolean } = {}): Prom
   const users = certificate
     ? ['SCRAM-SHA-256', 'SCRAM-SHA-512'].flatMap((kind) => ['--add-scram', `${kind}=[name=${user.username},password=${user.password}]`])
     : []
-  // The cluster id may be any text of 22 characters.
-  await run('java', [...java, 'kafka.tools.StorageTool', 'format', '-t', 'MkU3OEVBNTcwNTJENDM2Qk', '-c', properties, ...users])
+  await run('java', [...java, 'kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', properties, ...users])
 
   const brokers = [`127.0.0.1:${port}`]
-  let child: ChildProcess | null = null
-  let output = ''
-  const killAtExit = () => child?.kill('SIGKILL')
-  process.once('exit', killAtExit)
+  const broker = createJavaProcess(() => ['-Xms64m', '-Xmx256m', ...java, 'kafka.Kafka', properties], folder)
   const start = async () => {
-    const broker = spawn('java', ['-Xms64m', '-Xmx256m', ...java, 'kafka.Kafka', properties], { stdio: ['ignore', 'pipe', 'pipe'] })
-    child = broker
-    for (const stream of [broker.stdout, broker.stderr])
-      stream.on('data', (chunk: Buffer) => {
-        output = (output + chunk).slice(-outputKept)
-      })
-    await waitFor(() => ended(broker) || isServing(brokers), { what: 'Kafka to serve' }).catch((error: unknown) => {
-      throw new Error(`Kafka did not start: ${output}`, { cause: error })
+    broker.start()
+    await waitFor(() => !broker.isRunning() || isServing(brokers), { what: 'Kafka to serve' }).catch((error: unknown) => {
+      throw new Error(`Kafka did not start: ${broker.output()}`, { cause: error })
     })
-    if (ended(broker)) throw new Error(`Kafka ended while it started: ${output}`)
-  }
-  const end = async (signal: NodeJS.Signals) => {
-    const broker = child
-    child = null
-    if (broker === null || ended(broker)) return
-    const exit = once(broker, 'exit')
-    broker.kill(signal)
-    await exit
+    if (!broker.isRunning()) throw new Error(`Kafka ended while it started: ${broker.output()}`)
   }
   await start()
   return {
     brokers,
     secure: certificate && { brokers: [`localhost:${securePort}`], ca: certificate.ca, ...user },
     logDir,
-    halt: () => end('SIGTERM'),
-    kill: () => end('SIGKILL'),
+    halt: () => broker.end('SIGTERM'),
+    kill: () => broker.end('SIGKILL'),
     start,
     async stop() {
-      await end('SIGKILL')
-      process.removeListener('exit', killAtExit)
+      await broker.end('SIGKILL')
       await rm(folder, { recursive: true, force: true })
     },
   }
 }
-
-const ended = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
 
 /** Returns whether the broker responds as a leader that accepts writes. An open port is not enough. */
 async function isServing(brokers: string[]): Promise<boolean> {
