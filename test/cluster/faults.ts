@@ -56,8 +56,8 @@ export const faults: readonly Fault[] = [
       await seconds(50)
       broker.thaw()
     },
-    standStillMs: 90_000,
-    p99Ms: 240_000,
+    standStillMs: 35_000,
+    p99Ms: 60_000,
     mayRefuse: true,
   },
   {
