@@ -1,21 +1,20 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, mkdir, open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { type BatchSealed, isBatchSealed } from '../commands/log-events.ts'
 import type { Config } from '../config/config.ts'
-import type { Checkpoint, Metadata } from '../events/envelope.ts'
 import { dayEntry, leafHash, storedEntry } from '../events/leaf.ts'
-import type { LogEvents } from '../events/log.ts'
 import { dayFamilies } from '../events/streams.ts'
 import { codeOf, KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { openLogSigner } from '../lib/log-signer.ts'
 import { createMerkleTree, rootOfLeaves } from '../lib/merkle.ts'
 import { sqlOn } from '../lib/sql.ts'
-import { eventsUpTo } from '../ports/events-up-to.ts'
-import { type AuditedEvent, auditedPage } from '../projections/audit.ts'
+import { auditedPage, recordedOf } from '../projections/audit.ts'
 import { logForked } from '../projections/log-heads.ts'
 import { eventStoreSince } from '../service/batch-sealer.ts'
 import type { Shared } from '../service/shared.ts'
+import { eventsOfBatch, oldestWholeDay } from './batch-events.ts'
 import { requireHead } from './log-proofs.ts'
 import { withShared } from './online.ts'
 
@@ -33,6 +32,9 @@ export interface Exported {
   /** The indexes of events that Kolbak has not written like this. */
   readonly forged: readonly number[]
 }
+
+/** A BatchSealed with its index in the audit log. */
+type NumberedBatch = BatchSealed & { readonly index: number }
 
 const pageSize = 500
 
@@ -57,7 +59,7 @@ async function exportFrom(shared: Shared, folder: string, options: ExportOptions
     tenant === undefined || owner === tenant || family === 'log' ? entry : JSON.stringify(leafHash(entry).toString('base64'))
   const tree = createMerkleTree()
   const forged: number[] = []
-  const sealed: AuditedEvent[] = []
+  const sealed: NumberedBatch[] = []
   const sha256 = await writeLines(join(folder, 'entries.jsonl'), async (write) => {
     while (tree.size < head.size) {
       const rows = await auditedPage(sqlOn(shared.pools.reads), tree.size, Math.min(pageSize, head.size - tree.size))
@@ -65,12 +67,11 @@ async function exportFrom(shared: Shared, folder: string, options: ExportOptions
         throw logForked(`The audit log ends at ${tree.size}, but its newest head has ${head.size} entries. Run: kolbak audit verify`)
       for (const row of rows) {
         const entry = storedEntry(row)
-        const metadata = JSON.parse(row.metadata) as Metadata
+        const event = recordedOf(row)
         tree.push(leafHash(entry))
-        const isGenuine = shared.macs.faultOf({ ...row, data: JSON.parse(row.data), metadata }) === null
-        if (!isGenuine) forged.push(Number(row.index))
-        else if (row.type === 'BatchSealed') sealed.push(row)
-        await write(shown(entry, metadata.tenant, row.family))
+        if (shared.macs.faultOf(event) !== null) forged.push(Number(row.index))
+        else if (isBatchSealed(event)) sealed.push({ index: Number(row.index), ...event })
+        await write(shown(entry, event.metadata.tenant, row.family))
       }
       onProgress?.(tree.size)
     }
@@ -130,33 +131,32 @@ async function writeLines(path: string, work: (write: (line: string) => Promise<
 async function exportBatches(
   { store, pools, config }: Shared,
   folder: string,
-  sealed: readonly AuditedEvent[],
+  sealed: readonly NumberedBatch[],
   shown: (entry: string, tenant: string) => string,
 ): Promise<number[]> {
   await mkdir(folder, { mode: 0o700 })
   const since = await eventStoreSince(pools.reads)
-  const firstDay = new Date(Date.now() - (config.KOLBAK_RETENTION_DAYS - 1) * 86_400_000).toISOString().slice(0, 10)
+  const firstDay = oldestWholeDay(config)
   const head = await store.head(dayFamilies)
   const written: number[] = []
-  for (const batch of sealed) {
-    const { from, through, root, oldest_day } = JSON.parse(batch.data) as LogEvents['BatchSealed']
-    if ((JSON.parse(batch.metadata) as Metadata).time <= since || oldest_day < firstDay || head === null || head <= (from ?? '')) continue
+  for (const { index, data, metadata } of sealed) {
+    const events = eventsOfBatch(store, head, data)
+    if (metadata.time <= since || data.oldest_day < firstDay || events === null) continue
     const leaves: Buffer[] = []
-    await writeLines(join(folder, `${batch.index}.jsonl`), async (write) => {
-      const upTo = through < head ? (through as Checkpoint) : head
-      for await (const events of eventsUpTo(store, { families: dayFamilies, after: from as Checkpoint | null, upTo }))
-        for (const event of events) {
+    await writeLines(join(folder, `${index}.jsonl`), async (write) => {
+      for await (const page of events)
+        for (const event of page) {
           const entry = dayEntry(event)
           leaves.push(leafHash(entry))
           await write(shown(entry, event.metadata.tenant))
         }
     })
-    if (rootOfLeaves(leaves).toString('base64') !== root)
+    if (rootOfLeaves(leaves).toString('base64') !== data.root)
       throw new KolbakError(
         'batch_altered',
-        `The batch of entry ${batch.index} has another root than BatchSealed names: its events were changed. Run: kolbak audit verify --batches all`,
+        `The batch of entry ${index} has another root than BatchSealed names: its events were changed. Run: kolbak audit verify --batches all`,
       )
-    written.push(Number(batch.index))
+    written.push(index)
   }
   return written
 }

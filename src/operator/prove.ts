@@ -1,6 +1,6 @@
 import { originAad } from '../commands/command-streams.ts'
 import type { Config } from '../config/config.ts'
-import type { Checkpoint, Metadata, RecordedEvent } from '../events/envelope.ts'
+import type { Metadata, RecordedEvent } from '../events/envelope.ts'
 import type { DeliveryId, EventId, TenantId } from '../events/ids.ts'
 import { commitment, dayEntry, leafHash, storedEntry } from '../events/leaf.ts'
 import type { LogEvents } from '../events/log.ts'
@@ -14,12 +14,12 @@ import { openLogSigner } from '../lib/log-signer.ts'
 import { inclusionProof, nodesOf, rootFromInclusion } from '../lib/merkle.ts'
 import { type Sql, sqlOn } from '../lib/sql.ts'
 import type { Attempt } from '../ports/delivery-log.ts'
-import { eventsUpTo } from '../ports/events-up-to.ts'
-import { type AuditedEvent, auditedById, auditedStream, batchesSealedSince, readLogNodes } from '../projections/audit.ts'
+import { type AuditedEvent, auditedById, auditedStream, batchesSealedSince, readLogNodes, recordedOf } from '../projections/audit.ts'
 import { createLiveDeliveryLog } from '../projections/live-delivery-log.ts'
 import { logForked } from '../projections/log-heads.ts'
 import { eventStoreSince } from '../service/batch-sealer.ts'
 import type { Shared } from '../service/shared.ts'
+import { eventsOfBatch } from './batch-events.ts'
 import { inSnapshot, newestHead, type Proof, proveConsistency } from './log-proofs.ts'
 import { withShared } from './online.ts'
 
@@ -160,19 +160,15 @@ export async function sealedEvents(shared: Shared, sought: readonly Sought[]): P
 
 async function eventsInBatch({ store }: Shared, batch: AuditedEvent, sought: readonly Sought[]): Promise<Map<Sought, SealedEvent>> {
   const { from, through, root, count, oldest_day } = JSON.parse(batch.data) as LogEvents['BatchSealed']
-  const head = await store.head(dayFamilies)
   const leaves: Buffer[] = []
   const entries = new Map<Sought, { entry: string; index: number }>()
-  if (head !== null && head > (from ?? '')) {
-    const upTo = through < head ? (through as Checkpoint) : head
-    for await (const events of eventsUpTo(store, { families: dayFamilies, after: from as Checkpoint | null, upTo }))
-      for (const event of events) {
-        const entry = dayEntry(event)
-        // EventStoreDB may yield an event twice. Both are leaves, and the first one is proven.
-        for (const one of sought) if (!entries.has(one) && one.matches(event)) entries.set(one, { entry, index: leaves.length })
-        leaves.push(leafHash(entry))
-      }
-  }
+  for await (const events of eventsOfBatch(store, await store.head(dayFamilies), { from, through }) ?? [])
+    for (const event of events) {
+      const entry = dayEntry(event)
+      // EventStoreDB may yield an event twice. Both are leaves, and the first one is proven.
+      for (const one of sought) if (!entries.has(one) && one.matches(event)) entries.set(one, { entry, index: leaves.length })
+      leaves.push(leafHash(entry))
+    }
   const results = new Map<Sought, SealedEvent>()
   if (entries.size === 0) return results
   const nodes = nodesOf(leaves)
@@ -207,7 +203,6 @@ function checkGenuine({ macs }: Shared, row: AuditedEvent): void {
   if (fault !== null)
     throw new KolbakError('event_forged', `${stream}@${revision} is ${fault}: Kolbak has not written it like this, so it is not proven.`)
 }
-const recordedOf = (row: AuditedEvent): RecordedEvent => ({ ...row, data: JSON.parse(row.data), metadata: JSON.parse(row.metadata) })
 
 async function pathInLog(
   sql: Sql,

@@ -20,6 +20,7 @@ import type { Projection } from '../projections/projection.ts'
 import { eventStoreSince } from '../service/batch-sealer.ts'
 import { anchorPath, readAnchor } from '../service/log-heads.ts'
 import type { Shared } from '../service/shared.ts'
+import { eventsOfBatch, oldestWholeDay } from './batch-events.ts'
 import { openKeptHead } from './log-proofs.ts'
 import { withShared } from './online.ts'
 
@@ -144,7 +145,7 @@ async function checkBatches(
   faults: Faults,
 ): Promise<Verification['batches']> {
   const since = await eventStoreSince(pools.reads)
-  const firstDay = new Date(Date.now() - (config.KOLBAK_RETENTION_DAYS - 1) * 86_400_000).toISOString().slice(0, 10)
+  const firstDay = oldestWholeDay(config)
   const numbered = batches.map((batch, number) => ({ ...batch.data, number, time: batch.metadata.time }))
   const inThisStore = numbered.filter(({ time }) => time > since)
   // A batch begins where the one before it ended, so that no event can lie between two batches.
@@ -154,11 +155,8 @@ async function checkBatches(
   const head = await store.head(dayFamilies)
   for (const { number, after, through, count, root } of chosen) {
     const tree = createMerkleTree()
-    if (head !== null && head > (after ?? '')) {
-      const upTo = through < head ? (through as Checkpoint) : head
-      for await (const events of eventsUpTo(store, { families: dayFamilies, after: after as Checkpoint | null, upTo }))
-        for (const event of events) tree.push(leafHash(dayEntry(event)))
-    }
+    for await (const events of eventsOfBatch(store, head, { from: after, through }) ?? [])
+      for (const event of events) tree.push(leafHash(dayEntry(event)))
     if (tree.size !== count) faults.add(`batch ${number}`, `${tree.size} events, sealed ${count}`)
     if (tree.root().toString('base64') !== root) faults.add(`batch ${number}`, 'root differs')
   }

@@ -161,6 +161,8 @@ export interface AuditedEvent {
   readonly metadata: string
   readonly leaf: Buffer
 }
+/** Returns the event with its data and metadata parsed. Sealed values stay sealed. */
+export const recordedOf = (row: AuditedEvent): RecordedEvent => ({ ...row, data: JSON.parse(row.data), metadata: JSON.parse(row.metadata) })
 export interface AuditQuery {
   readonly tenant: TenantId
   /** The index after which the events begin, or -1. */
