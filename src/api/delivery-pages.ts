@@ -1,5 +1,5 @@
 import type { TenantId, WebhookId } from '../events/ids.ts'
-import type { Delivery, HistoryCursor, ListedDelivery, ResultFilter } from '../ports/delivery-log.ts'
+import type { DeadLettersQuery, Delivery, HistoryCursor, ListedDelivery, ResultFilter } from '../ports/delivery-log.ts'
 import { listWebhooks } from '../projections/webhooks.ts'
 import { readCursor, writeCursor } from './cursors.ts'
 import { createDeliveryViews } from './delivery-views.ts'
@@ -7,8 +7,18 @@ import type { ApiDependencies } from './dependencies.ts'
 import type { Identity } from './identity.ts'
 import type { RouteResult } from './route.ts'
 import { envelopeResult } from './route-results.ts'
-import { defaultLimit } from './schemas/common.ts'
-import type { CursorQuery } from './schemas/delivery.ts'
+import { cursorPagination, defaultLimit, envelope, listOf, pageExample } from './schemas/common.ts'
+import { type CursorQuery, delivery } from './schemas/delivery.ts'
+import { parseTimeRange } from './time-range.ts'
+
+/** The parts that every route that lists deliveries declares alike. @param example a delivery of the list */
+export const deliveryPageParts = (description: string, example: unknown) =>
+  ({
+    credentials: 'bearer-or-key',
+    scope: 'read:webhooks',
+    errors: ['invalid_cursor', 'history_too_wide', 'delivery_log_unavailable'],
+    responses: { 200: { description, schema: envelope(listOf(delivery), cursorPagination), example: pageExample([example]) } },
+  }) as const
 
 /** The most webhooks of one key that are read for a query. The default limit of a tenant is lower. */
 const maxWebhooksOfKey = 10_000
@@ -52,6 +62,20 @@ export async function visibleWebhooks(
   const filter = { tenant: caller.tenant, key_id: caller.key_id, limit: maxWebhooksOfKey, offset: 0 }
   const { rows } = await listWebhooks(deps, requested === undefined ? filter : { ...filter, ids: [requested] })
   return rows.map((row) => row.id)
+}
+
+/**
+ * Returns the conditions of a query about dead letters: the time, the result, and the webhooks that the caller may see. Returns null if the caller sees no
+ * webhook, so that nothing is found.
+ */
+export async function deadLetterFilterOf(
+  deps: ApiDependencies,
+  request: Identity & { readonly query: ResultFilter & { since?: string; until?: string; webhook?: WebhookId } },
+): Promise<Pick<DeadLettersQuery, 'since' | 'until' | 'webhooks' | keyof ResultFilter> | null> {
+  const { query } = request
+  const webhooks = await visibleWebhooks(deps, request, query.webhook)
+  const filter = { ...parseTimeRange(query), ...resultFilterOf(query), ...(webhooks === undefined ? {} : { webhooks }) }
+  return webhooks?.length === 0 ? null : filter
 }
 
 /** Returns the conditions of a query on the event and the last result of a delivery. */

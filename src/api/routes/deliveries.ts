@@ -1,7 +1,7 @@
 import type { TenantId } from '../../events/ids.ts'
 import { byText, type Delivery, type HistoryCursor, type ListedDelivery, type UndeliveredStatus } from '../../ports/delivery-log.ts'
 import { findWebhook } from '../../projections/webhooks.ts'
-import { createDeliveryPages, resultFilterOf, visibleWebhooks } from '../delivery-pages.ts'
+import { createDeliveryPages, deliveryPageParts, resultFilterOf, visibleWebhooks } from '../delivery-pages.ts'
 import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, invalid, notFound, webhookInactive } from '../errors.ts'
@@ -9,7 +9,7 @@ import { findDelivery } from '../find-delivery.ts'
 import { parseDeliveryId, parseWebhookId } from '../ids.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
-import { cursorPagination, envelope, envelopeExample, idOf, listOf, pageExample, uuid } from '../schemas/common.ts'
+import { envelope, envelopeExample, idOf, uuid } from '../schemas/common.ts'
 import { deliveredExample, delivery, listDeliveriesQuery, listHistoryQuery, replayedExample } from '../schemas/delivery.ts'
 import { lagHeaders } from '../schemas/headers.ts'
 import { exampleOf } from '../schemas/json-schema.ts'
@@ -38,17 +38,8 @@ function listWebhookDeliveriesRoute(deps: ApiDependencies): Route {
       'Returns the history of one webhook: each event that was routed to it, with every attempt and what the receiver responded. The deliveries of the events that were accepted last come first.',
     params: { id: idOf('webhook') },
     tag,
-    credentials,
-    scope: 'read:webhooks',
     query: listHistoryQuery,
-    errors: ['invalid_cursor', 'history_too_wide', 'delivery_log_unavailable'],
-    responses: {
-      200: {
-        description: 'A page of deliveries.',
-        schema: envelope(listOf(delivery), cursorPagination),
-        example: pageExample([deliveredExample]),
-      },
-    },
+    ...deliveryPageParts('A page of deliveries.', deliveredExample),
     async handler(request) {
       const { query, caller } = request
       const id = parseWebhookId(request.params.id)
@@ -77,17 +68,8 @@ function listDeliveriesRoute(deps: ApiDependencies): Route {
     description:
       'Returns what is retried, failed or discarded, whatever its webhook is, and with the status `pending` what has not been tried yet. With `webhook`, it returns all deliveries of that webhook. A key sees the deliveries of its own webhooks.',
     tag,
-    credentials,
-    scope: 'read:webhooks',
     query: listDeliveriesQuery,
-    errors: ['invalid_cursor', 'history_too_wide', 'delivery_log_unavailable'],
-    responses: {
-      200: {
-        description: 'A page of deliveries.',
-        schema: envelope(listOf(delivery), cursorPagination),
-        example: pageExample([exampleOf(delivery)]),
-      },
-    },
+    ...deliveryPageParts('A page of deliveries.', exampleOf(delivery)),
     async handler(request) {
       const { query, caller } = request
       const { webhook, status } = query
