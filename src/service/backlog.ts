@@ -6,7 +6,7 @@ import { createLiveDeliveryLog } from '../projections/live-delivery-log.ts'
 import { unread } from './engine-checks.ts'
 import type { Shared } from './shared.ts'
 
-/** The most rows that are counted. A number that is equal to it means "at least so many". */
+/** The most rows that are counted. A number that is equal to it may be too low. */
 export const maxCounted = 100_000
 /** The most webhooks with retries that are searched for the oldest one. */
 const maxSearched = 10_000

@@ -2,7 +2,7 @@ import type { HealthReport, OperationsReport } from '../api/dependencies.ts'
 import { createOffsets } from '../dispatch/offsets.ts'
 import { sqlOn } from '../lib/sql.ts'
 import type { ProjectionStatus } from '../projections/runner.ts'
-import { type Backlog, liveMs } from './backlog.ts'
+import { type Backlog, liveMs, maxCounted } from './backlog.ts'
 import type { Shared } from './shared.ts'
 
 /** The most webhooks with parked deliveries, and the most quarantined streams, that are reported. */
@@ -41,7 +41,7 @@ export function createOperations(
       backlog.scheduled(),
       sql<OperationsReport['schedule']['most_parked'][number]>`
         select tenant as tenant_id, webhook as webhook_id, count(*)::int as count
-        from (select tenant, webhook from scheduled_deliveries where due_at is null order by webhook limit 100000) as row
+        from (select tenant, webhook from scheduled_deliveries where due_at is null order by webhook limit ${maxCounted}) as row
         group by tenant, webhook order by count desc, webhook limit ${maxListed}`,
     ])
     return { retrying, oldest_due_seconds: Math.round(oldestDueSeconds * 10) / 10, parked, most_parked: most }

@@ -1,12 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ulid } from 'ulid'
+import { type PostStatus, postLoadEvent } from '../support/load.ts'
 import type { Receiver } from '../support/receiver.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-/** The status of a response, or `none` if there was no response. */
-export type Status = number | 'none'
-
-/** What one load has met. Times are in milliseconds. */
+/** The results of one load. Times are in milliseconds. */
 export interface Figures {
   readonly accepted: number
   /** Posts with another status than 202, and posts without a response. */
@@ -26,7 +24,7 @@ export interface Figures {
 /** The ids of posted events, with the times of their posts and deliveries. */
 export interface Ledger {
   /** Returns the number of responses by status. `none` counts the posts without a response. */
-  statuses(): ReadonlyMap<Status, number>
+  statuses(): ReadonlyMap<PostStatus, number>
   /** Waits until a second's events are all accepted and delivered. */
   flowing(): Promise<void>
   /** Stops posting, waits until every accepted event has arrived or no further one has arrived for a minute, and returns the figures. */
@@ -71,14 +69,14 @@ interface LedgerOptions {
 export function openLedger({ urls, authorization, perSecond, arrivals }: LedgerOptions): Ledger {
   const prefix = ulid()
   const postedAt = new Map<string, number>()
-  const responses = new Map<string, Status>()
+  const responses = new Map<string, PostStatus>()
   const open = new Set<Promise<void>>()
   let isPosting = true
 
   const post = async (n: number) => {
     const id = `${prefix}-${n}`
     postedAt.set(id, performance.now())
-    responses.set(id, await statusOf(urls()[n % urls().length]!, authorization, id))
+    responses.set(id, await postLoadEvent(urls()[n % urls().length]!, authorization, id, postTimeoutMs))
   }
   const posting = (async () => {
     const startedAt = performance.now()
@@ -95,7 +93,7 @@ export function openLedger({ urls, authorization, perSecond, arrivals }: LedgerO
 
   return {
     statuses() {
-      const counts = new Map<Status, number>()
+      const counts = new Map<PostStatus, number>()
       for (const status of responses.values()) counts.set(status, (counts.get(status) ?? 0) + 1)
       return counts
     },
@@ -139,21 +137,5 @@ export function openLedger({ urls, authorization, perSecond, arrivals }: LedgerO
         lateShare: delays.filter((delay) => delay > lateMs).length / Math.max(1, delays.length),
       }
     },
-  }
-}
-
-/** Posts an event. Returns the status of the response, or `none`. */
-async function statusOf(url: string, authorization: string, id: string): Promise<Status> {
-  try {
-    const response = await fetch(`${url}/v1/events`, {
-      method: 'POST',
-      headers: { authorization, 'content-type': 'application/json' },
-      body: JSON.stringify({ id, event: 'load.posted', payload: { id } }),
-      signal: AbortSignal.timeout(postTimeoutMs),
-    })
-    await response.arrayBuffer()
-    return response.status
-  } catch {
-    return 'none'
   }
 }

@@ -6,8 +6,26 @@ export interface Load {
   /** Ids of the events that got a 202 so far. */
   readonly accepted: readonly string[]
   /** The number of responses by status. `none` counts the posts whose connection broke, so that their events may be stored or not. */
-  readonly responses: ReadonlyMap<number | 'none', number>
+  readonly responses: ReadonlyMap<PostStatus, number>
   stop(): Promise<void>
+}
+/** The status of a response, or `none` if there was no response. */
+export type PostStatus = number | 'none'
+
+/** Posts an event `load.posted`. Returns `none` if the response does not arrive within `timeoutMs`. @param authorization `Bearer ...` */
+export async function postLoadEvent(url: string, authorization: string, id: string, timeoutMs: number): Promise<PostStatus> {
+  try {
+    const response = await fetch(`${url}/v1/events`, {
+      method: 'POST',
+      headers: { authorization, 'content-type': 'application/json' },
+      body: JSON.stringify({ id, event: 'load.posted', payload: { id } }),
+      signal: AbortSignal.timeout(timeoutMs),
+    })
+    await response.arrayBuffer()
+    return response.status
+  } catch {
+    return 'none'
+  }
 }
 
 /**
@@ -17,24 +35,13 @@ export interface Load {
  */
 export function startLoad(url: string, authorization: string, { perSecond, from = 0 }: { perSecond: number; from?: number }): Load {
   const accepted: string[] = []
-  const responses = new Map<number | 'none', number>()
-  const count = (status: number | 'none') => responses.set(status, (responses.get(status) ?? 0) + 1)
+  const responses = new Map<PostStatus, number>()
   const openPosts = new Set<Promise<void>>()
   let isRunning = true
   const post = async (id: string) => {
-    try {
-      const response = await fetch(`${url}/v1/events`, {
-        method: 'POST',
-        headers: { authorization, 'content-type': 'application/json' },
-        body: JSON.stringify({ id, event: 'load.posted', payload: { id } }),
-        signal: AbortSignal.timeout(giveUpAfterMs),
-      })
-      await response.arrayBuffer()
-      count(response.status)
-      if (response.status === 202) accepted.push(id)
-    } catch {
-      count('none')
-    }
+    const status = await postLoadEvent(url, authorization, id, giveUpAfterMs)
+    responses.set(status, (responses.get(status) ?? 0) + 1)
+    if (status === 202) accepted.push(id)
   }
   const loop = (async () => {
     for (let n = from; isRunning; n++) {

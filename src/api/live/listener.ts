@@ -20,7 +20,7 @@ export interface Published {
   readonly at: number
   readonly items: readonly LiveItem[]
 }
-/** What a reader has missed. `missed` is null if nobody has counted it. */
+/** A part of a stream that a reader has missed. `missed` is the number of items, or null if it is not known. */
 export interface Gap {
   readonly missed: number | null
   readonly since: string

@@ -4,7 +4,7 @@ import { Failure, send } from './api.ts'
 /** A row of a live list: an item, or what was missed between two items. */
 export type LiveRow<T> = { readonly key: number; readonly item: T } | { readonly key: number; readonly gap: Gap }
 interface Gap {
-  /** Null if nobody has counted the items. */
+  /** The number of missed items, or null if it is not known. */
   readonly missed: number | null
   readonly since: string
   readonly until: string

@@ -38,7 +38,7 @@ export interface Attempt {
   readonly response_body: string | null
   readonly response_truncated: boolean
 }
-/** What the events of a delivery say about its way, beyond its history. */
+/** The steps of a delivery that its history does not contain. */
 export interface Timeline {
   readonly routed_at: string | null
   readonly attempts: readonly TimelineAttempt[]
@@ -91,7 +91,7 @@ export interface Problems {
   readonly is_complete: boolean
   readonly groups: readonly Problem[]
 }
-/** What a replay would do. */
+/** The effect that a replay would have. */
 export interface ReplayPreview {
   readonly count: number
   readonly is_complete: boolean
