@@ -37,7 +37,7 @@ export type Arrivals = ReadonlyMap<string, readonly number[]>
 /** Makes a path of the receiver record all requests that arrive from now on. */
 export function recordArrivals(receiver: Receiver, path: string): Arrivals {
   const arrivals = new Map<string, number[]>()
-  receiver.answer(path, ({ headers, at }, response) => {
+  receiver.setResponse(path, ({ headers, at }, response) => {
     response.writeHead(200).end()
     const id = String(headers['webhook-id'])
     arrivals.set(id, [...(arrivals.get(id) ?? []), at])

@@ -284,7 +284,7 @@ describe('the dispatcher', () => {
   })
   it('parks a fan-out beyond its slots, and sends each delivery once', async () => {
     await start()
-    receiver.answer('/slow', (_request, response) => setTimeout(() => response.end(), 30))
+    receiver.setResponse('/slow', (_request, response) => setTimeout(() => response.end(), 30))
     const webhooks = await Promise.all(Array.from({ length: 60 }, () => subscribe('/slow')))
     bus.put(await record({ id: 'fan' }))
     await waitFor(() => receiver.received('/slow').length >= webhooks.length)
@@ -353,7 +353,7 @@ describe('the dispatcher', () => {
   })
   it('retries a failing delivery by its schedule, and ends it in a dead letter', async () => {
     await start()
-    receiver.answer('/down', failures.resetBeforeResponse)
+    receiver.setResponse('/down', failures.resetBeforeResponse)
     const webhook = await subscribe('/down')
     bus.put(await record({ id: 'one' }))
     await done(1n)
@@ -364,7 +364,7 @@ describe('the dispatcher', () => {
   })
   it('sends a replay by the present state of the webhook, and not by an older state in the cache', async () => {
     await start()
-    receiver.answer('/old', 400)
+    receiver.setResponse('/old', 400)
     const webhook = await subscribe('/old')
     bus.put(await record({ id: 'one' }))
     await done(1n)
@@ -382,7 +382,7 @@ describe('the dispatcher', () => {
   it('finishes requests in flight when it stops, and parks the deliveries that wait', async () => {
     await start()
     const open: (() => void)[] = []
-    receiver.answer('/held', (_request, response) => open.push(() => response.end()))
+    receiver.setResponse('/held', (_request, response) => open.push(() => response.end()))
     await subscribe('/held')
     for (let i = 0; i < 7; i++) bus.put(await record())
     await waitFor(() => open.length === 4)

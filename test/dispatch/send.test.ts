@@ -22,7 +22,7 @@ describe('sending a request', () => {
   })
 
   it('POSTs the bytes with their headers, and returns the status, the address and the beginning of the response', async () => {
-    receiver.answer('/ok', (_request, response) => response.writeHead(201).end('thanks'))
+    receiver.setResponse('/ok', (_request, response) => response.writeHead(201).end('thanks'))
     const reply = await post(receiver.url('/ok'))
     expect(reply).to.include({ code: 201, reason: null, address: '127.0.0.1' })
     expect(reply.body.toString()).to.equal('thanks')
@@ -31,25 +31,25 @@ describe('sending a request', () => {
     expect(request?.headers).to.include({ 'content-type': 'application/json', 'user-agent': 'Kolbak/test', 'webhook-id': 'evt_1' })
   })
   it('keeps 4 KiB of a response of 64 MB, and cuts the rest', async () => {
-    receiver.answer('/flood', failures.floods)
+    receiver.setResponse('/flood', failures.floods)
     const reply = await post(receiver.url('/flood'))
     expect(reply.code).to.equal(200)
     expect(reply.body).to.have.length(4096)
     expect(reply.duration_ms).to.be.lessThan(options.requestTimeoutMs)
   })
   it('keeps NUL bytes and broken UTF-8 unchanged', async () => {
-    receiver.answer('/broken', failures.brokenText)
+    receiver.setResponse('/broken', failures.brokenText)
     const reply = await post(receiver.url('/broken'))
     expect(reply.body).to.deep.equal(Buffer.from([0x6f, 0x6b, 0x00, 0xff, 0xfe, 0xc3, 0x28, 0xed, 0xa0, 0x80]))
   })
   it('gives up on a receiver that hangs', async () => {
-    receiver.answer('/hang', failures.hangs)
+    receiver.setResponse('/hang', failures.hangs)
     const reply = await post(receiver.url('/hang'))
     expect(reply).to.include({ code: null, reason: 'timeout' })
     expect(reply.duration_ms).to.be.within(1_900, 30_000)
   })
   it('ends a second after the head when the body comes too slowly, with the status that has arrived', async () => {
-    receiver.answer('/drip', failures.drips)
+    receiver.setResponse('/drip', failures.drips)
     const patient = createSender({ ...options, requestTimeoutMs: 60_000, policy: local })
     const reply = await patient.post(receiver.url('/drip'), {}, Buffer.from('{"id":"evt_1"}'))
     expect(reply.code).to.equal(200)
@@ -57,11 +57,11 @@ describe('sending a request', () => {
     await patient.close()
   })
   it('counts the status of a response whose body is cut off', async () => {
-    receiver.answer('/mid', failures.resetMidBody)
+    receiver.setResponse('/mid', failures.resetMidBody)
     expect(await post(receiver.url('/mid'))).to.include({ code: 200, reason: null })
   })
   it('does not follow redirects', async () => {
-    receiver.answer('/redirect', failures.redirects)
+    receiver.setResponse('/redirect', failures.redirects)
     expect((await post(receiver.url('/redirect'))).code).to.equal(302)
   })
   it('does not follow redirects to addresses that are not public, or to the receiver itself', async () => {
@@ -73,7 +73,7 @@ describe('sending a request', () => {
         '/secret',
         'file:///etc/passwd',
       ]) {
-        receiver.answer('/elsewhere', (_request, response) => response.writeHead(code, { location, refresh: `0; url=${location}` }).end())
+        receiver.setResponse('/elsewhere', (_request, response) => response.writeHead(code, { location, refresh: `0; url=${location}` }).end())
         expect((await post(receiver.url('/elsewhere'))).code).to.equal(code)
       }
     expect(receiver.received('/secret')).to.have.length(0)
@@ -106,7 +106,7 @@ describe('sending a request', () => {
     expect((await post(receiver.url('/header'))).code).to.equal(200)
   })
   it('returns Retry-After', async () => {
-    receiver.answer('/later', failures.retryAfter('7'))
+    receiver.setResponse('/later', failures.retryAfter('7'))
     expect(await post(receiver.url('/later'))).to.include({ code: 429, retryAfter: '7' })
   })
   for (const [what, behaviour, reason] of [
@@ -114,7 +114,7 @@ describe('sending a request', () => {
     ['a response that is not HTTP', failures.notHttp, 'invalid_response'],
   ] as const)
     it(`returns ${reason} for ${what}`, async () => {
-      receiver.answer(`/${reason}`, behaviour)
+      receiver.setResponse(`/${reason}`, behaviour)
       expect(await post(receiver.url(`/${reason}`))).to.include({ code: null, reason })
     })
   it('returns connection_refused for a port without a listener', async () => {
@@ -230,7 +230,7 @@ describe('sending a request', () => {
         return { addresses: [{ address: addresses[(asked.length - 1) % addresses.length] ?? '', family: 4 }] }
       },
     })
-    receiver.answer('/rebound', failures.closesAfterwards)
+    receiver.setResponse('/rebound', failures.closesAfterwards)
     const url = receiver.url('/rebound').replace('127.0.0.1', 'rebound.example')
     const outcomes: (number | string | null)[] = []
     for (let i = 0; i < 4; i++) {
@@ -244,7 +244,7 @@ describe('sending a request', () => {
   it('checks the address to which a name resolves at the time of the request', async () => {
     let address = '127.0.0.1'
     const changing = createSender({ ...options, policy: local, resolve: async () => ({ addresses: [{ address, family: 4 }] }) })
-    receiver.answer('/named', failures.closesAfterwards)
+    receiver.setResponse('/named', failures.closesAfterwards)
     const url = receiver.url('/named').replace('127.0.0.1', 'named.example')
     expect((await changing.post(url, {}, Buffer.from('{}'))).code).to.equal(200)
     address = '10.0.0.7'

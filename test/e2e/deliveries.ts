@@ -60,7 +60,7 @@ export function withDeliveries(): Deliveries {
     async expectOutcome(behaviour, status, more) {
       const at = path()
       const event = `case.${paths}`
-      receiver.answer(at, behaviour)
+      receiver.setResponse(at, behaviour)
       await subscribe(at, event, more)
       return { at, delivery: await expectDelivery(api, await post(event), status) }
     },

@@ -75,7 +75,7 @@ describe('delivery, end to end', () => {
 
   it('repeats the request under the same webhook-id until the receiver recovers', async () => {
     const at = path()
-    receiver.answer(at, ({ headers }, response) =>
+    receiver.setResponse(at, ({ headers }, response) =>
       headers['kolbak-attempt'] === '3' ? response.writeHead(202).end('taken') : response.writeHead(503).end(),
     )
     await subscribe(at, 'flaky', { retry_delays: [0.2, 2, 2] })
@@ -104,7 +104,7 @@ describe('delivery, end to end', () => {
     expect(delivery.last_reason).to.equal('http_500')
     const dead = await deliveries.api.get<Page<DeliveryResponse>>(`/v1/dead-letters?webhook=${delivery.webhook_id}`)
     expect(dead.data.map((d) => d.id)).to.deep.equal([delivery.id])
-    receiver.answer(at, 200)
+    receiver.setResponse(at, 200)
     expect((await deliveries.api.call('POST', `/v1/deliveries/${delivery.id}/replay`)).status).to.equal(202)
     const again = await expectDelivery(deliveries.api, delivery.event_id, 'success')
     expect(again).to.include({ id: delivery.id, chain: 2 })
@@ -116,7 +116,7 @@ describe('delivery, end to end', () => {
   it('discards the waiting deliveries of a webhook that is deactivated or deleted', async () => {
     for (const end of ['deactivated', 'deleted']) {
       const at = path()
-      receiver.answer(at, 503)
+      receiver.setResponse(at, 503)
       const webhook = await subscribe(at, `discard.${end}`)
       const id = await post(`discard.${end}`)
       await expectDelivery(deliveries.api, id, 'retrying')
@@ -130,7 +130,7 @@ describe('delivery, end to end', () => {
 
   it('sends retries to the present URL of the webhook', async () => {
     const [before, after] = [path(), path()]
-    receiver.answer(before, 503)
+    receiver.setResponse(before, 503)
     const webhook = await subscribe(before, 'moved')
     const id = await post('moved')
     await expectDelivery(deliveries.api, id, 'retrying')
@@ -143,7 +143,7 @@ describe('delivery, end to end', () => {
   it('writes no payload, secret, callback path or header into its log', async () => {
     const at = '/path-that-is-a-credential'
     const webhook = await subscribe(at, 'secretive')
-    receiver.answer(at, 500)
+    receiver.setResponse(at, 500)
     await deliveries.api.post('/v1/events', { id: 'secretive_1', event: 'secretive', payload: { card: 'payload-that-is-a-secret' } })
     await expectDelivery(deliveries.api, 'secretive_1', 'retrying')
     const log = JSON.stringify(deliveries.service.logLines)

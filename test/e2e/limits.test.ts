@@ -18,7 +18,7 @@ describe('one webhook beside others, end to end', () => {
       const at = path()
       let now = 0
       let most = 0
-      receiver.answer(at, (_request, response) => {
+      receiver.setResponse(at, (_request, response) => {
         most = Math.max(most, ++now)
         setTimeout(() => {
           now--
@@ -41,13 +41,13 @@ describe('one webhook beside others, end to end', () => {
 
   it('parks the deliveries of a hanging webhook, and delivers to another webhook meanwhile', async () => {
     const [hanging, good] = [path(), path()]
-    receiver.answer(hanging, failures.hangs)
+    receiver.setResponse(hanging, failures.hangs)
     const stuck = await subscribe(hanging, 'park.hang')
     await subscribe(good, 'park.good')
     await Promise.all(Array.from({ length: 60 }, () => post('park.hang')))
     const tookMs = await machineTimeOf(async () => expectDelivery(deliveries.api, await post('park.good'), 'success'))
     expect(tookMs, 'less than one time-out of the hanging receiver').to.be.lessThan(3_000)
-    receiver.answer(hanging, 200)
+    receiver.setResponse(hanging, 200)
     await waitFor(
       async () =>
         (await deliveries.api.get<Page<DeliveryResponse>>(`/v1/webhooks/${stuck.id}/deliveries?status=success&limit=100`)).data.length ===

@@ -18,7 +18,7 @@ describe('a live tail', () => {
 
   it('shows every attempt once over a kill -9 of the process, and lets a stop end at once', async () => {
     const event = `tail-${ulid()}`
-    services.receiver.answer('/tailed', (_request, response) => response.writeHead(204).end())
+    services.receiver.setResponse('/tailed', (_request, response) => response.writeHead(204).end())
     const first = await services.start()
     let api = await clientOf(first.url)
     await api.post<WebhookResponse>('/v1/webhooks', { callback_url: services.receiver.url('/tailed'), event })

@@ -52,7 +52,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       await useEngines([])
       let service = await start()
       let api = await clientOf(service.url)
-      receiver.answer('/down', (_request, response) => response.writeHead(503).end())
+      receiver.setResponse('/down', (_request, response) => response.writeHead(503).end())
       const webhooks = [
         await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url('/up'), event: 'order.*' }),
         await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url('/down'), event: 'order.late' }),
@@ -97,7 +97,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       expect(await everything(api, webhooks)).to.deep.equal(before)
 
       // A delivery that waited for a retry is sent, and a delivery that has ended can be replayed.
-      receiver.answer('/down', (_request, response) => response.end())
+      receiver.setResponse('/down', (_request, response) => response.end())
       await waitFor(() => receiver.received('/down').some((request) => Number(request.headers['kolbak-attempt']) > 1))
       const [delivered] = await page<DeliveryResponse>(api, '/v1/events/evt_3/deliveries')
       const earlier = receiver.received('/up').length

@@ -73,7 +73,7 @@ describe('what on-call sees', () => {
   it('counts the dead letters', async () => {
     // The first scrape comes after the dead letters, because a process keeps their number for half a minute on some engines.
     const event = `dead-${ulid()}`.toLowerCase()
-    receiver.answer('/refusing', (_request, response) => response.writeHead(422).end())
+    receiver.setResponse('/refusing', (_request, response) => response.writeHead(422).end())
     await api.post('/v1/webhooks', { callback_url: receiver.url('/refusing'), event })
     for (let i = 0; i < 3; i++) await api.post('/v1/events', { event, payload: {} })
     const { length } = await waitFor(
@@ -87,9 +87,9 @@ describe('what on-call sees', () => {
   })
   it('counts attempts in the words of the API, and measures how long the first attempts took', async () => {
     const event = `event-${ulid()}`.toLowerCase()
-    receiver.answer('/good', (_request, response) => response.writeHead(204).end())
-    receiver.answer('/busy', (_request, response) => response.writeHead(503).end())
-    receiver.answer('/strict', (_request, response) => response.writeHead(422).end())
+    receiver.setResponse('/good', (_request, response) => response.writeHead(204).end())
+    receiver.setResponse('/busy', (_request, response) => response.writeHead(503).end())
+    receiver.setResponse('/strict', (_request, response) => response.writeHead(422).end())
     const subscribe = (path: string, more: object = {}) =>
       api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url(path), event, ...more })
     const before = await scrape()

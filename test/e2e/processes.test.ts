@@ -101,7 +101,7 @@ describe('several processes under a supervisor', () => {
       loads.flatMap(({ accepted }) => accepted),
     )
 
-    receiver.answer('/hook', failures.hangs)
+    receiver.setResponse('/hook', failures.hangs)
     const seen = receiver.received('/hook').length
     const again = await clientOf(second.url)
     await again.post('/v1/events', { event: 'load.posted', payload: {} })

@@ -15,13 +15,13 @@ describe('a replay of the deliveries that a webhook missed', () => {
 
   /** Creates a webhook whose receiver refuses every request, and posts events to it. */
   const outage = async (api: Client) => {
-    processes.receiver.answer('/down', 400)
+    processes.receiver.setResponse('/down', 400)
     const webhook = await subscribe(api, '/down')
     processes.receiver.verify('/down', webhook.secret)
     const ids = Array.from({ length: count }, (_, i) => `missed_${i}`)
     await api.post('/v1/events/batch', { events: ids.map((id) => ({ id, event: 'load.posted', payload: { id } })) })
     await expectDeliveries(api, webhook.id, 'failed', count)
-    processes.receiver.answer('/down', 200)
+    processes.receiver.setResponse('/down', 200)
     return { webhook: webhook.id, ids }
   }
   const replay = (api: Client, webhook: string) =>

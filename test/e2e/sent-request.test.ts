@@ -39,10 +39,10 @@ describe('the request of an attempt', () => {
   const received: Received[] = []
   before(async () => {
     api = await clientOf(service.url)
-    receiver.answer('/first', (_request, response) =>
+    receiver.setResponse('/first', (_request, response) =>
       response.writeHead(500, { 'x-request-id': 'r-1', 'retry-after': '7', 'set-cookie': 'secret=1' }).end('no'),
     )
-    for (const path of ['/second', '/third']) receiver.answer(path, 500)
+    for (const path of ['/second', '/third']) receiver.setResponse(path, 500)
     webhook = await api.post<WebhookResponse>('/v1/webhooks', {
       callback_url: receiver.url('/first'),
       event: 'order.created',

@@ -60,7 +60,7 @@ describe('in a terminal', () => {
     const finished = new Promise<void>((resolve) => {
       finish = resolve
     })
-    receiver.answer('/slow', (_request: Received, response) => {
+    receiver.setResponse('/slow', (_request: Received, response) => {
       finished.then(() => response.writeHead(200).end())
     })
     const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url('/slow'), event: 'slow' })

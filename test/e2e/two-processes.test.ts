@@ -50,7 +50,7 @@ describe('two processes on one database', () => {
   it('take over the work of a frozen process, which does no harm when it continues', async () => {
     const [one, two] = await Promise.all([start(), start()])
     const api = await clientOf(one.url)
-    receiver.answer('/frozen', (_request, response) => setTimeout(() => response.end(), 30))
+    receiver.setResponse('/frozen', (_request, response) => setTimeout(() => response.end(), 30))
     const webhook = await subscribe(api, '/frozen')
     const posting = startLoad(one.url, `Bearer ${api.token}`, { perSecond: 80 })
     await waitFor(() => posting.accepted.length > 80)

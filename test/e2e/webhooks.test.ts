@@ -76,7 +76,7 @@ describe('webhooks, end to end', () => {
   })
   it("retries after the webhook's own delays, and not more often", async () => {
     const { path, webhook } = await subscribe('own.delays', { retry_delays: [0.1, 0.2] })
-    receiver.answer(path, 500)
+    receiver.setResponse(path, 500)
     await sent(path, 'own.delays')
     const delivery = await waitFor(async () => {
       const { data } = await api.get<Page<DeliveryResponse>>(`/v1/webhooks/${webhook.id}/deliveries?status=failed`)

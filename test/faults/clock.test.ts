@@ -27,7 +27,7 @@ describe('wrong clocks', () => {
   const refusingOnce = (path: string) => {
     const first = new Map<string, number>()
     const waited = new Map<string, number>()
-    processes.receiver.answer(path, (request, response) => {
+    processes.receiver.setResponse(path, (request, response) => {
       const id = String(request.headers['webhook-id'])
       const before = first.get(id)
       if (before === undefined) first.set(id, request.at)

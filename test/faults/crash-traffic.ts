@@ -51,7 +51,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
   const api = await clientOf(urls[0]!)
   const path = `/round-${round}`
   const seen = new Map<string, Seen>()
-  receiver.answer(path, ({ headers }, response) => {
+  receiver.setResponse(path, ({ headers }, response) => {
     const id = String(headers['webhook-id'])
     const attempt = Number(headers['kolbak-attempt'])
     const chance = random()

@@ -21,13 +21,13 @@ describe('a kill -9 in the middle of a replay job', () => {
   })
 
   it('at any step of the job leaves one new chain for each delivery', async () => {
-    receiver.answer('/down', 400)
+    receiver.setResponse('/down', 400)
     let api = await clientOf(service.url)
     const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url('/down'), event: '*' })
     const ids = Array.from({ length: count }, (_, i) => `missed_${i}`)
     await api.post('/v1/events/batch', { events: ids.map((id) => ({ id, event: 'load.posted', payload: {} })) })
     await expectDeliveries(api, webhook.id, 'failed', count)
-    receiver.answer('/down', 200)
+    receiver.setResponse('/down', 200)
 
     await plan([
       { point: 'job.plan', moment: 'after', count: 1, from: 'signal' },

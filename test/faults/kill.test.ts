@@ -16,7 +16,7 @@ describe('a kill -9 under load', () => {
   it('loses no event with a 202: after the restart all arrive, under the same webhook-ids', async () => {
     // One response in ten is a 503, so that there are retries at the kill too.
     let responses = 0
-    receiver.answer('/hook', (_request, response) => response.writeHead(++responses % 10 === 0 ? 503 : 200).end())
+    receiver.setResponse('/hook', (_request, response) => response.writeHead(++responses % 10 === 0 ? 503 : 200).end())
     const api = await clientOf(service.url)
     const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
     receiver.verify('/hook', webhook.secret)
@@ -42,7 +42,7 @@ describe('a kill -9 under load', () => {
   })
 
   it('differs from SIGTERM, after which the requests in flight are finished and the next start repeats none', async () => {
-    receiver.answer('/hook', (_request, response) => setTimeout(() => response.end(), 100))
+    receiver.setResponse('/hook', (_request, response) => setTimeout(() => response.end(), 100))
     const api = await clientOf(service.url)
     await api.post('/v1/webhooks', { callback_url: receiver.url('/hook'), event: 'load.*' })
     const posting = startLoad(service.url, await tokenOf(service.url), { perSecond })

@@ -30,9 +30,9 @@ describe('a good receiver beside bad ones', () => {
   let good: Client
   beforeEach(async () => {
     refused = await freePort()
-    receiver.answer('/hangs', failures.hangs)
-    receiver.answer('/ten', (_request, response) => setTimeout(() => response.end(), 10_000))
-    for (let n = 0; n < 26; n++) receiver.answer(`/slow/${n}`, (_request, response) => setTimeout(() => response.end(), 14_000))
+    receiver.setResponse('/hangs', failures.hangs)
+    receiver.setResponse('/ten', (_request, response) => setTimeout(() => response.end(), 10_000))
+    for (let n = 0; n < 26; n++) receiver.setResponse(`/slow/${n}`, (_request, response) => setTimeout(() => response.end(), 14_000))
     good = await tenant('Good')
     await subscribe(good, receiver.url('/good'), 'load.good')
   })
@@ -155,7 +155,7 @@ describe('a good receiver beside bad ones', () => {
     const bad = await withWell('Bad')
     await subscribe(bad, receiver.url('/hangs'), 'load.hangs')
     await subscribe(bad, receiver.url('/backlog'), 'load.backlog')
-    receiver.answer('/backlog', (_request, response) => setTimeout(() => response.end(), 50))
+    receiver.setResponse('/backlog', (_request, response) => setTimeout(() => response.end(), 50))
     // The receiver of the backlog gets at most 32 requests in 50 ms, so most of these events have to wait.
     const batch = isFull ? 500 : 100
     const posts = [

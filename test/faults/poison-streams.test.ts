@@ -110,7 +110,7 @@ describe('poison events', () => {
     expect((await checks()).find(({ name }) => name === 'projection deliveries')?.message).to.match(/ [1-9]\d* streams quarantined/)
     expect(service.logLines.some((line) => line.msg === 'projection.quarantined' && line.stream === stream)).to.equal(true)
     // Both webhooks get the event. The history still shows the other webhook's delivery, and a 410 still deactivates a webhook.
-    receiver.answer('/gone', 410)
+    receiver.setResponse('/gone', 410)
     const gone = await subscribe('/gone', 'thrown.gone')
     const id = await post('thrown.gone')
     await waitFor(() => ids('/bad').includes(id) && ids('/other').includes(id))

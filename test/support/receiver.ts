@@ -21,7 +21,7 @@ export interface Receiver {
   readonly origin: string
   url(path: string): string
   /** Sets how the path responds from now on. The default is 200. */
-  answer(path: string, behaviour: Behaviour): void
+  setResponse(path: string, behaviour: Behaviour): void
   /** Makes the receiver check the signatures of requests to the path with the official library. */
   verify(path: string, secret: string): void
   received(path?: string): readonly Received[]
@@ -70,7 +70,7 @@ export async function startReceiver({ tls = false } = {}): Promise<Receiver> {
   return {
     origin,
     url: (path) => origin + path,
-    answer: (path, behaviour) => behaviours.set(path, behaviour),
+    setResponse: (path, behaviour) => behaviours.set(path, behaviour),
     verify: (path, secret) => secrets.set(path, [...(secrets.get(path) ?? []), secret]),
     received,
     ids: (path) => received(path).map(({ headers }) => String(headers['webhook-id'])),

@@ -149,7 +149,7 @@ describe('the dashboard in a browser', () => {
   it('finds what failed, shows what a replay of it would do, and replays exactly that', async () => {
     const path = `/refusing-${ulid()}`
     const event = `refused.${ulid().toLowerCase()}`
-    world.receiver.answer(path, (_request, response) => response.writeHead(422).end('{"error": "unknown order"}'))
+    world.receiver.setResponse(path, (_request, response) => response.writeHead(422).end('{"error": "unknown order"}'))
     const { id } = await create(path, 'refused.*')
     for (const name of [event, event, `${event}.other`]) await world.api.post('/v1/events', { event: name, payload: {} })
     await waitFor(
@@ -165,7 +165,7 @@ describe('the dashboard in a browser', () => {
     await page.getByText('to one webhook, accepted').waitFor()
     await picture(page, 'problems-replay')
     await expectAccessible(page, 'the dialog of a replay')
-    world.receiver.answer(path, (_request, response) => response.writeHead(204).end())
+    world.receiver.setResponse(path, (_request, response) => response.writeHead(204).end())
     await page.getByRole('button', { name: 'Replay 2' }).click()
     await page.getByRole('heading', { name: 'Replays' }).waitFor()
     await page.getByText('2 of 2').waitFor()
@@ -246,7 +246,7 @@ describe('the dashboard in a browser', () => {
     ]
     it('runs nothing that a receiver, a producer or a consumer writes', async () => {
       for (const [i, text] of hostile.entries()) {
-        world.receiver.answer(`/hostile-${i}`, (_request, response) => response.writeHead(400, { 'content-type': 'text/html' }).end(text))
+        world.receiver.setResponse(`/hostile-${i}`, (_request, response) => response.writeHead(400, { 'content-type': 'text/html' }).end(text))
         await create(`/hostile-${i}?q=${encodeURIComponent(text.slice(0, 200).toWellFormed())}`, 'hostile.*', {
           description: text.slice(0, 1_000).toWellFormed(),
         }).catch(() => undefined)

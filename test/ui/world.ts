@@ -98,11 +98,11 @@ export async function picture(page: Page, name: string): Promise<void> {
 
 /** Creates webhooks in every state, and events with deliveries of every state. */
 export async function fill({ api, receiver }: UiWorld): Promise<Filled> {
-  receiver.answer('/hooks', (_request, response) =>
+  receiver.setResponse('/hooks', (_request, response) =>
     response.writeHead(200, { 'content-type': 'application/json' }).end('{"ok": true, "seen": 1}'),
   )
-  receiver.answer('/broken', (_request, response) => response.writeHead(503).end('{"error": "upstream"}'))
-  receiver.answer('/strict', (_request, response) => response.writeHead(422).end('{"error": "unknown order"}'))
+  receiver.setResponse('/broken', (_request, response) => response.writeHead(503).end('{"error": "upstream"}'))
+  receiver.setResponse('/strict', (_request, response) => response.writeHead(422).end('{"error": "unknown order"}'))
   const create = (path: string, event: string, more: object = {}) =>
     api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url(path), event, ...more })
   const good = await create('/hooks', 'order.*', { description: 'Invoices of the bookkeeping' })
