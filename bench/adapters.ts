@@ -1,4 +1,4 @@
-// Usage: npm run bench:adapters [-- --seconds 3] It measures each adapter of each port alone, on servers that it starts. Postgres runs with fsync.
+// Usage: npm run bench:adapters [-- --seconds 3]. It measures each adapter of each port alone, on servers that it starts. Postgres runs with fsync.
 // Kafka and Cassandra have one node, and their programs are downloaded as for the tests. EventStoreDB is the double of the tests, or the server at
 // EVENTSTOREDB_URL.
 import { randomUUID } from 'node:crypto'

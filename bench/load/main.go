@@ -1,8 +1,8 @@
 // Program load has the producers and the receiver of the benchmark in one process. It needs much less CPU than the same programs in Node,
 // bench/receiver.ts and bench/producers.ts. It prints its origin as the first line. POST /hook always gets a 200. POST /failing gets a 503
 // once in ten requests, and otherwise a 200. POST /hanging gets no response. GET / returns counts and percentiles. GET /reset?settling=<ms>
-// also resets them, and the percentiles then leave out the events of the first <ms> milliseconds. The body of POST /produce is a work as
-// JSON. This request sends the events of the work, and returns the result when they are sent.
+// also resets them, and the percentiles then leave out the events of the first <ms> milliseconds. The body of POST /produce describes a
+// load as JSON (the type work). This request sends the events of the load, and returns the result when they are sent.
 package main
 
 import (

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// work is what the producers must send. bench/producers.ts explains the fields.
+// work is the load that the producers must send. bench/producers.ts explains the fields.
 type work struct {
 	URL       string   `json:"url"`
 	Tokens    []string `json:"tokens"`
@@ -28,7 +28,7 @@ type work struct {
 	Settling  float64  `json:"settlingMs"`
 }
 
-// produced is the result of a work.
+// produced is the result of a load.
 type produced struct {
 	Accepted  int     `json:"accepted"`
 	PerSecond float64 `json:"perSecond"`
@@ -51,7 +51,7 @@ type producers struct {
 	failures  map[string]int
 }
 
-// produce sends the events of a work, and returns when all responses have arrived.
+// produce sends the events of a load, and returns when all responses have arrived.
 func produce(work work) produced {
 	target, err := url.Parse(work.URL)
 	if err != nil {

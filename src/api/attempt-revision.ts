@@ -20,7 +20,7 @@ export interface WebhookAtAttempt {
 }
 
 /**
- * Milliseconds after a change of a webhook after which every dispatcher knows the change. The webhook cache is at most a second old, but on a busy
+ * This many milliseconds after a change of a webhook, every dispatcher knows the change. The webhook cache is at most a second old, but on a busy
  * machine the read model from which it is refreshed may be further behind.
  */
 const settledAfterMs = 60_000

@@ -14,7 +14,7 @@ interface Search {
   readonly maxPages: number
 }
 
-/** Finds an event in the stream of a day. The place is found by the times of the events, which rise apart from the disorder. */
+/** Finds an event in the stream of a day. A binary search finds its place, because the times of the events rise, except by `disorderMs`. */
 export async function findInStream(
   store: Pick<EventStore, 'read'>,
   stream: StreamName,

@@ -49,7 +49,7 @@ interface Row {
 
 const lifeMs = msPerDay
 /**
- * Milliseconds of a claim, which are more than a request usually takes. If a request takes longer, its repetition may run at the same time. This does
+ * The duration of a claim in milliseconds, which is longer than a request usually takes. If a request takes longer, its repetition may run at the same time. This does
  * no harm, because both have the same plan.
  */
 const claimMs = 10_000

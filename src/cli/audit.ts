@@ -11,8 +11,8 @@ const exitCodes = { clean: 0, faulty: 1, notChecked: 2 } as const
 const faults = new Set(['event_forged', 'batch_altered', 'log_forked'])
 
 /**
- * Adds the commands that work on the audit log itself. They use the engines directly, with the environment of the service, so that they do not depend on
- * what the service says of itself.
+ * Adds the commands that work on the audit log itself. They use the engines directly, with the environment of the service, so that their results do
+ * not depend on what the service reports.
  */
 export function auditCommands(program: Command): Command {
   const audit = program.commands.find((command) => command.name() === 'audit')
@@ -122,7 +122,7 @@ function addDeclareLoss(audit: Command): void {
   audit
     .command('declare-loss')
     .description('declare that events after the last known head are lost; stop the service first')
-    .requiredOption('--reason <text>', 'why they are lost; the audit log keeps it for ever')
+    .requiredOption('--reason <text>', 'why they are lost; the audit log keeps this text for ever')
     .action(async ({ reason }: { reason: string }) => {
       exitAtEndSignal()
       const { declareLoss } = await import('../operator/declare-loss.ts')
@@ -186,7 +186,7 @@ async function runVerify({ files, batches, readModels, isJson }: VerifyFlags): P
     console.log(
       `${counted(result.events, 'event')}, ${counted(result.heads, 'head')}${models} and ${checked} of ${sealed} ${sealed === 1 ? 'batch' : 'batches'} checked: ` +
         `${result.faults.length === 0 ? 'no fault' : counted(result.faults.length, 'fault')}.` +
-        (unproven > 0 ? ` ${counted(unproven, 'event')} without a MAC: stored before LogStarted, and proven only by the heads.` : ''),
+        (unproven > 0 ? ` ${counted(unproven, 'event')} without a MAC, stored before LogStarted: only the heads prove them.` : ''),
     )
   }
   process.exitCode = result.faults.length === 0 ? exitCodes.clean : exitCodes.faulty

@@ -35,7 +35,7 @@ export const commandModules: readonly CommandModule[] = [
   {
     commands: {
       deliveries: 'list the deliveries of a webhook',
-      undelivered: 'list the deliveries of all webhooks that have not arrived',
+      undelivered: 'list the deliveries that have not arrived, of all webhooks',
       tail: 'watch deliveries live',
       delivery: 'show a delivery and its attempts',
       request: 'show the request of an attempt as it was sent',
@@ -48,7 +48,7 @@ export const commandModules: readonly CommandModule[] = [
   },
   {
     commands: {
-      'replay-missed': 'send the deliveries again that all or some webhooks missed',
+      'replay-missed': 'send again the deliveries that all or some webhooks missed',
       jobs: 'list, show and cancel replay jobs, which `replay-missed` and `webhooks replay` start',
     },
     verbs: () => import('./jobs.ts'),

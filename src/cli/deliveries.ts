@@ -47,7 +47,7 @@ export const verbs: readonly Verb[] = [
   },
   {
     name: 'undelivered',
-    description: 'list the deliveries of all webhooks that have not arrived, newest first',
+    description: 'list the deliveries that have not arrived, of all webhooks, newest first',
     method: 'GET',
     path: '/v1/deliveries',
     query: listDeliveriesQuery,

@@ -135,11 +135,11 @@ function helpOf({ schema, isRequired }: Field, hasDefault: boolean): string {
     .join(' ')
 }
 
-/** Returns the name of the option of a field. @param names other names than those of the fields */
+/** Returns the name of the option of a field. @param names the options whose names differ from those of their fields */
 export const optionName = ({ path }: Field, names: Readonly<Record<string, string>>): string =>
   names[path.join('.')] ?? path.join('-').replaceAll('_', '-')
 
-/** Adds the options of a field to a command. @param isClearable whether null is a value of its own */
+/** Adds the options of a field to a command. @param isClearable whether the command can set the field to null */
 export function addOption(command: Command, field: Field, name: string, isClearable: boolean, hasDefault: boolean): void {
   const { schema } = field
   const isList = typeOf(schema) === 'array'

@@ -38,7 +38,7 @@ function previewText({ count, is_complete, without_payload, oldest, newest, webh
 export const verbs: readonly Verb[] = [
   {
     name: 'replay-missed',
-    description: 'send the deliveries again that all or some webhooks missed; each webhook gets a job',
+    description: 'send again the deliveries that all or some webhooks missed; each webhook gets a job',
     method: 'POST',
     path: '/v1/replays',
     body: replayDeliveries,

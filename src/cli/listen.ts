@@ -16,11 +16,11 @@ import { rowOf, rowsOf, textOf } from './text.ts'
 interface Options {
   port?: number
   publicUrl?: URL
-  answer: number
+  status: number
   forwardTo?: URL
 }
 const port: JsonSchema = { type: 'integer', minimum: 0, maximum: 65_535 }
-const status: JsonSchema = { type: 'integer', minimum: 200, maximum: 599 }
+const statusSchema: JsonSchema = { type: 'integer', minimum: 200, maximum: 599 }
 
 function parseUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : null
@@ -37,10 +37,10 @@ export const listenCommand = (program: Command) =>
     .option('--port <n>', 'the port to listen on (default: a free one)', (text) => parseValue(port, text))
     .option('--public-url <url>', 'the URL under which Kolbak reaches this machine, when Kolbak runs on another one', parseUrl)
     .option('--forward-to <url>', 'pass each request on to this URL, and respond as it does', parseUrl)
-    .option('--answer <status>', 'the HTTP status to respond with, when nothing is passed on', (text) => parseValue(status, text), 200)
+    .option('--status <code>', 'the HTTP status to respond with, when nothing is passed on', (text) => parseValue(statusSchema, text), 200)
     .action(async (event: string, options: Options, command: Command) => listen(createSession(command), event, options))
 
-async function listen(session: Session, event: string, { port: ownPort = 0, publicUrl, answer, forwardTo }: Options): Promise<void> {
+async function listen(session: Session, event: string, { port: ownPort = 0, publicUrl, status, forwardTo }: Options): Promise<void> {
   let end = (_why?: unknown) => {}
   const ended = new Promise<void>((resolve, reject) => {
     end = (why) => (why === undefined ? resolve() : reject(why))
@@ -52,7 +52,7 @@ async function listen(session: Session, event: string, { port: ownPort = 0, publ
   )
   for (const output of [process.stdout, process.stderr]) output.on('error', () => end()) // the terminal or the pipe was closed
   let verifier: Webhook | undefined
-  const server = createServer(createReceiver(session, () => verifier, forwardTo, answer))
+  const server = createServer(createReceiver(session, () => verifier, forwardTo, status))
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) => reject(new CommandError(`Nothing can listen on port ${ownPort}: ${cause.message}.`, { cause })))
     server.listen(ownPort, '127.0.0.1', resolve)

@@ -39,7 +39,7 @@ export async function tail(session: Session, path: string, query: Query, lineOf:
     } catch (error) {
       const isLost = !(error instanceof CommandError) || error.envelope === undefined
       if (!hasBegun || !isLost) throw error
-      console.error('kolbak: the connection is lost. Kolbak is called again.')
+      console.error('kolbak: the connection is lost. It is opened again.')
     }
     if (seconds - (performance.now() - startedAt) / 1_000 > 0) await pause(againMs)
   }

@@ -78,9 +78,9 @@ export async function startWitness({ logs, folder, name, host, port }: WitnessOp
         body += chunk
         if (body.length > maxBytes) return send(413, 'text/plain', 'The request is too large.\n')
       }
-      const answering = last.then(() => addCheckpoint(body, state))
-      last = answering.catch(() => undefined)
-      const { status, type, body: text } = await answering
+      const response = last.then(() => addCheckpoint(body, state))
+      last = response.catch(() => undefined)
+      const { status, type, body: text } = await response
       send(status, type, text)
     } catch (error) {
       console.error(error)

@@ -7,7 +7,7 @@ import { sqlOn } from '../lib/sql.ts'
 import type { HistoryCursor, ResultFilter } from '../ports/delivery-log.ts'
 
 /**
- * A request to replay the deliveries of a webhook whose messages were accepted in a range of time and that have a status. Each delivery is
+ * A request to replay deliveries of one webhook: those that have a given status, and whose messages were accepted in a range of time. Each delivery is
  * replayed once, newest first.
  */
 export interface ReplayRequest {

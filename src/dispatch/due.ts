@@ -32,7 +32,7 @@ export interface DueDeps {
 
 /** Milliseconds between two passes while no row waits. */
 const restMs = 2_000
-/** The most milliseconds between two such passes, because `untilPoll` moves them. `wake` must be notified when a row is due sooner. */
+/** The most milliseconds between two such passes, because `untilPoll` lengthens or shortens a pause. `wake` must be notified when a row is due sooner. */
 export const longestRestMs = 1.5 * restMs
 
 /** The most webhooks on one page. A pass reads all webhooks with due or parked rows, page by page. */

@@ -3,7 +3,7 @@ import { constants } from 'node:os'
 /** The signals that ask a process to end: Ctrl-C, the stop of a service manager, and the closing of the terminal. */
 const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 /**
- * A signal within this time after the first one is the same request to end, in milliseconds. A terminal sends Ctrl-C to npm and to this
+ * A signal that comes within this many milliseconds after the first one counts as the same request to end. A terminal sends Ctrl-C to npm and to this
  * process, and npm passes it on.
  */
 const sameRequestMs = 1_000

@@ -60,7 +60,7 @@ export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs:
   }
   // A lease that was not renewed in time is lost, even if its row still names this process, because another process may take it now.
   const loseExpired = async () => {
-    // A lease that is taken or renewed meanwhile expires later than all leases of now.
+    // A lease that is taken or renewed meanwhile expires later than all leases that exist now.
     const until = Math.min(performance.now() + usableMs, ...[...leases.values()].map((lease) => lease.until))
     await pause(Math.max(0, until - performance.now()) + 1, stop.signal)
     for (const lease of leases.values()) if (performance.now() > lease.until) lease.lose()

@@ -69,7 +69,7 @@ const keysOf = (seed: Buffer): { key: KeyObject; publicKey: Buffer } => {
 const vkeyOf = (name: string, type: number, publicKey: Buffer): string =>
   `${name}+${keyId(name, type, publicKey).toString('hex')}+${Buffer.concat([Buffer.from([type]), publicKey]).toString('base64')}`
 
-/** Signs heads of other logs, after it has checked that they are consistent with all heads before. */
+/** Signs heads of other logs. The caller must have checked that each head extends all heads that were signed before. */
 export interface Cosigner {
   readonly vkey: string
   /** Returns the line that is added to the note. @param time seconds since 1970 */

@@ -25,7 +25,7 @@ export interface Notices {
 
 const channel = 'kolbak'
 const pollMs = { withNotices: 2_000, withoutNotices: 50 }
-/** Milliseconds between two notices. All topics of this time are sent in one notice. */
+/** Milliseconds between two notices. All topics that are told within this time are sent in one notice. */
 const throttleMs = 5
 
 /** Notices of a process that sends and receives none. Tests use them, and so do commands of an operator that need no notices. */

@@ -10,7 +10,7 @@ export interface Wake {
 /**
  * Returns the milliseconds until the next poll of a loop that polls every `ms`. The polls of a process end at the same moments of its clock, the
  * multiples of `ms`, because a machine at rest spends more on each wake-up than on the queries. The result is between half of `ms` and one and a
- * half times `ms`. Polls of less than a second are not moved.
+ * half times `ms`. If `ms` is less than a second, the result is `ms`.
  */
 export function untilPoll(ms: number, now = performance.now()): number {
   if (ms < 1_000) return ms

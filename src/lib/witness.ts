@@ -13,7 +13,7 @@ interface WitnessState {
   readonly cosigner: Cosigner
   /** Returns the last head of a log that was cosigned, as a signed note, or null. */
   latest(origin: string): string | null
-  /** Stores a head. The response is given only after it. */
+  /** Stores a head. The response is sent after this has resolved. */
   store(origin: string, note: string): Promise<void>
   /** Seconds since 1970. */
   now(): number

@@ -12,7 +12,7 @@ export const maxCounted = 100_000
 const maxSearched = 10_000
 /** Milliseconds for which a result is used again, so that frequent scrapes of several collectors cost no more than one. */
 const freshMs = 5_000
-/** The same for dead letters on an engine that can only list them. */
+/** Milliseconds for which the number of dead letters is used again, on an engine that can only list them. */
 const listedFreshMs = 30_000
 
 /** A process counts as live for this many milliseconds after its last heartbeat (`joinLiveProcesses`). */
@@ -57,7 +57,7 @@ export interface LeaseCounts {
   readonly expired: number
 }
 
-/** Makes the reader of the backlog. Every statement reads few rows or counts up to `maxCounted`, and runs only when somebody asks. */
+/** Makes the reader of the backlog. Every statement reads few rows or counts up to `maxCounted`, and runs only when a caller asks for its number. */
 export function createBacklog({
   bus,
   deliveryLog,

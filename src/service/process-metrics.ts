@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { collectDefaultMetrics, Gauge, type Registry } from 'prom-client'
 
-/** The library measures these by a timer, which would wake even an idle process a hundred times a second. */
+/** Metrics that are removed, because the library measures them by a timer that wakes even an idle process a hundred times a second. */
 const timed = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'].map((name) => `nodejs_eventloop_lag_${name}_seconds`)
 const never = 2 ** 31 - 1
 

@@ -4,7 +4,7 @@ import type { Route } from '../../src/api/route.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { waitFor } from '../support/wait-for.ts'
 
-describe('as_of, on every route that reads', () => {
+describe('the routes that read, with `as_of`,', () => {
   let api: TestApi
   let auditor: TestClient
   let readers: readonly Route[]
@@ -27,16 +27,16 @@ describe('as_of, on every route that reads', () => {
   after(() => api.stop())
   const pathOf = ({ path }: Route) => path.replace(':id', ids[path.split('/:')[0]!] ?? ulid()).replace(/:\w+/, ulid())
 
-  it('returns the past state, or is refused with 422', async () => {
+  it('return the past state, or refuse it with 422', async () => {
     expect(readers.length).to.be.greaterThan(15)
-    const answered: string[] = []
+    const pathsWithPast: string[] = []
     for (const route of readers) {
       const past = await api.call('GET', `${pathOf(route)}?as_of=${moment}`, { as: auditor })
       const hasPast = Object.hasOwn(route.query?.properties ?? {}, 'as_of')
       if (!hasPast && past.status === 403) continue // an operator's route
       expect(past.status, route.path).to.equal(hasPast ? 200 : 422)
       if (hasPast) {
-        answered.push(route.path)
+        pathsWithPast.push(route.path)
         const present = await api.call('GET', pathOf(route), { as: auditor })
         expect(JSON.stringify(present.body), route.path).to.include('new')
         expect(JSON.stringify(past.body), route.path).to.not.include('"new"')
@@ -48,15 +48,15 @@ describe('as_of, on every route that reads', () => {
         ).to.include('as_of')
       }
     }
-    expect(answered.sort()).to.deep.equal(['/v1/keys', '/v1/keys/:id', '/v1/webhooks', '/v1/webhooks/:id'])
+    expect(pathsWithPast.sort()).to.deep.equal(['/v1/keys', '/v1/keys/:id', '/v1/webhooks', '/v1/webhooks/:id'])
   })
-  it('any other unknown parameter is refused too, and named', async () => {
+  it('refuse any other unknown parameter too, and name it', async () => {
     for (const route of readers) {
       const { status, body } = await api.call('GET', `${pathOf(route)}?asof=${moment}`, { as: auditor })
       if (status !== 403) expect(`${route.path} ${status} ${JSON.stringify(body)}`).to.match(/ 422 .*"asof".*is not a known field/)
     }
   })
-  it('names the key that made a change as it was called then', async () => {
+  it('name the key that made a change as it was called then', async () => {
     const credential = await api.key(auditor, ['read:webhooks', 'write:webhooks'])
     const webhook = await api.webhook({ key: credential.key })
     const created = new Date().toISOString()

@@ -79,7 +79,7 @@ describe('the verbs of the command line', () => {
     ['send', 'x', '[]'],
     ['send', 'x', '--event-time', 'now'],
     ['listen', '--port', '99999'],
-    ['listen', '--answer', 'ok'],
+    ['listen', '--status', 'ok'],
   ])
     it(`refuse a value that the schema does not allow: kolbak ${words.join(' ')}`, async () => {
       const error = await program.parseAsync(words, { from: 'user' }).then(

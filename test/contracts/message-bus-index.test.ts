@@ -85,7 +85,7 @@ describe('the message bus on Postgres, beside the message index', () => {
     ])
     expect(confirmed).to.deep.equal([cursor])
   })
-  it('writes a message that no webhook wants to the index', async () => {
+  it('also writes to the index a message that matches no webhook', async () => {
     const opened = await member()
     const collector = await consuming(opened)
     opened.bus.indexWith!(matcherAt(cursor, []).matcher)

@@ -33,7 +33,7 @@ describe('delivery, end to end', () => {
     expect(receiver.received(at)[0]?.body).to.deep.equal({ id: reply.data.id, event: 'bare', event_time: null, source: null, payload: {} })
   })
 
-  it('sends to every webhook whose pattern takes the event, and to no other', async () => {
+  it('sends to every webhook whose pattern matches the event, and to no other', async () => {
     const [exact, prefix, all, other, off] = [path(), path(), path(), path(), path()]
     await subscribe(exact, 'fan.out.now')
     await subscribe(prefix, 'fan.*')

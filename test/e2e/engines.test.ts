@@ -98,7 +98,7 @@ describeOn('engines in operation', ['kafka'], () => {
   const token = 'a-token-for-the-tests-of-engines'
   const { start } = withServices({ sharedDatabase: true, variables: { KOLBAK_METRICS_TOKEN: token } })
 
-  it('make a process not ready that needs them, even if nobody posts, and are named to operators', async () => {
+  it('make every process that needs them not ready, even if no event is posted, and are named to operators', async () => {
     const projector = await start({ KOLBAK_ROLES: 'projector' })
     const api = await start({ KOLBAK_ROLES: 'api' })
     const statusOf = async (url: string) => (await fetch(`${url}/health/ready`)).status

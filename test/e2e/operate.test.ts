@@ -80,7 +80,7 @@ describe('the operator commands beside a running service', () => {
     await waitFor(async () => (await history()).length === 6)
     expect(receiver.received('/hook')).to.have.length(6)
   })
-  it('print one sentence when they cannot be done', async () => {
+  it('print one sentence when they cannot be carried out', async () => {
     expect((await operate('rebuild', 'nothing')).err).to.match(/There is no projection nothing: tenants, .*unknown_projection/)
     expect((await operate('rebuild', 'endpoint_manager')).err).to.include('not_rebuildable')
     expect((await operate('retry', 'webhooks', 'webhook-none')).err).to.include('not_quarantined')

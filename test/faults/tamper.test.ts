@@ -17,7 +17,7 @@ import { withService } from '../support/with-services.ts'
  * Somebody with the password of the database changes what is stored. Each test alters the real Postgres, and expects that the service says so.
  * docs/audit.md says what is proven.
  */
-describe('what somebody changes in the database', () => {
+describe('changes that somebody makes in the database', () => {
   const { service, receiver, services } = withService({ sharedDatabase: true })
   let api: Client
   before(async () => {
@@ -42,7 +42,7 @@ describe('what somebody changes in the database', () => {
       JSON.stringify(metadata),
     ])
 
-  it('begins with LogStarted: from the first event on, every command event has a MAC', async () => {
+  it('the audit log begins with LogStarted, and from this event on every command event has a MAC', async () => {
     const { rows } = await sql(`select stream, type, metadata::jsonb ? 'mac' as has_mac from command_events order by position`)
     expect(rows[0]).to.deep.include({ stream: 'log-00000000000000000000000000', type: 'LogStarted' })
     expect(rows.filter((row) => !row.has_mac)).to.deep.equal([])
@@ -392,7 +392,7 @@ describe('kolbak audit verify', () => {
         await sql(`delete from ${table}; insert into ${table} select * from "kept ${table}"; drop table "kept ${table}"`)
     }
   })
-  it('exits with 0 without faults, with 1 if it found faults, and with 2 if it could not look', async () => {
+  it('exits with 0 without faults, with 1 if it found faults, and with 2 if it could not check', async () => {
     const run = async (more: Record<string, string> = {}) =>
       runProgram('cli/kolbak.ts', ['audit', 'verify'], { ...(await environment()), ...more })
     const clean = await run()

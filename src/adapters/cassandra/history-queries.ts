@@ -218,7 +218,7 @@ function createListReaders(
 const hasResult = (stored: Delivery, { event, reason, code }: ResultFilter): boolean =>
   (event ?? stored.event) === stored.event && (reason ?? stored.reason) === stored.reason && (code ?? stored.code) === stored.code
 
-/** Returns the group of dead letters that have everything in common. @param deadLetters the newest first */
+/** Returns the group that these dead letters form. All have the same webhook, event and result. @param deadLetters the newest first */
 function groupOf(deadLetters: readonly Delivery[]): DeadLetterGroup {
   const { webhook, event, code, reason, time, delivery } = deadLetters[0]!
   const accepted = deadLetters.map(({ accepted_at }) => accepted_at).sort(byText)
