@@ -73,7 +73,9 @@ describe('sending a request', () => {
         '/secret',
         'file:///etc/passwd',
       ]) {
-        receiver.setResponse('/elsewhere', (_request, response) => response.writeHead(code, { location, refresh: `0; url=${location}` }).end())
+        receiver.setResponse('/elsewhere', (_request, response) =>
+          response.writeHead(code, { location, refresh: `0; url=${location}` }).end(),
+        )
         expect((await post(receiver.url('/elsewhere'))).code).to.equal(code)
       }
     expect(receiver.received('/secret')).to.have.length(0)

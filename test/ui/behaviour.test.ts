@@ -246,7 +246,9 @@ describe('the dashboard in a browser', () => {
     ]
     it('runs nothing that a receiver, a producer or a consumer writes', async () => {
       for (const [i, text] of hostile.entries()) {
-        world.receiver.setResponse(`/hostile-${i}`, (_request, response) => response.writeHead(400, { 'content-type': 'text/html' }).end(text))
+        world.receiver.setResponse(`/hostile-${i}`, (_request, response) =>
+          response.writeHead(400, { 'content-type': 'text/html' }).end(text),
+        )
         await create(`/hostile-${i}?q=${encodeURIComponent(text.slice(0, 200).toWellFormed())}`, 'hostile.*', {
           description: text.slice(0, 1_000).toWellFormed(),
         }).catch(() => undefined)
