@@ -105,7 +105,7 @@ export interface ApiSettings {
 export interface ApiDependencies {
   readonly streams: CommandStreams
   readonly store: Pick<EventStore, 'append' | 'head' | 'identity' | 'read' | 'subscribe'>
-  readonly bus: Pick<MessageBus, 'produce'>
+  readonly bus: Pick<MessageBus, 'produce' | 'eraseBodies'>
   /**
    * Notes which messages are accepted by now. The returned function tells whether all of them are routed. It may return false for some time
    * after they are.

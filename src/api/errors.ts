@@ -37,6 +37,7 @@ const errors = {
   default_tenant: { status: 409, message: 'The tenant `default` cannot be suspended: its admins could not resume it.' },
   last_admin: { status: 409, message: 'This is the last client with scope admin: issue another one first.' },
   payload_expired: { status: 410, message: 'The payload is no longer kept: the event cannot be delivered again.' },
+  payload_erased: { status: 410, message: 'The payload was erased: the event cannot be delivered again.' },
   precondition_failed: { status: 412, message: 'The resource is at revision 4, which If-Match does not name: read it again.' },
   body_too_large: { status: 413, message: 'The body is larger than 65536 bytes, which is the limit of this route.' },
   event_too_large: { status: 413, message: 'The change is too large to be stored.' },

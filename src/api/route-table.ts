@@ -10,6 +10,7 @@ import { createAuthRoutes } from './routes/auth.ts'
 import { createClientRoutes } from './routes/clients.ts'
 import { createDeadLetterRoutes } from './routes/dead-letters.ts'
 import { createDeliveryRoutes } from './routes/deliveries.ts'
+import { createErasureRoutes } from './routes/erasures.ts'
 import { createEventRoutes } from './routes/events.ts'
 import { createExplainRoutes } from './routes/explain.ts'
 import { createHistoryRoutes } from './routes/history.ts'
@@ -45,6 +46,7 @@ export function createRouteTable(
     // Express takes the first path that fits, so these come before the paths with an id.
     ...createStreamRoutes(deps),
     ...createEventRoutes(deps),
+    ...createErasureRoutes(deps),
     ...createDeliveryRoutes(deps),
     ...createDeadLetterRoutes(deps),
     ...createSentRequestRoutes(deps),

@@ -72,12 +72,16 @@ export const verbs: readonly Verb[] = [
     method: 'GET',
     path,
     format({ data, text }) {
-      const { payload, rejections, deliveries, has_rejections, status, ...event } = rowOf(data)
+      const { payload, payload_reason, rejections, deliveries, has_rejections, status, ...event } = rowOf(data)
       const rejection = rejectionOf({ rejections, has_rejections })
       return [
         details({ ...event, outcome: outcomeOf({ status, deliveries }) }),
         ...(rejection === undefined ? [] : [`! ${rejection}`]),
-        payload === null ? 'The payload is no longer kept.' : memberText(memberText(text, 'data') ?? '{}', 'payload'),
+        payload === null
+          ? payload_reason === 'payload_erased'
+            ? 'The payload was erased.'
+            : 'The payload is no longer kept.'
+          : memberText(memberText(text, 'data') ?? '{}', 'payload'),
       ].join('\n')
     },
   },
@@ -97,6 +101,12 @@ export const verbs: readonly Verb[] = [
     body: replayEvent,
     optionNames: { webhook_id: 'webhook' },
     format: async ({ data }, session) => deliveriesTable(rowsOf(data), session),
+  },
+  {
+    name: 'events erase-payload',
+    description: 'erase the payload of an event for good, and show what remains elsewhere. The audit log keeps who did it',
+    method: 'DELETE',
+    path: `${path}/payload`,
   },
   {
     name: 'events explain',

@@ -33,6 +33,7 @@ interface Options {
   clientId?: string
   clientSecret?: string
   key?: string
+  auditReason?: string
   json?: boolean
 }
 
@@ -45,6 +46,7 @@ export const withSessionOptions = (command: Command): Command =>
     )
     .option('--client-secret <secret>', 'the secret of the client (KOLBAK_CLIENT_SECRET or KOLBAK_ADMIN_CLIENT_SECRET)')
     .option('--key <key>', 'an API key to use instead of a client (KOLBAK_API_KEY)')
+    .option('--audit-reason <text>', 'why a change is made, without personal data; the audit log keeps these words for ever')
     .option('--json', 'print the result as JSON, in the envelope {data, error, pagination} of the API')
 
 interface ClientFile {
@@ -110,6 +112,7 @@ export function createSession(command: Command): Session {
   const url = options.url ?? env.KOLBAK_URL ?? 'http://127.0.0.1:3000'
   const base = addressOf(url)
   const key = options.key ?? env.KOLBAK_API_KEY
+  const reason: Record<string, string> = options.auditReason === undefined ? {} : { 'kolbak-reason': options.auditReason }
 
   const request = async (method: string, path: string, headers: Record<string, string>, body?: string) => {
     try {
@@ -146,7 +149,7 @@ export function createSession(command: Command): Session {
   const call: Session['call'] = async (method, path, body, isOpen = false) => {
     const send = async () => {
       credentials ??= freshCredentials(isOpen)
-      const headers = { ...(await credentials), ...(body === undefined ? {} : { 'content-type': 'application/json' }) }
+      const headers = { ...(await credentials), ...reason, ...(body === undefined ? {} : { 'content-type': 'application/json' }) }
       return request(method, path, headers, body)
     }
     const hadCredentials = credentials !== undefined

@@ -1,6 +1,6 @@
 import { type AttemptEventType, statusOf } from '../events/delivery.ts'
 import type { DeliveryRef } from '../events/refs.ts'
-import { openBody } from '../events/sealed-body.ts'
+import { isErased, openBody } from '../events/sealed-body.ts'
 import { step } from '../events/steps.ts'
 import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
 import { attemptHeaders } from '../lib/request-headers.ts'
@@ -24,7 +24,7 @@ interface Origin {
   readonly fromTable: boolean
   /** RFC 3339 time at which the delivery was parked, or null. */
   readonly parked_at: string | null
-  /** The sealed body, or null if it has expired. */
+  /** The sealed body, null if it has expired, or empty if it was erased. */
   readonly sealedBody: Buffer | null
   /** Returns whether this process still has the lease or the claim. It is called just before the request is sent. */
   isOwned(): boolean
@@ -117,6 +117,7 @@ async function sendOrEnd(deps: DeliverDeps, delivery: Delivery, slot: Slot): Pro
   if (webhook.state !== 'active') return discard(deps, delivery)
   if (hasExpired(deps, delivery)) return deadLetter(deps, delivery, 'expired')
   if (origin.sealedBody === null) return deadLetter(deps, delivery, 'payload_expired')
+  if (isErased(origin.sealedBody)) return deadLetter(deps, delivery, 'payload_erased')
   const opened = await open(deps, ref, origin.sealedBody)
   if (opened === null) return deadLetter(deps, delivery, 'payload_unreadable')
   const { vault, body } = opened

@@ -10,6 +10,7 @@ import {
   type ReplayPage,
 } from '../commands/replay-jobs.ts'
 import type { WebhookId } from '../events/ids.ts'
+import { isErased } from '../events/sealed-body.ts'
 import { step } from '../events/steps.ts'
 import { dayFamilies } from '../events/streams.ts'
 import { mapBounded } from '../lib/bounded.ts'
@@ -170,13 +171,13 @@ class Replaying {
       limit ${limit}`
     return rows.length > maxScheduled
   }
-  /** Appends the events of a page, except for deliveries whose body has expired. */
+  /** Appends the events of a page, except for deliveries whose body has expired or was erased. */
   private async carryOut(job: ActiveJob, { time, webhookRevision, deliveries }: ReplayPage): Promise<void> {
     const { store, deliveryLog } = this.deps
     const states = await deliveryLog.states(deliveries.map((delivery) => ({ ...delivery, webhook: job.webhook })))
     const chainsInHistory = states.flatMap((delivery, i) => (delivery === null ? [] : [{ delivery, chain: deliveries[i]!.chain }]))
     const bodies = await deliveryLog.bodies(chainsInHistory.map(({ delivery }) => delivery))
-    const replayable = chainsInHistory.filter((_, i) => bodies[i] != null)
+    const replayable = chainsInHistory.filter((_, i) => bodies[i] != null && !isErased(bodies[i]))
     await mapBounded(replayable, pageSize, ({ delivery, chain }) => {
       const { stream, event } = replay(delivery, { chain, caller: job, webhookRevision, now: time, cause: causeOf(job) })
       return step('replay.append', () => store.append(stream, [event], 'any', { patient: true, since: time }))

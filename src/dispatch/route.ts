@@ -1,6 +1,7 @@
 import type { Place, WebhookId } from '../events/ids.ts'
 import { type Message, type MessageRecord, recordedRef } from '../events/message-record.ts'
 import { firstAttempt } from '../events/refs.ts'
+import { erasedBody, isErased } from '../events/sealed-body.ts'
 import { step } from '../events/steps.ts'
 import { Countdown } from '../lib/countdown.ts'
 import { isProgrammingError } from '../lib/errors.ts'
@@ -45,7 +46,7 @@ interface RouterDeps extends RouteEventsDeps {
   readonly gate: RoutingGate
   readonly webhookCache: WebhookCache
   readonly index: Pick<MessageIndex, 'insertNew' | 'stored'>
-  readonly deliveryLog: Pick<BodyArchive, 'archive'> & Pick<DeliveryReads, 'states'>
+  readonly deliveryLog: Pick<BodyArchive, 'archive' | 'bodies'> & Pick<DeliveryReads, 'states'>
   readonly schedule: Pick<Schedule, 'existing'>
   readonly deliver: Deliver
   readonly metrics: Pick<DispatchMetrics, 'routed'>
@@ -127,12 +128,16 @@ async function routeBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<
   // Redelivered messages occur only after a crash or a rebalance, so this query is rare.
   const redelivered = messages.filter(({ kind }) => kind === 'redelivered')
   const finished = redelivered.length === 0 ? new Set<string>() : await finishedDeliveries(deps, redelivered) // mutation: redelivered-sent-again
+  const erased = await erasedAmong(deps, redelivered, finished)
   // The loop neither waits nor throws. So the batch is not retried after a delivery has started.
   for (const { incoming, kind, row } of messages) {
     deps.metrics.routed.inc({ result: kind })
     if (kind === 'duplicate') incoming.settle(true)
     else if (kind === 'rejected') void reject(deps, incoming)
-    else startDeliveries(deps, incoming, row, finished, kind === 'redelivered')
+    else {
+      const sealedBody = erased.has(incoming) ? erasedBody : incoming.message.sealedBody
+      startDeliveries(deps, { incoming, row, sealedBody }, finished, kind === 'redelivered')
+    }
   }
 }
 
@@ -146,7 +151,7 @@ async function startIndexed(deps: RouteDeps, batch: readonly Incoming[]): Promis
     if (!incoming.isOwned()) incoming.settle(false)
     else {
       deps.metrics.routed.inc({ result: row.webhooks.length === 0 ? 'unmatched' : 'routed' })
-      startDeliveries(deps, incoming, row, new Set(), false)
+      startDeliveries(deps, { incoming, row, sealedBody: incoming.message.sealedBody }, new Set(), false)
     }
   }
 }
@@ -229,19 +234,32 @@ async function finishedDeliveries(
   return finished
 }
 
+/**
+ * Returns the redelivered messages whose bodies were erased from the archive. Their records may still hold the bodies, because a record on Kafka cannot be
+ * changed.
+ */
+async function erasedAmong(
+  { deliveryLog }: RouteDeps,
+  redelivered: readonly { incoming: Incoming; row: IndexedMessage }[],
+  finished: ReadonlySet<string>,
+): Promise<Set<Incoming>> {
+  const unfinished = redelivered.filter(({ incoming, row }) => firstAttempts(incoming, row).some(({ delivery }) => !finished.has(delivery)))
+  if (unfinished.length === 0) return new Set()
+  const bodies = await deliveryLog.bodies(unfinished.map(({ row }) => row))
+  return new Set(unfinished.filter((_, i) => isErased(bodies[i])).map(({ incoming }) => incoming))
+}
+
 const firstAttempts = ({ record }: Incoming, row: IndexedMessage) =>
   row.webhooks.map((webhook) => firstAttempt(row, webhook, record.correlation_id))
 
 /** Starts the deliveries of a message. The message is done when the event of its routing is appended and each delivery is attempted or parked. */
 function startDeliveries(
   deps: RouteDeps,
-  incoming: Incoming,
-  row: IndexedMessage,
+  { incoming, row, sealedBody }: { incoming: Incoming; row: IndexedMessage; sealedBody: Buffer },
   finished: ReadonlySet<string>,
   isRedelivered: boolean,
 ): void {
   const { deliver, stageHealth, appendRouted } = deps
-  const { message } = incoming
   const deliveries = firstAttempts(incoming, row).filter(({ delivery }) => !finished.has(delivery))
   incoming.addDeliveries(deliveries.length)
   const countdown = new Countdown(deliveries.length + 1, (isDone) => incoming.settle(isDone)) // mutation: offset-before-attempts
@@ -256,7 +274,7 @@ function startDeliveries(
   const origin = {
     fromTable: false,
     parked_at: null,
-    sealedBody: message.sealedBody,
+    sealedBody,
     isOwned: () => incoming.isOwned(),
   }
   for (const delivery of deliveries)

@@ -1,5 +1,6 @@
 import { type DeliveryEvents, deliveryEventFields } from './delivery.ts'
 import type { NewEvent } from './envelope.ts'
+import { type ErasureEvents, erasureEventFields } from './erasure.ts'
 import type { SealedAs, StoredAs } from './fields.ts'
 import { type KeyEvents, keyEventFields } from './key.ts'
 import { type LogEvents, logEventFields } from './log.ts'
@@ -8,7 +9,7 @@ import { type TenantEvents, tenantEventFields } from './tenant.ts'
 import { type WebhookEvents, webhookEventFields } from './webhook.ts'
 
 /** The data of every event type. */
-export interface Events extends TenantEvents, KeyEvents, WebhookEvents, LogEvents, DeliveryEvents {}
+export interface Events extends TenantEvents, KeyEvents, WebhookEvents, LogEvents, ErasureEvents, DeliveryEvents {}
 export type EventType = keyof Events
 
 /**
@@ -76,6 +77,8 @@ export const eventTypes = {
   LogStarted: shape(logEventFields),
   BatchSealed: shape(logEventFields),
   LossDeclared: shape(logEventFields),
+  PayloadErasureAsked: shape(erasureEventFields),
+  PayloadErased: shape(erasureEventFields),
   MessageRouted: shape(deliveryEventFields),
   MessagesRouted: shape(deliveryEventFields),
   MessageRejected: shape(deliveryEventFields),

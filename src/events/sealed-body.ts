@@ -16,6 +16,11 @@ export function sealBody(vault: BodySeal, tenant: TenantId, message: MessageId, 
   return sealedBody
 }
 
+/** Takes the place of a sealed body that was erased. A sealed body is never empty. */
+export const erasedBody: Buffer = Buffer.alloc(0)
+/** Returns whether a body was erased from the archive or from a record. */
+export const isErased = (sealedBody: Buffer | null | undefined): boolean => sealedBody?.length === 0
+
 /** Opens the sealed body of a message. Throws SealBroken when the bytes were changed or belong to another message. */
 export const openBody = (vault: BodySeal, tenant: TenantId, message: MessageId, sealedBody: Buffer): Buffer =>
   ownBodies.get(sealedBody) ?? vault.open(bodyAad(tenant, message), sealedBody)

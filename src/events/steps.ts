@@ -42,6 +42,9 @@ export const points = [
   'log.head',
   'log.anchor',
   'log.batch',
+  // Steps of erasures
+  'erasure.bodies',
+  'erasure.retries',
   // Steps of several parts
   'leases.take',
   'leases.renew',

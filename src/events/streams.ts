@@ -6,6 +6,7 @@ export const families = {
   key: 'command',
   webhook: 'command',
   log: 'command',
+  erasure: 'command',
   routing: 'day',
   attempts: 'day',
 } as const
@@ -26,6 +27,8 @@ const dayOf = (time: string): string => time.slice(0, 10).replaceAll('-', '')
 export const tenantStream = (id: TenantId): StreamName => `tenant-${idOf(id)}`
 export const keyStream = (id: KeyId): StreamName => `key-${idOf(id)}`
 export const webhookStream = (id: WebhookId): StreamName => `webhook-${idOf(id)}`
+/** Returns the stream of the erasure of one message's payload. @param id the `erasureId` of the message */
+export const erasureStream = (id: string): StreamName => `erasure-${idOf(id)}`
 /**
  * Returns the name of a routing stream. The name contains the day of the message's acceptance, so that a repeated routing writes to the same stream.
  */
@@ -36,7 +39,7 @@ export const routingStream = (tenant: TenantId, accepted_at: string): StreamName
  */
 export const attemptsStream = (webhook: WebhookId, time: string): StreamName => `attempts-${idOf(webhook)}-${dayOf(time)}`
 
-const names = /^((tenant|key|webhook|log)-[0-9A-Z]{26}|(routing|attempts)-[0-9A-Z]{26}-\d{8})$/
+const names = /^((tenant|key|webhook|log|erasure)-[0-9A-Z]{26}|(routing|attempts)-[0-9A-Z]{26}-\d{8})$/
 /** Returns whether the name has the form of Kolbak's streams. In a shared store, another application's names may begin in the same way. */
 export const isStreamName = (name: string): name is StreamName => names.test(name)
 export const familyOf = (stream: StreamName): Family => stream.slice(0, stream.indexOf('-')) as Family

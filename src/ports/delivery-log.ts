@@ -106,9 +106,18 @@ export interface BodyArchive {
    * nothing, because that bus keeps its records for the retention time, and they are the archive.
    */
   archive(bodies: readonly ArchivedBody[]): Promise<void>
-  /** Returns the sealed bodies in the order of the messages, with null for a body that has expired. */
+  /**
+   * Returns the sealed bodies in the order of the messages, with null for a body that has expired, and an empty buffer for one that was erased. A
+   * sealed body itself is never empty.
+   */
   bodies(messages: readonly MessageRef[]): Promise<(Buffer | null)[]>
+  /**
+   * Erases bodies, which is durable when this resolves. Until the retention ends, an empty body takes the place of each, so that a later `archive` of
+   * the same message does not bring its body back. If the records of the bus are the archive, this does nothing: `MessageBus.eraseBodies` erases them.
+   */
+  erase(messages: readonly MessageRef[]): Promise<void>
 }
+
 /** The queries of the history of deliveries. Their results may be behind the events, but never ahead of them. */
 export interface DeliveryReads {
   /** Returns the states in the order of the keys, with null for an unknown delivery. */

@@ -102,11 +102,16 @@ export interface MessageBus {
   /** Returns for each partition the offset after its last record, which no saved offset exceeds. */
   ends(): Promise<ReadonlyMap<number, bigint>>
   /**
-   * Reads the sealed bodies of messages from the records at their places, in the order of the refs. The body is null when the record has expired. A
-   * bus has this function only if it keeps its records for the whole retention time and finds each one by its place. The delivery log on Postgres
+   * Reads the sealed bodies of messages from the records at their places, in the order of the refs. The body is null when the record has expired, and
+   * empty when it was erased. A bus has this function only if it keeps its records for the whole retention time and finds each one by its place. The delivery log on Postgres
    * then needs no separate archive. Without this function, the delivery log archives every body.
    */
   readBodies?(refs: readonly MessageRef[]): Promise<(Buffer | null)[]>
+  /**
+   * Rewrites the records at the places of the messages so that the bodies of these messages are empty, which is durable when this resolves. The other
+   * messages of a record stay. A bus has this function only if it can change its records.
+   */
+  eraseBodies?(refs: readonly MessageRef[]): Promise<void>
   close(): Promise<void>
 }
 

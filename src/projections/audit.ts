@@ -10,7 +10,7 @@ import { projectionNames } from './names.ts'
 import type { Projection } from './projection.ts'
 
 /** The families whose events commands append. Together they are the audit log. */
-export const auditedFamilies = ['tenant', 'key', 'webhook', 'log'] as const satisfies readonly Family[]
+export const auditedFamilies = ['tenant', 'key', 'webhook', 'log', 'erasure'] as const satisfies readonly Family[]
 export type AuditedFamily = (typeof auditedFamilies)[number]
 
 /** The most characters of a text in a column that has an index. Only other programs write longer texts, and an index would refuse them. */
@@ -34,7 +34,7 @@ const tileHeight = 8
  */
 export const audit: Projection = {
   name: projectionNames.audit,
-  version: 3,
+  version: 4,
   families: auditedFamilies,
   views: ['audit_events', 'log_state', 'log_nodes'],
   takesAll: true,
@@ -174,7 +174,7 @@ export interface AuditQuery {
   /** Highest time (RFC 3339), exclusive. */
   readonly until?: string
   readonly family?: AuditedFamily
-  /** The id of a tenant, key or webhook. */
+  /** The id of a tenant, key, webhook or erasure. */
   readonly id?: string
   readonly type?: string
   readonly actor?: string

@@ -56,6 +56,7 @@ export function createLiveDeliveryLog({
   return {
     archive: (bodies) => log.archive(bodies),
     bodies: (messages) => log.bodies(messages),
+    erase: (messages) => log.erase(messages),
     states: (keys) => read((history) => history.states(keys)),
     find: (tenant, delivery) => read((history) => history.find(tenant, delivery)),
     attempts: (keys) => read((history) => history.attempts(keys)),

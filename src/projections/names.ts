@@ -11,4 +11,5 @@ export const projectionNames = {
   audit: 'audit',
   deliveries: 'deliveries',
   endpointManager: 'endpoint_manager',
+  erasureManager: 'erasure_manager',
 } as const

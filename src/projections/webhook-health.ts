@@ -6,7 +6,7 @@ import { type Sql, sqlOn } from '../lib/sql.ts'
 
 type Failed = Extract<RecordedDeliveryEvent, { type: 'DeliveryFailed' | 'DeliveryDeadLettered' }>
 /** Reasons of deliveries that ended without a request. These reasons say nothing about the receiver. */
-const withoutRequest = new Set(['expired', 'payload_expired', 'payload_unreadable'])
+const withoutRequest = new Set(['expired', 'payload_expired', 'payload_erased', 'payload_unreadable'])
 
 /** The event of a failed request. */
 export type Failure = Failed & { data: { webhook_revision: number } }

@@ -1,4 +1,5 @@
 import { createEndpointManager } from '../dispatch/endpoint-manager.ts'
+import { createErasureManager } from '../dispatch/erasure-manager.ts'
 import { createKeyDeletedManager, webhooksOfKey } from '../dispatch/key-deleted.ts'
 import { scheduleRetries } from '../dispatch/retries.ts'
 import { apiKeys } from '../projections/api-keys.ts'
@@ -7,6 +8,7 @@ import { installProjections } from '../projections/builds.ts'
 import { deliveries } from '../projections/deliveries.ts'
 import { keyVersions } from '../projections/key-versions.ts'
 import { checkAgainstLastHead } from '../projections/log-heads.ts'
+import { createMessageIndex } from '../projections/message-index.ts'
 import { projectionNames } from '../projections/names.ts'
 import type { Projection } from '../projections/projection.ts'
 import { type ProjectionStatus, startProjection } from '../projections/runner.ts'
@@ -20,6 +22,7 @@ import type { Shared } from './shared.ts'
 /** Makes every projection and process manager, and installs missing tables. It does not start them. */
 export async function openProjections({
   store,
+  bus,
   deliveryLog,
   streams,
   keyring,
@@ -39,6 +42,10 @@ export async function openProjections({
     { ...audit, checkBuild: checkAgainstLastHead },
     deliveries(deliveryLog, scheduleRetries, () => notices.tell('schedule')),
     createEndpointManager({ streams, pool: pools.projections, waiter, log, now }),
+    createErasureManager({
+      ...{ streams, deliveryLog, bus, log, now, pool: pools.projections, index: createMessageIndex(pools.reads) },
+      onDue: () => notices.tell('schedule'),
+    }),
     createKeyDeletedManager({ streams, webhooksOf: webhooksOfKey({ store, waiter, pool: pools.reads }), log, now }),
   ]
   await whenAvailable('postgres', () => installProjections(pools.projections, projections), patience)

@@ -46,6 +46,7 @@ describe('GET /v1/events/:id', () => {
       deliveries: { total: 6, pending: 2, retrying: 1, success: 1, failed: 1, discarded: 1 },
       has_rejections: false,
       rejections: [],
+      payload_reason: null,
       accepted_at,
       expires_at: new Date(Date.parse(accepted_at) + 30 * 86_400_000).toISOString(),
     })
@@ -71,7 +72,7 @@ describe('GET /v1/events/:id', () => {
     await route(api, { ...produced, place: produced.place.replace(/\d+\/0$/, '999999/0') as typeof produced.place }, [])
     const seen = await read('old')
     expect(seen.status).to.equal(200)
-    expect(seen.text).to.contain('"payload":null')
+    expect(seen.text).to.contain('"payload_reason":"payload_expired","payload":null')
   })
   it('returns 200 after a wait when the message is routed during the request', async () => {
     const waiting = await startApi({ settings: { routingWaitMs: 10_000 } })

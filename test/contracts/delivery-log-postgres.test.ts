@@ -31,7 +31,7 @@ const withOwnBodies = async (): Promise<DeliveryLogHarness> => {
   const database = await freshDatabase()
   const log = await createPostgresDeliveryLog({ ...database, identity: 'pg', bus: {}, log: silentLog })
   return {
-    log: { archive: log.archive, bodies: log.bodies, ...log.historyOf(1) },
+    log: { archive: log.archive, bodies: log.bodies, erase: log.erase, ...log.historyOf(1) },
     async keep(bodies) {
       const keys = bodies.map((body, i) => keyOf(body, placeOf('kafka', 0, BigInt(i), 0)))
       await log.archive(bodies.map((body, i) => ({ ...keys[i]!, sealedBody: body.sealedBody })))
@@ -51,7 +51,7 @@ const withBodiesOnTheBus = async (): Promise<DeliveryLogHarness> => {
   const { bus, close } = await busOn(database)
   const log = await createPostgresDeliveryLog({ ...database, identity: 'pg', bus, log: silentLog })
   return {
-    log: { archive: log.archive, bodies: log.bodies, ...log.historyOf(1) },
+    log: { archive: log.archive, bodies: log.bodies, erase: bus.eraseBodies, ...log.historyOf(1) },
     keep: (bodies) =>
       Promise.all(
         bodies.map(async (body) => {
@@ -85,7 +85,7 @@ const withEvents = async (): Promise<DeliveryLogHarness> => {
   const history = log.historyOf(1)
   return {
     log: {
-      ...{ archive: log.archive, bodies: log.bodies, ...history },
+      ...{ archive: log.archive, bodies: log.bodies, erase: log.erase, ...history },
       async record(facts) {
         await Promise.all(
           facts.filter(isFirstSuccess).map((success) => store.append(streamOf(success), [succeeded(success)], 'any', { patient: true })),

@@ -611,6 +611,15 @@ export function deliveryLogContract(
         expect(await log.bodies([key!])).to.deep.equal([one.sealedBody])
       })
 
+      it('are empty after an erasure, and stay so when they are archived again', async () => {
+        const bodies = ['erased', 'kept'].map((text) => bodyWith({ sealedBody: Buffer.from(text), message: text as MessageId }))
+        const keys = await harness.keep(bodies)
+        for (let times = 0; times < 2; times++) await log.erase([keys[0]!])
+        await log.archive([{ ...keys[0]!, sealedBody: bodies[0]!.sealedBody }])
+        await log.erase([{ ...keys[1]!, fingerprint: 'other content' }])
+        expect(await log.bodies(keys)).to.deep.equal([Buffer.alloc(0), bodies[1]!.sealedBody])
+      })
+
       it('expire with the retention, as deliveries do, and bodies of later days stay', async () => {
         const day = (n: number) => `2020-05-0${n}T12:00:00.000Z`
         const { log, ...expiring } = expiry.expires === 'by itself' ? await expiry.untilSoonAfter(day(2)) : harness

@@ -8,7 +8,7 @@ import { type Dispatcher, startDispatcher } from '../../src/dispatch/dispatcher.
 import { createOffsets, type Offsets } from '../../src/dispatch/offsets.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
 import type { DeliveryEvents } from '../../src/events/delivery.ts'
-import type { MessageId, TenantId } from '../../src/events/ids.ts'
+import type { MessageId, Place, TenantId } from '../../src/events/ids.ts'
 import type { MessageRecord } from '../../src/events/message-record.ts'
 import { bodyAad } from '../../src/events/sealed-fields.ts'
 import { attemptsStream } from '../../src/events/streams.ts'
@@ -207,6 +207,29 @@ describe('the dispatcher', () => {
     await start()
     await done(1n)
     expect(ids('/a')).to.deep.equal(['one'])
+  })
+  it('does not send a redelivered message whose payload was erased, although its record still has the payload', async () => {
+    await start()
+    const webhook = await subscribe('/a')
+    const firstRecord = await record({ id: 'one' })
+    const { fingerprint } = firstRecord.messages[0]!
+    const ref = { tenant, message: 'one' as MessageId, place: 'hand/0/0/0' as Place, fingerprint, event: 'order.created' }
+    await deliveryLog.erase([{ ...ref, accepted_at: firstRecord.accepted_at }])
+    await stop()
+    bus.put(firstRecord)
+    await world.db.pool.query(
+      `insert into message_index (tenant, message, fingerprint, place, event, accepted_at, webhooks, matched_at)
+       values ($1, 'one', $2, 'hand/0/0/0', 'order.created', $3, $4, '0')`,
+      [tenant, fingerprint, firstRecord.accepted_at, [webhook.id]],
+    )
+    await start()
+    await done(1n)
+    expect(ids('/a')).to.deep.equal([])
+    const [dead] = await waitFor(async () => {
+      const list = await deliveryLog.deadLetters({ tenant, limit: 10 })
+      return list.length > 0 ? list : null
+    })
+    expect(dead).to.include({ message: 'one', reason: 'payload_erased' })
   })
   it("drops the producer's duplicate, and records other content under the same id as rejected", async () => {
     await start()

@@ -13,7 +13,7 @@ import type { Proof } from '../../src/operator/log-proofs.ts'
 import { prove } from '../../src/operator/prove.ts'
 import { enginesFor } from '../support/engine-sets.ts'
 import { runProgram } from '../support/programs.ts'
-import { fixedKeys } from '../support/service.ts'
+import { admin, fixedKeys } from '../support/service.ts'
 import { type Client, clientOf, type WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
@@ -138,6 +138,37 @@ describe('a proof of the audit log', () => {
     expect(out).to.include(`callback_url: "${receiver.url('/hook')}"`)
     expect(code).to.equal(0)
     expect(entries.map(({ entry }) => JSON.parse(entry)[0])).to.deep.equal(['command/1', 'command/1', 'day/1'])
+  })
+  it('of the completion is the certificate of an erasure, and the proofs of the attempts stay valid', async () => {
+    const event = `order.${ulid()}`
+    const path = `/${ulid()}`
+    receiver.setResponse(path, 500)
+    const { id: failing } = await api.post<WebhookResponse>('/v1/webhooks', {
+      ...{ callback_url: receiver.url(path), event, retry_delays: [3_600] },
+    })
+    const id = ulid()
+    await api.post('/v1/events', { id, event, payload: { name: 'Jane' } })
+    const deliveryWith = (status: string) =>
+      waitFor(async () => {
+        const { data } = await api.get<{ data: { id: string; last_reason: string }[] }>(
+          `/v1/webhooks/${failing}/deliveries?status=${status}`,
+        )
+        return data[0]
+      })
+    const asAdmin = ['--url', service.url, '--client-id', admin.id, '--client-secret', admin.secret]
+    const { id: retried } = await deliveryWith('retrying')
+    const { code, out, err } = await kolbak(...asAdmin, '--json', '--audit-reason', 'request 17', 'events', 'erase-payload', id)
+    expect(`${code} ${err}`).to.equal('0 ')
+    const erasure = JSON.parse(out).data
+    expect(erasure.erased_event_id).to.be.a('string')
+    const certificate = await proofOf(erasure.erased_event_id)
+    const checked = verify(fileOf('certificate.json', certificate), '--key', (JSON.parse(certificate) as Proof).key)
+    expect(checked.out).to.match(/contains PayloadErased of erasure-.* by system:erasure-manager at /)
+    expect(checked.code).to.equal(0)
+    expect(await deliveryWith('failed')).to.include({ id: retried, last_reason: 'payload_erased' })
+    expect(receiver.received(path)).to.have.length(1)
+    const attempts = await proofOf(retried)
+    expect(verify(fileOf('attempts.json', attempts), '--key', (JSON.parse(attempts) as Proof).key).code).to.equal(0)
   })
   it('is refused if any byte of it is changed', async () => {
     const bytes = Buffer.from(

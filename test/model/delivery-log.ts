@@ -50,6 +50,7 @@ export class ModelDeliveryLog implements DeliveryLog {
     const effect = () => keys.map((key) => this.archived.get(bodyKey(key)) ?? null)
     return this.simulation.call({ engine: 'log', name: 'bodies', quiet: true, effect })
   }
+  erase = notModelled
   private states(keys: readonly DeliveryKey[]) {
     const { life } = context.getStore()!
     return this.simulation.call({

@@ -11,6 +11,7 @@ import { createCommandStreams } from '../../src/commands/command-streams.ts'
 import { handle } from '../../src/commands/handler.ts'
 import { type TenantCommand, tenantDecider } from '../../src/commands/tenant.ts'
 import { createEndpointManager } from '../../src/dispatch/endpoint-manager.ts'
+import { createErasureManager } from '../../src/dispatch/erasure-manager.ts'
 import { type ReplayingDeps, startReplaying } from '../../src/dispatch/replaying.ts'
 import { scheduleRetries } from '../../src/dispatch/retries.ts'
 import { type ClientId, defaultTenant, type Place, type TenantId } from '../../src/events/ids.ts'
@@ -120,6 +121,10 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     audit,
     deliveries(deliveryLog, scheduleRetries),
     createEndpointManager({ streams, pool, waiter, log, now: () => new Date().toISOString() }),
+    createErasureManager({
+      ...{ streams, deliveryLog, bus, pool, log, index: createMessageIndex(pool), onDue() {} },
+      now: () => new Date().toISOString(),
+    }),
   ]
   await installProjections(pool, projections)
   const running: { stop(): Promise<void> }[] = projections.map((projection) =>
@@ -138,6 +143,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
         produced.push({ record, place })
         return place
       },
+      eraseBodies: bus.eraseBodies,
     },
     noteAccepted: () => noteEnd({ bus, pool }),
     // Tests use `record` to write the history of deliveries without a dispatcher.

@@ -1,7 +1,16 @@
+import { erasureId } from '../../src/events/erasure.ts'
 import type { ClientId, DeliveryId, EventId, KeyId, MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { logStream } from '../../src/events/log.ts'
 import type { Events, EventType } from '../../src/events/schema.ts'
-import { attemptsStream, keyStream, routingStream, type StreamName, tenantStream, webhookStream } from '../../src/events/streams.ts'
+import {
+  attemptsStream,
+  erasureStream,
+  keyStream,
+  routingStream,
+  type StreamName,
+  tenantStream,
+  webhookStream,
+} from '../../src/events/streams.ts'
 
 const tenant = '01JZZZZZZZZZZZZZZZZZZZZZT1' as TenantId
 const key = '01JZZZZZZZZZZZZZZZZZZZZZK1' as KeyId
@@ -108,6 +117,8 @@ export const sampleData: { readonly [T in EventType]: Required<Events[T]> } = {
     })),
     matched_at: '00000000000000000007',
   },
+  PayloadErasureAsked: message,
+  PayloadErased: { tenant, message: message.message, place: message.place },
 }
 export const sampleTypes = Object.keys(sampleData) as EventType[]
 
@@ -116,6 +127,7 @@ export const streamOf = (type: EventType): StreamName => {
   if (/^Key/.test(type)) return keyStream(key)
   if (/^Webhook/.test(type)) return webhookStream(webhook)
   if (/^(Log|Batch|Loss)/.test(type)) return logStream
+  if (/^Payload/.test(type)) return erasureStream(erasureId(message))
   return /^Message/.test(type) ? routingStream(tenant, accepted_at) : attemptsStream(webhook, accepted_at)
 }
 

@@ -51,6 +51,7 @@ function assemble(deps: { session: Session; identity: string; keyspace: string; 
     identity,
     archive: (bodies) => calls.track(archive.archive(bodies)),
     bodies: (messages) => calls.track(archive.bodies(messages)),
+    erase: (messages) => calls.track(archive.erase(messages)),
     historyOf(build): DeliveryHistory {
       const tables = historyTables(keyspace, build)
       const queries = createDeliveryQueries(session, tables, rowRetention)

@@ -1,5 +1,6 @@
 import type { Pool } from 'pg'
 import type { MessageRef } from '../../events/refs.ts'
+import { erasedBody } from '../../events/sealed-body.ts'
 import type { ArchivedBody, BodyArchive } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
 
@@ -41,14 +42,24 @@ export function createArchive(pool: Pool, days: DayPartitions): BodyArchive {
       await insert(bodies, true)
     }
   }
+  const archive = async (bodies: readonly ArchivedBody[]): Promise<void> => {
+    // All writers sort by key, because two writers that write the same keys in different orders would deadlock.
+    const sorted = bodies
+      .map((body) => ({ body, key: `${body.tenant} ${body.message} ${body.fingerprint} ${acceptedDayOf(body)}` }))
+      .sort((a, b) => (a.key < b.key ? -1 : 1))
+      .map(({ body }) => body)
+    for (const bodyGroup of groups(sorted)) await insert(bodyGroup)
+  }
   return {
-    async archive(bodies) {
-      // All writers sort by key, because two writers that write the same keys in different orders would deadlock.
-      const sorted = bodies
-        .map((body) => ({ body, key: `${body.tenant} ${body.message} ${body.fingerprint} ${acceptedDayOf(body)}` }))
-        .sort((a, b) => (a.key < b.key ? -1 : 1))
-        .map(({ body }) => body)
-      for (const bodyGroup of groups(sorted)) await insert(bodyGroup)
+    archive,
+    async erase(messages) {
+      // A row that is inserted first takes the place of a body that `archive` has not written yet.
+      await archive(messages.map((message) => ({ ...message, sealedBody: erasedBody })))
+      for (const { tenant, message, fingerprint } of messages)
+        await pool.query(
+          `update sealed_bodies set sealed_body = '' where tenant = $1 and message = $2 and fingerprint = $3 and sealed_body <> ''`,
+          [tenant, message, fingerprint],
+        )
     },
     async bodies(keys) {
       if (keys.length === 0) return []

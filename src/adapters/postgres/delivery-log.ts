@@ -37,11 +37,13 @@ export async function createPostgresDeliveryLog(options: PostgresDeliveryLogOpti
     onError: (error) => log.warn({ error }, 'delivery_log.day_not_made_ahead'),
   })
   await bodyDays.ensure([dayOf(Date.now())])
-  const archive: BodyArchive = bus.readBodies === undefined ? createArchive(pool, bodyDays) : { async archive() {}, bodies: bus.readBodies }
+  const archive: BodyArchive =
+    bus.readBodies === undefined ? createArchive(pool, bodyDays) : { async archive() {}, bodies: bus.readBodies, async erase() {} }
   const calls = createUnderWay()
   return {
     identity,
     bodies: archive.bodies,
+    erase: (messages) => calls.track(archive.erase(messages)),
     archive: (bodies) => calls.track(archive.archive(bodies)),
     historyOf(build): DeliveryHistory {
       const history = builds.open(build)

@@ -1,7 +1,9 @@
 import type { Pool } from 'pg'
-import { decodeRecord, type MessageRecord, parsePlace } from '../../events/message-record.ts'
+import { decodeRecord, encodeRecord, type Message, type MessageRecord, parsePlace } from '../../events/message-record.ts'
 import type { MessageRef } from '../../events/refs.ts'
+import { erasedBody, isErased } from '../../events/sealed-body.ts'
 import type { Log } from '../../lib/log.ts'
+import { transaction } from '../../lib/sql.ts'
 import type { MessageBus } from '../../ports/message-bus.ts'
 
 /** Makes the reader of bodies for a bus whose records are also the archive. So bodies are not written twice, and they expire with the records. */
@@ -44,10 +46,42 @@ export function createBodyReader(pool: Pool, log: Log): NonNullable<MessageBus['
     const records = await recordsAt(refs)
     return refs.map((ref) => {
       const { partition, offset, index } = parsePlace(ref.place)
-      const message = records.get(`${partition}/${offset}`)?.messages[index]
-      // If the place belongs to another bus, this bus has another message at the place.
-      if (message === undefined || message.id !== ref.message || message.fingerprint !== ref.fingerprint) return null
+      const message = messageAt(records.get(`${partition}/${offset}`), index, ref)
+      if (message === null) return null
       return Buffer.from(message.sealedBody) // the copy is needed because a view would keep the whole record in memory
     })
+  }
+}
+
+/** Returns the message with this index in a record, or null. If the place of the ref belongs to another bus, this bus has another message there. */
+function messageAt(record: MessageRecord | undefined, index: number, ref: MessageRef): Message | null {
+  const message = record?.messages[index]
+  return message === undefined || message.id !== ref.message || message.fingerprint !== ref.fingerprint ? null : message
+}
+
+/** Makes the function that erases the bodies of messages in the records of the bus. */
+export function createBodyEraser(pool: Pool): NonNullable<MessageBus['eraseBodies']> {
+  const erase = async (ref: MessageRef): Promise<void> => {
+    const { partition, offset, index } = parsePlace(ref.place)
+    if (!Number.isInteger(partition)) return
+    const key = [partition, String(offset), ref.accepted_at.slice(0, 10)]
+    await transaction(pool, async (client) => {
+      // The row is locked, because another erasure may rewrite the same record of several messages.
+      const { rows } = await client.query<{ record: Buffer }>(
+        'select record from messages where partition = $1 and "offset" = $2 and day = $3 for update',
+        key,
+      )
+      const record = rows[0] === undefined ? undefined : decodeRecord(rows[0].record)
+      const message = messageAt(record, index, ref)
+      if (record === undefined || message === null || isErased(message.sealedBody)) return
+      const messages = record.messages.map((other) => (other === message ? { ...message, sealedBody: erasedBody } : other))
+      await client.query('update messages set record = $4 where partition = $1 and "offset" = $2 and day = $3', [
+        ...key,
+        encodeRecord({ ...record, messages }),
+      ])
+    })
+  }
+  return async (refs) => {
+    for (const ref of refs) await erase(ref)
   }
 }

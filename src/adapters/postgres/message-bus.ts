@@ -11,7 +11,7 @@ import { transaction } from '../../lib/sql.ts'
 import { BusFull, type BusRecord, BusUnavailable, bytesOfRecord, type Matcher, type MessageBus } from '../../ports/message-bus.ts'
 import { advisoryLocks } from './advisory-locks.ts'
 import { createDayPartitions } from './day-partitions.ts'
-import { createBodyReader } from './message-bus-bodies.ts'
+import { createBodyEraser, createBodyReader } from './message-bus-bodies.ts'
 import { createMessageConsumer } from './message-bus-consumer.ts'
 import { busEnds, busLag, holdsNothingUnread, oldestOnBus } from './message-bus-retention.ts'
 import { createRecordWriter, type RecordToWrite } from './message-bus-write.ts'
@@ -40,6 +40,7 @@ interface PostgresMessageBusOptions {
 }
 export interface PostgresMessageBus extends MessageBus {
   readBodies: NonNullable<MessageBus['readBodies']>
+  eraseBodies: NonNullable<MessageBus['eraseBodies']>
   /**
    * Drops the day partitions before `day` (`yyyy-mm-dd`) that have no unread record. Returns their names.
    * @param unread the saved offset of each bus partition; records of a missing bus partition are not dropped
@@ -137,6 +138,7 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
     lag: (saved) => busLag(pool, partitions, saved),
     oldest: (saved) => oldestOnBus(pool, partitions, saved),
     readBodies: createBodyReader(options.readers ?? pool, log),
+    eraseBodies: createBodyEraser(pool),
     async close() {
       closed = true
       await group.idle()

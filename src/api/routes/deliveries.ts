@@ -7,6 +7,7 @@ import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, invalid, notFound, webhookInactive } from '../errors.ts'
 import { findDelivery } from '../find-delivery.ts'
 import { parseDeliveryId, parseWebhookId } from '../ids.ts'
+import { requireBody } from '../payload-state.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
 import { envelope, envelopeExample, idOf, uuid } from '../schemas/common.ts'
@@ -138,7 +139,7 @@ function replayDeliveryRoute(deps: ApiDependencies): Route {
     tag,
     credentials,
     scope: 'write:webhooks',
-    errors: ['payload_expired', 'webhook_deleted', 'webhook_inactive', 'delivery_log_unavailable'],
+    errors: ['payload_expired', 'payload_erased', 'webhook_deleted', 'webhook_inactive', 'delivery_log_unavailable'],
     responses: {
       202: {
         description: 'The delivery, whose new chain of attempts starts now.',
@@ -153,8 +154,7 @@ function replayDeliveryRoute(deps: ApiDependencies): Route {
       if (webhook === null)
         throw new ApiError('webhook_deleted', 'The webhook has been deleted: there is no endpoint to deliver the event to.')
       if (!webhook.is_active) throw webhookInactive()
-      if (sealedBody === undefined || sealedBody === null)
-        throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')
+      requireBody(sealedBody)
       const { replayed, headers } = await startReplays([{ delivery: row, webhookRevision: webhook.revision }], request)
       const [view] = await viewsOf(request.caller.tenant, replayed)
       return envelopeResult(202, view, headers)

@@ -9,6 +9,7 @@ import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, invalid } from '../errors.ts'
 import { readMessageBody } from '../message-body.ts'
+import { absenceOf, requireBody } from '../payload-state.ts'
 import { awaitHead } from '../projection-lag.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, envelopeTextResult } from '../route-results.ts'
@@ -87,9 +88,10 @@ function getEventRoute(deps: ApiDependencies): Route {
   const summaryOf = createSummaries(deps)
   const readBody = async (message: IndexedMessage) => {
     const [sealedBody] = await deliveryLog.bodies([message])
-    if (sealedBody === undefined || sealedBody === null) return null
+    const reason = await absenceOf(deps.streams, message, sealedBody)
+    if (reason !== null || !sealedBody) return { body: null, reason }
     const vault = await keyring.vault(message.tenant)
-    return readMessageBody(openBody(vault, message.tenant, message.message, sealedBody))
+    return { body: readMessageBody(openBody(vault, message.tenant, message.message, sealedBody)), reason }
   }
   return guardedRoute({
     method: 'GET',
@@ -108,7 +110,7 @@ function getEventRoute(deps: ApiDependencies): Route {
     },
     async handler({ params, caller, gone }) {
       const message = await routedMessages.find(caller.tenant, params.id, gone)
-      const [body, [deliveries], rejections] = await Promise.all([
+      const [{ body, reason }, [deliveries], rejections] = await Promise.all([
         readBody(message),
         routedMessages.counts([message]),
         messages.rejections(caller.tenant, message.message),
@@ -120,6 +122,7 @@ function getEventRoute(deps: ApiDependencies): Route {
         deliveries,
         has_rejections: rejections.length > 0,
         rejections: rejections.map(({ accepted_at }) => ({ accepted_at, reason: 'content_differs' })),
+        payload_reason: reason,
       }
       // The payload is inserted as the text that the producer sent, because parsing and serializing would change it.
       return envelopeTextResult(200, `${JSON.stringify(view).slice(0, -1)},"payload":${body?.payload ?? 'null'}}`)
@@ -179,7 +182,7 @@ function replayEventRoute(deps: ApiDependencies): Route {
     body: replayEvent,
     example: { webhook_id: '01JQNV4T0M2ZB7V6RWKD5YQ3XE' },
     bodyOptional: true,
-    errors: ['payload_expired', 'webhook_deleted', 'webhook_inactive', 'delivery_log_unavailable'],
+    errors: ['payload_expired', 'payload_erased', 'webhook_deleted', 'webhook_inactive', 'delivery_log_unavailable'],
     responses: {
       202: {
         description:
@@ -209,8 +212,7 @@ function replayEventRoute(deps: ApiDependencies): Route {
       const active = webhooks.filter((webhook) => webhook.is_active)
       if (active.length === 0)
         throw new ApiError('webhook_inactive', 'No webhook that the event was routed to is active: set is_active to true first.')
-      if (sealedBody === undefined || sealedBody === null)
-        throw new ApiError('payload_expired', 'The payload is no longer kept: the event cannot be delivered again.')
+      requireBody(sealedBody)
       let states = firstStates
       if (states.includes(null)) {
         // The projection gathers events for a moment, so a delivery that was made just now may not be in the history yet.

@@ -1,5 +1,5 @@
 import { isListedAttempt } from '../../events/delivery.ts'
-import { openBody } from '../../events/sealed-body.ts'
+import { isErased, openBody } from '../../events/sealed-body.ts'
 import { attemptHeaders, commonHeaders, userAgentOf } from '../../lib/request-headers.ts'
 import { signatureHeaders, signingKey } from '../../lib/sign.ts'
 import type { Attempt } from '../../ports/delivery-log.ts'
@@ -13,7 +13,7 @@ import { envelope, uuid } from '../schemas/common.ts'
 import { requestQuery, sentRequest } from '../schemas/request.ts'
 
 /** The reasons of attempts that ended without a request. */
-const withoutRequest = new Set(['expired', 'payload_expired', 'payload_unreadable'])
+const withoutRequest = new Set(['expired', 'payload_expired', 'payload_erased', 'payload_unreadable'])
 
 /** The route that shows the request of an attempt. The request is not stored: it is made again from the archived body and the events of the webhook. */
 export const createSentRequestRoutes = (deps: ApiDependencies): Route[] => [
@@ -42,7 +42,10 @@ export const createSentRequestRoutes = (deps: ApiDependencies): Route[] => [
       if (at === null) throw notFound()
       const [sealedBody] = await deps.deliveryLog.bodies([row])
       const vault = await deps.keyring.vault(caller.tenant)
-      const body = sealedBody === undefined || sealedBody === null ? null : openBody(vault, caller.tenant, row.message, sealedBody)
+      const body =
+        sealedBody === undefined || sealedBody === null || isErased(sealedBody)
+          ? null
+          : openBody(vault, caller.tenant, row.message, sealedBody)
       return envelopeResult(
         200,
         {

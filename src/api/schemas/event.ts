@@ -104,7 +104,13 @@ export const event = named(
       examples: ['2026-04-30T00:42:50.123Z'],
       description: 'The event and its deliveries can be read and replayed until this time.',
     },
-    payload: { ...nullable(payload), description: 'The payload exactly as sent, or null after it has expired.' },
+    payload_reason: {
+      type: ['string', 'null'],
+      description:
+        'Why the payload is not shown, or null if it is: `payload_expired`, `payload_erased` (somebody has asked for it), or `payload_unreadable`.',
+      examples: [null],
+    },
+    payload: { ...nullable(payload), description: 'The payload exactly as sent, or null if it is not kept any more.' },
   }),
 )
 

@@ -12,6 +12,7 @@ const sentences: Readonly<Record<string, string>> = {
   tls_failed: 'The certificate of the receiver was not accepted. Renew it, or add the missing intermediate certificate.',
   expired: 'The delivery waited longer than its retries may take.',
   payload_expired: 'The payload is no longer kept, so it could not be sent.',
+  payload_erased: 'The payload was erased on request, so it could not be sent.',
   payload_unreadable: 'The payload could not be opened. The log of Kolbak has the details.',
   webhook_deleted: 'The webhook had been deleted, so nothing was sent.',
   webhook_inactive: 'The webhook was inactive, so nothing was sent. Activate it, and replay the delivery.',

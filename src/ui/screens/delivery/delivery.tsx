@@ -63,7 +63,7 @@ export function Delivery({ id }: { id: string }) {
 const keyOf = ({ chain, number }: Pick<Attempt, 'chain' | 'number'>) => `${chain}.${number}`
 
 /** The reasons of attempts that ended without a request. */
-const withoutRequest = new Set(['expired', 'payload_expired', 'payload_unreadable'])
+const withoutRequest = new Set(['expired', 'payload_expired', 'payload_erased', 'payload_unreadable'])
 
 /** Reads the timeline of a delivery, again after each attempt. */
 function useTimeline(path: string, { attempts }: DeliveryData): TimelineData | null {
