@@ -1,20 +1,24 @@
-import type { Caller } from '../commands/caller.ts'
-import type { PastEvents } from '../commands/command-streams.ts'
 import type { Decider } from '../commands/handler.ts'
 import type { DecidedEvent, RecordedEvent } from '../events/envelope.ts'
-import { invalid, lacksScope, notFound } from './errors.ts'
+import type { TenantId } from '../events/ids.ts'
+import type { StreamName } from '../events/streams.ts'
+import { indexOfRevision, lastRevisionUpTo, readLogState } from '../projections/audit.ts'
+import type { ApiDependencies } from './dependencies.ts'
+import { invalid, notFound } from './errors.ts'
 import { toUtc } from './rfc3339.ts'
 import type { AtMoment } from './schemas/history.ts'
 
-/** Throws insufficient_scope when the caller lacks `read:audit`, which every read of a past state needs. */
-export function requireAuditScope(caller: Caller): void {
-  if (!caller.scopes.has('read:audit')) throw lacksScope('read:audit')
-}
+/** The parameters of a query that name a past state. */
+const momentNames = ['as_of', 'as_of_index', 'revision'] as const
+/** Returns whether a query asks for a past state. */
+export const asksForPast = (search: URLSearchParams): boolean => momentNames.some((name) => search.has(name))
+export const namesMoment = (query: AtMoment): boolean => momentNames.some((name) => query[name] !== undefined)
 
-/** Returns the time of `as_of` in the form of event times. Throws validation_failed. */
-export function parseAsOf(asOf: string): string {
+/** Returns the time of `as_of` in the form of event times. Throws validation_failed, also for a time that has not come yet. */
+export function parseAsOf(asOf: string, now: number): string {
   const time = toUtc(asOf)
   if (time === null) throw invalid([{ path: 'as_of', message: 'must be an RFC 3339 time with an offset or Z' }])
+  if (time > new Date(now).toISOString()) throw invalid([{ path: 'as_of', message: 'must not be in the future' }])
   return time
 }
 
@@ -30,24 +34,54 @@ export function statesOf<State, Event extends DecidedEvent>(
   })
 }
 
+type PastDependencies = Pick<ApiDependencies, 'streams' | 'pool' | 'now'>
+/** A past state of an aggregate. */
+interface PastState<State> {
+  readonly state: State
+  readonly revision: number
+  /** The header `As-Of-Index`, unless the audit log does not have the event yet. */
+  readonly headers: Readonly<Record<string, string>>
+}
+
 /**
- * Returns the state that an aggregate had at a time or a revision, and the revision of that state. The state is computed from the stored events and
+ * Returns the state that an aggregate had at a time, at an index of the audit log or at a revision. The state is computed from the stored events and
  * not taken from a read model. Throws not_found before the creation, after the deletion, and for an aggregate of
- * another tenant. Throws validation_failed when the query has both a time and a revision.
+ * another tenant. Throws validation_failed when the query names more than one moment, or a moment that has not come yet.
  */
-export function stateAt<State, Event extends DecidedEvent>(
+export async function stateAt<State, Event extends DecidedEvent>(
+  deps: PastDependencies,
   decider: Decider<State, never, Event>,
-  past: PastEvents,
-  caller: Caller,
-  { as_of: asOf, revision }: AtMoment,
-): { state: State; revision: number } {
-  requireAuditScope(caller)
-  if (asOf !== undefined && revision !== undefined) throw invalid([{ path: 'revision', message: 'must not be combined with as_of' }])
-  const time = asOf === undefined ? undefined : parseAsOf(asOf)
-  const events = past.events.filter((event) => (time === undefined ? event.revision <= (revision ?? 0) : event.metadata.time <= time))
-  const lastEvent = events.at(-1)
+  stream: StreamName,
+  tenant: TenantId,
+  query: AtMoment,
+): Promise<PastState<State>> {
+  const { revision } = query
+  const past = await deps.streams.read(stream)
+  const last = await lastRevisionAt(deps, stream, past.events, query)
+  const events = past.events.filter((event) => event.revision <= last)
   const state = statesOf(decider, events).at(-1) ?? null
   const owner = state === null ? null : decider.ownerOf(state)
-  if (lastEvent === undefined || state === null || owner?.tenant !== caller.tenant || (revision ?? 0) > past.revision) throw notFound()
-  return { state, revision: lastEvent.revision }
+  const lastEvent = events.at(-1)
+  if (lastEvent === undefined || state === null || owner?.tenant !== tenant || (revision ?? 0) > past.revision) throw notFound()
+  const index = await indexOfRevision(deps.pool, stream, lastEvent.revision)
+  return { state, revision: lastEvent.revision, headers: index === null ? {} : { 'as-of-index': String(index) } }
+}
+
+/** Returns the revision that a stream had at the moment of a query, or -1. Throws validation_failed. */
+async function lastRevisionAt(
+  { pool, now }: PastDependencies,
+  stream: StreamName,
+  events: readonly RecordedEvent[],
+  query: AtMoment,
+): Promise<number> {
+  const [first, second] = momentNames.filter((name) => query[name] !== undefined)
+  if (second !== undefined) throw invalid([{ path: second, message: `must not be combined with ${first}` }])
+  const { as_of: asOf, as_of_index: index, revision = -1 } = query
+  if (asOf !== undefined) {
+    const time = parseAsOf(asOf, now())
+    return events.findLast(({ metadata }) => metadata.time <= time)?.revision ?? -1
+  }
+  if (index === undefined) return revision
+  if (index >= (await readLogState(pool)).size) throw invalid([{ path: 'as_of_index', message: 'must be an index of the audit log' }])
+  return lastRevisionUpTo(pool, stream, index)
 }

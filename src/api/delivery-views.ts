@@ -30,11 +30,12 @@ export function createDeliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 
       return { response_body: null, response_truncated: false }
     }
   }
-  const viewsOf = async (tenant: string, deliveries: readonly ViewedDelivery[]) => {
+  /** @param until the time (RFC 3339) after which attempts are left out */
+  const viewsOf = async (tenant: string, deliveries: readonly ViewedDelivery[], until?: string) => {
     if (deliveries.length === 0) return []
     const [vault, attempts] = await Promise.all([keyring.vault(tenant), deliveryLog.attempts(deliveries)])
     return deliveries.map((delivery, i) => {
-      const requests = (attempts[i] ?? []).filter(({ type }) => isListedAttempt(type))
+      const requests = (attempts[i] ?? []).filter(({ type, time }) => isListedAttempt(type) && (until === undefined || time <= until))
       return {
         id: delivery.delivery,
         event_id: delivery.message,

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import { Counter, Histogram, type Registry } from 'prom-client'
 import type { RequestFacts } from '../events/envelope.ts'
 import { codeOf } from '../lib/errors.ts'
+import { asksForPast } from './as-of.ts'
 import type { Credentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { ApiError, type ErrorCode, errorEnvelope, invalid, lacksScope, problemOf } from './errors.ts'
@@ -113,21 +114,20 @@ async function carryOut(deps: PipelineDependencies, route: Route, exchange: Exch
   const { rateLimits } = deps
   const { req, res } = exchange
   const { bodyTypes = json, bodyLimit = defaultBodyLimit, bodyOptional = false, quota = 'requests' } = route
+  const search = searchOf(req)
   const identity = await identify(deps, route, req)
   exchange.identity = identity
   if (identity !== null) {
     exchange.rateHeaders = await rateLimits.take(identity, quota)
-    requireScope(route, identity)
+    requireScope(route, identity, search)
   }
   const reason = reasonOf(req.headers)
   const hasBody = route.body !== undefined && !(bodyOptional && isBodiless(req.headers))
   const contentType = hasBody ? mediaType(req.headers, bodyTypes) : ''
   const rawBody = hasBody ? await readBody(req, bodyLimit) : bodyOptional ? emptyObject : noBody
-  const { url = '/' } = req
-  const queryStart = url.indexOf('?')
   const result = await route.run({
     params: exchange.params,
-    search: queryStart === -1 ? noSearch : new URLSearchParams(url.slice(queryStart)),
+    search,
     rawBody,
     contentType,
     identity,
@@ -137,7 +137,7 @@ async function carryOut(deps: PipelineDependencies, route: Route, exchange: Exch
     headers: req.headers,
     facts: () => factsOf(deps, route, exchange, reason),
     gone: () => goneSignal(res),
-    stillAllowed: async () => requireScope(route, await identify(deps, route, req)),
+    stillAllowed: async () => requireScope(route, await identify(deps, route, req), search),
     plan: async (choose) => choose(),
     async countMore(count) {
       if (identity !== null && count > 0) exchange.rateHeaders = await rateLimits.takeMore(identity, quota, count)
@@ -146,9 +146,18 @@ async function carryOut(deps: PipelineDependencies, route: Route, exchange: Exch
   return result.stream === undefined ? result : { ...result, stream: await withFirstChunk(result.stream) }
 }
 
-/** Throws insufficient_scope. */
-function requireScope({ scope }: Route, identity: Identity | null): void {
-  if (identity !== null && scope !== null && !identity.caller.scopes.has(scope)) throw lacksScope(scope)
+function searchOf({ url = '/' }: IncomingMessage): URLSearchParams {
+  const queryStart = url.indexOf('?')
+  return queryStart === -1 ? noSearch : new URLSearchParams(url.slice(queryStart))
+}
+
+/** Throws insufficient_scope. A read of a past state needs only `read:audit`. On the routes of admins, an admin may read the past too. */
+function requireScope({ scope, hasPast }: Route, identity: Identity | null, search: URLSearchParams): void {
+  if (identity === null || scope === null) return
+  const { scopes } = identity.caller
+  const isPast = hasPast === true && asksForPast(search)
+  const required = isPast ? 'read:audit' : scope
+  if (!scopes.has(required) && !(isPast && scope === 'admin' && scopes.has('admin'))) throw lacksScope(required)
 }
 
 /** Returns null for a route without a caller. Throws when the credential is missing, wrong, or not sufficient. */

@@ -143,6 +143,8 @@ interface OpenRouteSpec<Path extends string, Query, Body> extends RouteSpec<Path
 export interface Route extends RouteSpec<string, unknown, unknown> {
   readonly credentials: 'bearer' | 'bearer-or-key' | 'none' | 'operator' | 'client'
   readonly scope: Scope | null
+  /** Whether the route can read a past state. Such a read needs only `read:audit`. */
+  readonly hasPast?: boolean
   readonly errorBody?: (problem: Problem) => unknown
   readonly errorSchema?: JsonSchema
   run(request: RawRequest): Promise<RouteResult>
@@ -184,6 +186,7 @@ export function guardedRoute<const Path extends string, Query = unknown, Body = 
   const readRequest = createRequestReader(spec, spec.method === 'GET' ? (spec.query ?? noParameters) : spec.query)
   return {
     ...description,
+    hasPast: Object.hasOwn(spec.query?.properties ?? {}, 'as_of'),
     async run(request) {
       if (request.identity === null) throw new ApiError('unauthorized', 'This needs a credential.')
       return handler({ ...(await readRequest(request)), ...request.identity })

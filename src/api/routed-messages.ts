@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { DeliveryStatus } from '../events/delivery.ts'
 import { deliveryId } from '../events/delivery-id.ts'
 import type { TenantId, WebhookId } from '../events/ids.ts'
-import type { DeliveryKey } from '../ports/delivery-log.ts'
+import type { Delivery, DeliveryKey } from '../ports/delivery-log.ts'
 import type { IndexedMessage } from '../projections/message-index.ts'
+import { deliveriesAt } from './delivery-as-of.ts'
 import { type ApiDependencies, defaultWaits } from './dependencies.ts'
 import { notFound } from './errors.ts'
 import { parseMessageId } from './ids.ts'
@@ -27,12 +28,21 @@ export function createRoutedMessages({
   deliveryLog,
   noteAccepted,
   settings,
-}: Pick<ApiDependencies, 'messages' | 'deliveryLog' | 'noteAccepted' | 'settings'>) {
+  store,
+}: Pick<ApiDependencies, 'messages' | 'deliveryLog' | 'noteAccepted' | 'settings' | 'store'>) {
   const deliveryStates = async (keys: readonly DeliveryKey[]) => {
     const states: Awaited<ReturnType<typeof deliveryLog.states>> = []
     for (let start = 0; start < keys.length; start += statesPerQuery)
       states.push(...(await deliveryLog.states(keys.slice(start, start + statesPerQuery))))
     return states
+  }
+  const statesAt = async (keys: readonly DeliveryKey[], time?: string): Promise<readonly (Pick<Delivery, 'status'> | null)[]> => {
+    const states = await deliveryStates(keys)
+    if (time === undefined) return states
+    const known = states.filter((state) => state !== null)
+    const pasts = await deliveriesAt({ deliveryLog, store }, known, time)
+    const pastOf = new Map(known.map((state, i) => [state, pasts[i] ?? null]))
+    return states.map((state) => (state === null ? null : (pastOf.get(state) ?? null)))
   }
   return {
     /**
@@ -59,10 +69,13 @@ export function createRoutedMessages({
       }
     },
     deliveryStates,
-    /** Returns the number of deliveries of each message by status. A delivery that is not in the history yet is pending. */
-    async counts(indexed: readonly IndexedMessage[]): Promise<DeliveryCounts[]> {
+    /**
+     * Returns the number of deliveries of each message by status. A delivery that is not in the history yet is pending.
+     * @param time the time (RFC 3339) whose statuses are counted; by default the present
+     */
+    async counts(indexed: readonly IndexedMessage[], time?: string): Promise<DeliveryCounts[]> {
       const keys = indexed.flatMap((message) => message.webhooks.map((webhook) => deliveryKeyOf(message, webhook)))
-      const states = await deliveryStates(keys)
+      const states = await statesAt(keys, time)
       let next = 0
       return indexed.map(({ webhooks }) => {
         const byStatus = { pending: 0, retrying: 0, success: 0, failed: 0, discarded: 0 }

@@ -37,10 +37,10 @@ export interface Tenant {
 }
 export const tenantFields = {
   id: { stored: 'clear', column: 'text collate "C" not null', is: ['chosen', 'shown'] },
-  name: { stored: 'clear', column: 'text not null', is: ['given', 'shown'] },
+  name: { stored: 'clear', column: 'text not null', is: ['given', 'shown', 'in_history'] },
   // `limits` is not changeable, because TenantSettingsChanged holds all limits.
-  limits: { stored: 'clear', column: 'jsonb not null', is: ['shown'] },
-  is_suspended: { stored: 'clear', column: 'boolean not null', is: ['shown'] },
+  limits: { stored: 'clear', column: 'jsonb not null', is: ['shown', 'in_history'] },
+  is_suspended: { stored: 'clear', column: 'boolean not null', is: ['shown', 'in_history'] },
   created_at: { stored: 'clear', column: 'timestamptz not null', is: ['shown'] },
   updated_at: { stored: 'clear', column: 'timestamptz not null', is: ['shown'] },
 } as const satisfies FieldTable<Tenant>
@@ -63,14 +63,14 @@ export interface Client {
   readonly updated_at: string
 }
 export const clientFields = {
-  client_id: { stored: 'clear', column: 'text collate "C" not null', is: ['chosen', 'shown'] },
-  name: { stored: 'clear', column: 'text not null', is: ['given', 'shown'] },
-  scopes: { stored: 'clear', column: 'jsonb not null', is: ['given', 'shown'] },
-  secret_hmac: { stored: 'clear', column: 'text not null', is: ['chosen', 'secret'] },
+  client_id: { stored: 'clear', column: 'text collate "C" not null', is: ['chosen', 'shown', 'in_history'] },
+  name: { stored: 'clear', column: 'text not null', is: ['given', 'shown', 'in_history'] },
+  scopes: { stored: 'clear', column: 'jsonb not null', is: ['given', 'shown', 'in_history'] },
+  secret_hmac: { stored: 'clear', column: 'text not null', is: ['chosen', 'in_history', 'secret'] },
   previous_hmac: { stored: 'clear', column: 'text', is: ['secret'] },
-  previous_secret_until: { stored: 'clear', column: 'timestamptz', is: ['shown'] },
+  previous_secret_until: { stored: 'clear', column: 'timestamptz', is: ['shown', 'in_history'] },
   generation: { stored: 'clear', column: 'integer not null', is: [] },
-  revoked: { stored: 'clear', column: 'boolean not null', is: [] },
+  revoked: { stored: 'clear', column: 'boolean not null', is: ['in_history'] },
   created_at: { stored: 'clear', column: 'timestamptz not null', is: ['shown'] },
   updated_at: { stored: 'clear', column: 'timestamptz not null', is: ['shown'] },
 } as const satisfies FieldTable<Client>

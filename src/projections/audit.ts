@@ -148,6 +148,19 @@ export async function lastLoggedRevision(pool: Pool, stream: StreamName): Promis
   return row?.revision ?? -1
 }
 
+/** Returns the last revision of a stream whose index is at most the given one, or -1. */
+export async function lastRevisionUpTo(pool: Pool, stream: StreamName, index: number): Promise<number> {
+  const [row] = await sqlOn(pool)<{ revision: number }>`
+    select revision from audit_events where stream = ${stream} and index <= ${index} order by revision desc limit 1`
+  return row?.revision ?? -1
+}
+/** Returns the index of an event in the log, or null while the log does not have it. */
+export async function indexOfRevision(pool: Pool, stream: StreamName, revision: number): Promise<number | null> {
+  const [row] = await sqlOn(pool)<{ index: bigint }>`
+    select index from audit_events where stream = ${stream} and revision = ${revision} order by index limit 1`
+  return row === undefined ? null : Number(row.index)
+}
+
 export interface AuditedEvent {
   readonly index: bigint
   readonly position: Checkpoint

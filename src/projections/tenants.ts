@@ -89,12 +89,23 @@ export async function findTenant(pool: Pool, id: TenantId): Promise<TenantRow | 
   return row ?? null
 }
 
-/** Returns all tenants, newest first. */
-export async function listTenants(pool: Pool, { limit, offset }: { limit: number; offset: number }): Promise<Page<TenantRow>> {
+interface TenantsQuery {
+  readonly limit: number
+  readonly offset: number
+  /** Only tenants that were registered at this time (RFC 3339) or before. */
+  readonly registeredBy?: string | null
+  /** Only this tenant. */
+  readonly only?: TenantId | null
+}
+/** Returns tenants, newest first. */
+export async function listTenants(pool: Pool, { limit, offset, registeredBy = null, only = null }: TenantsQuery): Promise<Page<TenantRow>> {
   const sql = sqlOn(pool)
-  const [count] = await sql<{ total: bigint }>`select count(*) as total from tenants`
+  const [count] = await sql<{ total: bigint }>`
+    select count(*) as total from tenants
+    where (${registeredBy}::timestamptz is null or created_at <= ${registeredBy}) and (${only}::text is null or id = ${only})`
   const rows = await sql<TenantRow>`
     select ${rowColumns} from tenants
+    where (${registeredBy}::timestamptz is null or created_at <= ${registeredBy}) and (${only}::text is null or id = ${only})
     order by created_at desc, id desc limit ${limit} offset ${offset}`
   return { rows, total: Number(count?.total ?? 0n) }
 }

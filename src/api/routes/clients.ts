@@ -4,9 +4,11 @@ import { fieldsThatAre, pick } from '../../events/fields.ts'
 import type { ClientId } from '../../events/ids.ts'
 import { tenantStream } from '../../events/streams.ts'
 import { type Client, clientFields } from '../../events/tenant.ts'
+import { byText } from '../../ports/delivery-log.ts'
 import { findClientOf, listClients } from '../../projections/clients.ts'
 import { projectionNames } from '../../projections/names.ts'
 import { findTenant } from '../../projections/tenants.ts'
+import { namesMoment, stateAt } from '../as-of.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { withoutEtag } from '../etag.ts'
@@ -15,11 +17,11 @@ import { parseClientId, parseTenantId } from '../ids.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent, noStore } from '../route-results.ts'
 import { defaultLimit, envelope, envelopeExample, idOf, listOf, offsetPagination } from '../schemas/common.ts'
-import { lagHeaders } from '../schemas/headers.ts'
+import { asOfIndexHeader, lagHeaders } from '../schemas/headers.ts'
 import { exampleOf } from '../schemas/json-schema.ts'
 import { overlapEnd, rotation } from '../schemas/rotation.ts'
-import { client, clientId, clientWithSecret, issueClient, listTenantsQuery } from '../schemas/tenant.ts'
-import { onBehalfOf, storable } from './tenants.ts'
+import { client, clientId, clientWithSecret, getClientQuery, issueClient, listClientsQuery } from '../schemas/tenant.ts'
+import { onBehalfOf, requireVisible, storable } from './tenants.ts'
 
 const tag = 'Tenants'
 const credentials = 'bearer'
@@ -34,25 +36,36 @@ export const createClientRoutes = (deps: ApiDependencies & { newUlid(): string }
   revokeClientRoute(deps),
 ]
 
-const createReadRoutes = ({ pool, now }: ApiDependencies): Route[] => [
+const createReadRoutes = (deps: ApiDependencies): Route[] => [
   guardedRoute({
     method: 'GET',
     path: '/v1/tenants/:id/clients',
     operationId: 'listClients',
     summary: 'List the clients of a tenant that are not revoked, newest first',
-    description: 'Returns the clients that can get tokens for a tenant. No response contains a secret of theirs.',
+    description:
+      'Returns the clients that can get tokens for a tenant, now or at a past moment. No response contains a secret of theirs. With `read:audit` alone, only the past of the own tenant can be read.',
     params: { id: idOf('tenant') },
     tag,
     credentials,
     scope,
-    query: listTenantsQuery,
-    responses: { 200: { description: 'A page of clients.', schema: envelope(listOf(client), offsetPagination) } },
-    async handler({ params, query }) {
+    query: listClientsQuery,
+    errors: ['event_not_readable'],
+    responses: {
+      200: { description: 'A page of clients.', schema: envelope(listOf(client), offsetPagination), headers: asOfIndexHeader },
+    },
+    async handler({ params, query, caller }) {
       const { limit = defaultLimit, offset = 0 } = query
       const tenant = parseTenantId(params.id)
-      if ((await findTenant(pool, tenant)) === null) throw notFound()
-      const { rows, total } = await listClients(pool, { tenant, limit, offset })
-      const views = rows.map((row) => clientView(row, now()))
+      requireVisible(caller, tenant)
+      if (namesMoment(query)) {
+        const { state, headers } = await stateAt(deps, tenantDecider, tenantStream(tenant), tenant, query)
+        const clients = [...state.clients.values()].filter(({ revoked }) => !revoked).sort(newestFirst)
+        const views = clients.slice(offset, offset + limit).map(pastClientView)
+        return envelopeResult(200, views, headers, { limit, offset, total: clients.length })
+      }
+      if ((await findTenant(deps.pool, tenant)) === null) throw notFound()
+      const { rows, total } = await listClients(deps.pool, { tenant, limit, offset })
+      const views = rows.map((row) => clientView(row, deps.now()))
       return envelopeResult(200, views, {}, { limit, offset, total })
     },
   }),
@@ -61,16 +74,27 @@ const createReadRoutes = ({ pool, now }: ApiDependencies): Route[] => [
     path: '/v1/tenants/:id/clients/:client_id',
     operationId: 'getClient',
     summary: 'Read a client',
-    description: 'Returns the name and the scopes of a client. A revoked client is not found.',
+    description:
+      'Returns the name and the scopes of a client, as they are now or as they were at a past moment. A client that is revoked at that moment is not found.',
     params: { id: idOf('tenant'), client_id: { ...clientId, description: 'The id of the client.' } },
     tag,
     credentials,
     scope,
-    responses: { 200: { description: 'The client, without its secret.', schema: envelope(client) } },
-    async handler({ params }) {
-      const row = await findClientOf(pool, parseTenantId(params.id), parseClientId(params.client_id))
+    query: getClientQuery,
+    errors: ['event_not_readable'],
+    responses: { 200: { description: 'The client, without its secret.', schema: envelope(client), headers: asOfIndexHeader } },
+    async handler({ params, query, caller }) {
+      const [tenant, id] = [parseTenantId(params.id), parseClientId(params.client_id)]
+      requireVisible(caller, tenant)
+      if (namesMoment(query)) {
+        const { state, headers } = await stateAt(deps, tenantDecider, tenantStream(tenant), tenant, query)
+        const past = state.clients.get(id)
+        if (past === undefined || past.revoked) throw notFound()
+        return envelopeResult(200, pastClientView(past), headers)
+      }
+      const row = await findClientOf(deps.pool, tenant, id)
       if (row === null) throw notFound()
-      return envelopeResult(200, clientView(row, now()))
+      return envelopeResult(200, clientView(row, deps.now()))
     },
   }),
 ]
@@ -209,3 +233,5 @@ function clientView(row: Client, now: number) {
   const { previous_secret_until: until } = row
   return { ...pick(row, shownFields), previous_secret_until: until !== null && Date.parse(until) > now ? until : null }
 }
+const pastClientView = (client: Client) => pick(client, shownFields)
+const newestFirst = (a: Client, b: Client): number => byText(b.created_at, a.created_at) || byText(b.client_id, a.client_id)

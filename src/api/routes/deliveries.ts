@@ -1,6 +1,8 @@
 import type { TenantId } from '../../events/ids.ts'
 import { byText, type Delivery, type HistoryCursor, type ListedDelivery, type UndeliveredStatus } from '../../ports/delivery-log.ts'
 import { findWebhook } from '../../projections/webhooks.ts'
+import { parseAsOf } from '../as-of.ts'
+import { deliveriesAt } from '../delivery-as-of.ts'
 import { createDeliveryPages, deliveryPageParts, resultFilterOf, visibleWebhooks } from '../delivery-pages.ts'
 import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies } from '../dependencies.ts'
@@ -13,6 +15,7 @@ import { envelopeResult } from '../route-results.ts'
 import { envelope, envelopeExample, idOf, uuid } from '../schemas/common.ts'
 import { deliveredExample, delivery, listDeliveriesQuery, listHistoryQuery, replayedExample } from '../schemas/delivery.ts'
 import { lagHeaders } from '../schemas/headers.ts'
+import { asOfQuery } from '../schemas/history.ts'
 import { exampleOf } from '../schemas/json-schema.ts'
 import { createStartReplays } from '../start-replays.ts'
 import { parseTimeRange } from '../time-range.ts'
@@ -109,15 +112,24 @@ function getDeliveryRoute(deps: ApiDependencies): Route {
     operationId: 'getDelivery',
     summary: 'Read a delivery and its attempts',
     description:
-      'Returns one delivery with every attempt: its time, the status and the start of the body of the response, or why there was none.',
+      'Returns one delivery with every attempt: its time, the status and the start of the body of the response, or why there was none. With `as_of`, it returns the delivery with the attempts up to that time.',
     params: { id: { ...uuid, description: 'The id of the delivery.' } },
     tag,
     credentials,
     scope: 'read:webhooks',
-    errors: ['delivery_log_unavailable'],
+    query: asOfQuery,
+    errors: ['delivery_log_unavailable', 'store_unavailable'],
     responses: { 200: { description: 'The delivery.', schema: envelope(delivery) } },
     async handler(request) {
+      const { as_of: asOf } = request.query
+      const time = asOf === undefined ? undefined : parseAsOf(asOf, deps.now())
       const row = await findDelivery(deps, request, parseDeliveryId(request.params.id))
+      if (time !== undefined) {
+        if (row.accepted_at > time) throw notFound()
+        const [past] = await deliveriesAt(deps, [row], time)
+        const [view] = await viewsOf(request.caller.tenant, [{ ...row, ...past }], time)
+        return envelopeResult(200, view)
+      }
       const [view] = await viewsOf(request.caller.tenant, [row])
       return envelopeResult(200, view)
     },

@@ -4,10 +4,11 @@ import { dayFamilies } from '../../events/streams.ts'
 import type { IndexedMessage } from '../../projections/message-index.ts'
 import { projectionNames } from '../../projections/names.ts'
 import { listWebhooks } from '../../projections/webhooks.ts'
+import { parseAsOf } from '../as-of.ts'
 import { readMessageCursor, readWebhookCursor, writeMessageCursor, writeWebhookCursor } from '../cursors.ts'
 import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies } from '../dependencies.ts'
-import { ApiError, invalid } from '../errors.ts'
+import { ApiError, invalid, notFound } from '../errors.ts'
 import { readMessageBody } from '../message-body.ts'
 import { absenceOf, requireBody } from '../payload-state.ts'
 import { awaitHead } from '../projection-lag.ts'
@@ -18,6 +19,7 @@ import { cursorPagination, defaultLimit, envelope, envelopeExample, listOf, mess
 import { delivery, listQuery, replayedExample } from '../schemas/delivery.ts'
 import { countedDeliveries, event, listEventsQuery, listedEvent, replayEvent } from '../schemas/event.ts'
 import { lagHeaders } from '../schemas/headers.ts'
+import { asOfQuery } from '../schemas/history.ts'
 import { createStartReplays, type Replayable } from '../start-replays.ts'
 import { parseTimeRange } from '../time-range.ts'
 
@@ -99,22 +101,26 @@ function getEventRoute(deps: ApiDependencies): Route {
     operationId: 'getEvent',
     summary: 'Read an event and the state of its deliveries',
     description:
-      'Returns an event with its payload exactly as it was sent, and how many of its deliveries succeeded. `has_rejections` says that other content was posted under the same id.',
+      'Returns an event with its payload exactly as it was sent, and how many of its deliveries succeeded. `has_rejections` says that other content was posted under the same id. With `as_of`, it returns what was known of the deliveries at that time.',
     params: { id: { ...messageId, description: 'The id of the event.' } },
     tag,
     credentials,
     scope,
-    errors: ['delivery_log_unavailable'],
+    query: asOfQuery,
+    errors: ['delivery_log_unavailable', 'store_unavailable'],
     responses: {
       200: { description: 'The event. The response waits a short time for the routing of a new event.', schema: envelope(event) },
     },
-    async handler({ params, caller, gone }) {
+    async handler({ params, query, caller, gone }) {
+      const time = query.as_of === undefined ? undefined : parseAsOf(query.as_of, deps.now())
       const message = await routedMessages.find(caller.tenant, params.id, gone)
-      const [{ body, reason }, [deliveries], rejections] = await Promise.all([
+      if (time !== undefined && message.accepted_at > time) throw notFound()
+      const [{ body, reason }, [deliveries], allRejections] = await Promise.all([
         readBody(message),
-        routedMessages.counts([message]),
+        routedMessages.counts([message], time),
         messages.rejections(caller.tenant, message.message),
       ])
+      const rejections = allRejections.filter(({ accepted_at }) => time === undefined || accepted_at <= time)
       const view = {
         ...summaryOf(message),
         event_time: body?.event_time ?? null,

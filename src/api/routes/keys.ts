@@ -7,7 +7,7 @@ import { keyStream } from '../../events/streams.ts'
 import { findKey, listKeys } from '../../projections/api-keys.ts'
 import { keyVersions, listKeysAsOf } from '../../projections/key-versions.ts'
 import { projectionNames } from '../../projections/names.ts'
-import { parseAsOf, requireAuditScope, stateAt } from '../as-of.ts'
+import { namesMoment, parseAsOf, stateAt } from '../as-of.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { etagHeader, withoutEtag } from '../etag.ts'
@@ -17,7 +17,7 @@ import { awaitHead } from '../projection-lag.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent, noStore } from '../route-results.ts'
 import { defaultLimit, envelope, envelopeExample, idOf, listOf, offsetPagination } from '../schemas/common.ts'
-import { changeHeaders, creationHeaders, ifMatch, lagHeaders, pastReadHeaders, stateHeaders } from '../schemas/headers.ts'
+import { changeHeaders, creationHeaders, ifMatch, lagHeaders, momentHeaders, pastReadHeaders } from '../schemas/headers.ts'
 import { atMomentQuery } from '../schemas/history.ts'
 import { exampleOf } from '../schemas/json-schema.ts'
 import { changeKey, createKey, deleteKeyQuery, key, listKeysQuery, rotatedKey } from '../schemas/key.ts'
@@ -50,12 +50,12 @@ const getKeyRoute = (deps: ApiDependencies): Route =>
     scope: 'read:keys',
     query: atMomentQuery,
     errors: ['event_not_readable'],
-    responses: { 200: { description: 'The present key, or its requested past state.', schema: envelope(key), headers: stateHeaders } },
+    responses: { 200: { description: 'The present key, or its requested past state.', schema: envelope(key), headers: momentHeaders } },
     async handler({ params, query, caller }) {
       const id = parseKeyId(params.id)
-      if (query.as_of !== undefined || query.revision !== undefined) {
-        const { state, revision } = stateAt(keyDecider, await deps.streams.read(keyStream(id)), caller, query)
-        return envelopeResult(200, keyView(state, null, caller), { ...etagHeader(revision), ...noStore })
+      if (namesMoment(query)) {
+        const { state, revision, headers } = await stateAt(deps, keyDecider, keyStream(id), caller.tenant, query)
+        return envelopeResult(200, keyView(state, null, caller), { ...etagHeader(revision), ...headers, ...noStore })
       }
       const row = await findKey(deps, caller.tenant, id)
       if (row === null) throw notFound()
@@ -80,9 +80,8 @@ const listKeysRoute = (deps: ApiDependencies): Route =>
       const { as_of: asOf, limit = defaultLimit, offset = 0 } = query
       const { tenant } = caller
       if (asOf !== undefined) {
-        requireAuditScope(caller)
         const headers = await awaitHead(deps, keyVersions)
-        const past = await listKeysAsOf(deps, { tenant, asOf: parseAsOf(asOf), limit, offset })
+        const past = await listKeysAsOf(deps, { tenant, asOf: parseAsOf(asOf, deps.now()), limit, offset })
         const views = past.rows.map((row) => keyView(row, null, caller))
         return envelopeResult(200, views, { ...headers, ...noStore }, { limit, offset, total: past.total })
       }

@@ -1,3 +1,4 @@
+import type { Caller } from '../../commands/caller.ts'
 import { type TenantCommand, tenantDecider } from '../../commands/tenant.ts'
 import { fieldsThatAre, pick } from '../../events/fields.ts'
 import type { TenantId } from '../../events/ids.ts'
@@ -5,16 +6,19 @@ import { tenantStream } from '../../events/streams.ts'
 import { type Tenant, type TenantLimits, tenantFields } from '../../events/tenant.ts'
 import { projectionNames } from '../../projections/names.ts'
 import { findTenant, listTenants } from '../../projections/tenants.ts'
+import { namesMoment, parseAsOf, stateAt } from '../as-of.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { etagHeader } from '../etag.ts'
 import { type CommandRequest, createExecuteCommand, newCommandId } from '../execute-command.ts'
 import type { Identity } from '../identity.ts'
 import { parseTenantId } from '../ids.ts'
+import { awaitHead } from '../projection-lag.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
 import { defaultLimit, envelope, envelopeExample, idOf, listOf, offsetPagination } from '../schemas/common.ts'
-import { changeHeaders, creationHeaders, ifMatch, stateHeaders } from '../schemas/headers.ts'
+import { changeHeaders, creationHeaders, ifMatch, momentHeaders, pastReadHeaders } from '../schemas/headers.ts'
+import { atMomentQuery } from '../schemas/history.ts'
 import { exampleOf } from '../schemas/json-schema.ts'
 import { changeTenant, createTenant, listTenantsQuery, tenant } from '../schemas/tenant.ts'
 
@@ -35,14 +39,23 @@ const createReadRoutes = (deps: ApiDependencies): Route[] => [
     path: '/v1/tenants/:id',
     operationId: 'getTenant',
     summary: 'Read a tenant',
-    description: 'Returns the name of a tenant, its limits, and whether it is suspended.',
+    description:
+      'Returns the name of a tenant, its limits, and whether it is suspended, as they are now or as they were at a moment. With `read:audit` alone, only the own tenant and only its past can be read.',
     params: { id: idOf('tenant') },
     tag,
     credentials,
     scope,
-    responses: { 200: { description: 'The tenant.', schema: envelope(tenant), headers: stateHeaders } },
-    async handler({ params }) {
-      const row = await findTenant(deps.pool, parseTenantId(params.id))
+    query: atMomentQuery,
+    errors: ['event_not_readable'],
+    responses: { 200: { description: 'The tenant, or its requested past state.', schema: envelope(tenant), headers: momentHeaders } },
+    async handler({ params, query, caller }) {
+      const id = parseTenantId(params.id)
+      requireVisible(caller, id)
+      if (namesMoment(query)) {
+        const { state, revision, headers } = await stateAt(deps, tenantDecider, tenantStream(id), id, query)
+        return envelopeResult(200, tenantView(state), { ...etagHeader(revision), ...headers })
+      }
+      const row = await findTenant(deps.pool, id)
       if (row === null) throw notFound()
       return envelopeResult(200, tenantView(row), etagHeader(row.revision))
     },
@@ -52,14 +65,32 @@ const createReadRoutes = (deps: ApiDependencies): Route[] => [
     path: '/v1/tenants',
     operationId: 'listTenants',
     summary: 'List tenants, newest first',
-    description: 'Returns the accounts of the service, with their limits.',
+    description:
+      'Returns the accounts of the service, with their limits, as they are now or as they were at a time. With `read:audit` alone, the list of a past time has only the own tenant.',
     tag,
     credentials,
     scope,
     query: listTenantsQuery,
-    responses: { 200: { description: 'A page of tenants.', schema: envelope(listOf(tenant), offsetPagination) } },
-    async handler({ query }) {
-      const { limit = defaultLimit, offset = 0 } = query
+    errors: ['event_not_readable'],
+    responses: {
+      200: { description: 'A page of tenants.', schema: envelope(listOf(tenant), offsetPagination), headers: pastReadHeaders },
+    },
+    async handler({ query, caller }) {
+      const { as_of, limit = defaultLimit, offset = 0 } = query
+      if (as_of !== undefined) {
+        const headers = await awaitHead(deps, { name: readModel, families: ['tenant'] })
+        const registeredBy = parseAsOf(as_of, deps.now())
+        // Tenants are never deleted, so those of the past are those of today that were registered by then.
+        const visible = seesEveryTenant(caller) ? {} : { only: caller.tenant }
+        const { rows, total } = await listTenants(deps.pool, { limit, offset, registeredBy, ...visible })
+        const past = await Promise.all(rows.map(({ id }) => stateAt(deps, tenantDecider, tenantStream(id), id, { as_of })))
+        return envelopeResult(
+          200,
+          past.map(({ state }) => tenantView(state)),
+          headers,
+          { limit, offset, total },
+        )
+      }
       const { rows, total } = await listTenants(deps.pool, { limit, offset })
       return envelopeResult(200, rows.map(tenantView), {}, { limit, offset, total })
     },
@@ -173,6 +204,12 @@ function createChangeRoutes(deps: ApiDependencies): Route[] {
 const shownFields = fieldsThatAre(tenantFields, 'shown')
 const noLimits = { webhooks: null, events_per_second: null, requests_per_second: null } satisfies Record<keyof TenantLimits, null>
 const tenantView = (row: Tenant) => ({ ...pick(row, shownFields), limits: { ...noLimits, ...row.limits } })
+
+const seesEveryTenant = ({ scopes }: Caller): boolean => scopes.has('admin')
+/** Throws not_found for a tenant that the caller may not see. Only admins see other tenants than their own. */
+export function requireVisible(caller: Caller, id: TenantId): void {
+  if (id !== caller.tenant && !seesEveryTenant(caller)) throw notFound()
+}
 
 /** Returns the request with its caller in the given tenant. The command of an admin is carried out in that tenant, with the admin as its actor. */
 export const onBehalfOf = <A extends Identity>(request: A, tenant: TenantId): A => ({ ...request, caller: { ...request.caller, tenant } })

@@ -6,7 +6,7 @@ import { webhookFields } from '../../events/webhook.ts'
 import { projectionNames } from '../../projections/names.ts'
 import { listWebhooksAsOf, webhookVersions } from '../../projections/webhook-versions.ts'
 import { countWebhooks, findWebhook, listWebhooks } from '../../projections/webhooks.ts'
-import { parseAsOf, requireAuditScope, stateAt } from '../as-of.ts'
+import { namesMoment, parseAsOf, stateAt } from '../as-of.ts'
 import { normalUrl } from '../callback-url.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
@@ -18,7 +18,7 @@ import { awaitHead } from '../projection-lag.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent, noStore } from '../route-results.ts'
 import { defaultLimit, envelope, idOf, listOf, offsetPagination } from '../schemas/common.ts'
-import { changeHeaders, creationHeaders, ifMatch, lagHeaders, pastReadHeaders, stateHeaders } from '../schemas/headers.ts'
+import { changeHeaders, creationHeaders, ifMatch, lagHeaders, momentHeaders, pastReadHeaders } from '../schemas/headers.ts'
 import { atMomentQuery } from '../schemas/history.ts'
 import { exampleOf } from '../schemas/json-schema.ts'
 import { changeWebhook, createdWebhook, createWebhook, listWebhooksQuery, webhook } from '../schemas/webhook.ts'
@@ -50,13 +50,13 @@ const getWebhookRoute = (deps: ApiDependencies): Route =>
     scope: 'read:webhooks',
     query: atMomentQuery,
     errors: ['event_not_readable'],
-    responses: { 200: { description: 'The present webhook, or its requested past state.', schema: webhook, headers: stateHeaders } },
+    responses: { 200: { description: 'The present webhook, or its requested past state.', schema: webhook, headers: momentHeaders } },
     async handler(request) {
       const { params, query, caller } = request
       const id = parseWebhookId(params.id)
-      if (query.as_of !== undefined || query.revision !== undefined) {
-        const { state, revision } = stateAt(webhookDecider, await deps.streams.read(webhookStream(id)), caller, query)
-        return { status: 200, headers: etagHeader(revision), body: webhookView(state, null) }
+      if (namesMoment(query)) {
+        const { state, revision, headers } = await stateAt(deps, webhookDecider, webhookStream(id), caller.tenant, query)
+        return { status: 200, headers: { ...etagHeader(revision), ...headers }, body: webhookView(state, null) }
       }
       const row = await findWebhook(deps, ownerOf(request), id)
       if (row === null) throw notFound()
@@ -93,9 +93,8 @@ const listWebhooksRoute = (deps: ApiDependencies): Route =>
         offset,
       }
       if (asOf !== undefined) {
-        requireAuditScope(request.caller)
         const headers = await awaitHead(deps, webhookVersions)
-        const past = await listWebhooksAsOf(deps, { ...filter, asOf: parseAsOf(asOf) })
+        const past = await listWebhooksAsOf(deps, { ...filter, asOf: parseAsOf(asOf, deps.now()) })
         const views = past.rows.map((row) => webhookView(row, null))
         return envelopeResult(200, views, headers, { limit, offset, total: past.total })
       }

@@ -12,6 +12,15 @@ const location: JsonSchema = {
   examples: ['/v1/webhooks/01JQNV4T0M2ZB7V6RWKD5YQ3XE'],
 }
 export const stateHeaders = { ETag: etag }
+/** The header of a past state of one resource. */
+export const asOfIndexHeader = {
+  'As-Of-Index': {
+    type: 'string',
+    description: 'The index of the last event in the past state. Sent with a past state; `as_of_index` with this number returns the same.',
+    examples: ['41'],
+  } as JsonSchema,
+}
+export const momentHeaders = { ...stateHeaders, ...asOfIndexHeader }
 export const changeHeaders = { ETag: etag, 'Projection-Lag': projectionLag }
 export const creationHeaders = { ...changeHeaders, Location: location }
 /** The headers of responses with a past state, which should include all events that were stored before the request. */

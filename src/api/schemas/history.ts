@@ -43,22 +43,35 @@ export interface ListVersions {
 }
 export const listVersionsQuery = object<ListVersions>({ limit, cursor }, ['limit', 'cursor'])
 
-/** Names the past state to read, by a time or by a revision. */
+/** Names the past state to read: by a time, by an index of the audit log, or by a revision. */
 export interface AtMoment {
   readonly as_of?: string
+  readonly as_of_index?: number
   readonly revision?: number
 }
-export const asOf: JsonSchema = { ...instant, description: 'Returns the state at this time. It needs the scope `read:audit`.' }
-export const atMomentQuery = object<AtMoment>(
-  {
-    as_of: asOf,
-    revision: {
-      type: 'integer',
-      minimum: 0,
-      maximum: 2_147_483_647,
-      description: 'Returns the state at this revision. It needs the scope `read:audit`.',
-      examples: [0],
-    },
-  },
-  ['as_of', 'revision'],
-)
+export const asOf: JsonSchema = {
+  ...instant,
+  description: 'Returns the state at this time, which must not be in the future. It needs only the scope `read:audit`.',
+}
+const asOfIndex: JsonSchema = {
+  type: 'integer',
+  minimum: 0,
+  maximum: Number.MAX_SAFE_INTEGER,
+  description:
+    'Returns the state after the event with this index in the audit log. The result is always the same, even if clocks were wrong. It needs only the scope `read:audit`.',
+  examples: [41],
+}
+const revision: JsonSchema = {
+  type: 'integer',
+  minimum: 0,
+  maximum: 2_147_483_647,
+  description: 'Returns the state at this revision. It needs only the scope `read:audit`.',
+  examples: [0],
+}
+export const atMomentQuery = object<AtMoment>({ as_of: asOf, as_of_index: asOfIndex, revision }, ['as_of', 'as_of_index', 'revision'])
+/** Names a past moment of a resource whose revisions no caller sees. */
+export const clientMoment = { as_of: asOf, as_of_index: asOfIndex } as const
+export interface AsOf {
+  readonly as_of?: string
+}
+export const asOfQuery = object<AsOf>({ as_of: asOf }, ['as_of'])

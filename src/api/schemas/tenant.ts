@@ -1,6 +1,7 @@
 import { fieldsThatAre, pick } from '../../events/fields.ts'
 import { bearerScopes, type Client, type ClientField, clientFields, type LimitsChange, type TenantField } from '../../events/tenant.ts'
 import { limit, name, type Offset, offset, timestamp, ulid } from './common.ts'
+import { type AsOf, type AtMoment, asOf, clientMoment } from './history.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 
 const limitSchema = (description: string): JsonSchema => ({
@@ -86,4 +87,10 @@ export const clientWithSecret = named(
     },
   }),
 )
-export const listTenantsQuery = object<Offset>({ limit, offset }, ['limit', 'offset'])
+export const listTenantsQuery = object<Offset & AsOf>({ as_of: asOf, limit, offset }, ['as_of', 'limit', 'offset'])
+export const listClientsQuery = object<Offset & Omit<AtMoment, 'revision'>>({ ...clientMoment, limit, offset }, [
+  ...Object.keys(clientMoment),
+  'limit',
+  'offset',
+])
+export const getClientQuery = object<Omit<AtMoment, 'revision'>>(clientMoment, Object.keys(clientMoment))
