@@ -4,7 +4,7 @@ import type { Task } from './tasks.ts'
 import { inWorkers } from './workers.ts'
 
 /** The number of seeds. Each is played in two profiles: without and with faults that may repeat a request. */
-const seeds = isFull ? 25_000 : 1_000
+const seeds = isFull ? 25_000 : 500
 const perTask = 250
 
 describe(`the way of a message, in ${2 * seeds} schedules`, function () {
