@@ -78,9 +78,8 @@ describe('the dashboard in a browser', () => {
     await page.getByText('Copy the secret now').waitFor()
     await page.getByRole('button', { name: 'Send a test event' }).focus()
     await page.keyboard.press('Enter')
-    await page.getByText('Kolbak sends the event').waitFor()
-    await page.getByRole('button', { name: 'Send a test event' }).focus()
-    await page.keyboard.press('Enter')
+    await page.getByText('delivered, status 200').waitFor()
+    await page.reload() // the test is in the URL
     await page.getByText('delivered, status 200').waitFor()
     expect(world.receiver.received('/by-keyboard').length).to.equal(1)
   })
@@ -219,14 +218,29 @@ describe('the dashboard in a browser', () => {
     await page.getByRole('button', { name: 'Show exact bytes' }).click()
     expect(await page.getByLabel('the payload', { exact: true }).textContent()).to.equal(payload)
   })
-  it('says that the service does not respond, and recovers when it does again', async () => {
-    const page = await world.page()
-    await open(page, '/webhooks')
-    await page.getByRole('heading', { name: 'Webhooks' }).waitFor()
-    await page.context().setOffline(true)
-    await page.getByText('Kolbak does not respond. What you see').waitFor()
-    await page.context().setOffline(false)
-    await page.getByText('Kolbak does not respond. What you see').waitFor({ state: 'detached' })
+  it('says that the service was killed, on a list and on the live list, and goes on when it is back', async () => {
+    const event = `killed-${ulid()}`
+    await create('/killed', `${event}.*`)
+    const pages = [await world.page(), await world.page()] as const
+    const [list, live] = pages
+    await open(list, '/deliveries')
+    await list.getByRole('heading', { name: 'Deliveries' }).waitFor()
+    await open(live, `/live?event=${event}.*`)
+    await live.getByText('connected', { exact: true }).waitFor()
+    await world.api.post('/v1/events', { event: `${event}.first`, payload: {} })
+    await live.getByRole('link', { name: `${event}.first` }).waitFor()
+    const { port } = new URL(world.service.url)
+    await world.service.kill('SIGKILL')
+    for (const page of pages) await page.getByText('Kolbak does not respond. What you see').waitFor()
+    await live.getByText('connection lost').waitFor()
+    await picture(live, 'live-killed')
+    await expectAccessible(live, 'the live list without a service')
+    await world.service.restart({ PORT: port })
+    await world.api.post('/v1/events', { event: `${event}.second`, payload: {} })
+    for (const page of pages) await page.getByText('Kolbak does not respond. What you see').waitFor({ state: 'detached' })
+    await live.getByText('connected', { exact: true }).waitFor()
+    await live.getByRole('link', { name: `${event}.second` }).waitFor() // also what happened before the page was connected again
+    expect(await live.getByText('are missing here').count()).to.equal(0)
   })
 
   describe('with hostile texts', () => {

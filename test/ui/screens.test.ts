@@ -48,6 +48,8 @@ describe('the screens of the dashboard', () => {
       await page.goto(`${world.service.url}/ui${path(filled)}`)
       await page.getByText(shows).first().waitFor()
       await page.locator('[aria-busy]').first().waitFor({ state: 'detached' })
+      const curls = await page.locator('details.curl summary').allTextContents()
+      expect(new Set(curls).size, `no two of ${curls.join(', ')}`).to.equal(curls.length)
       for (const { scheme, width } of looks) {
         const look = `${name} at ${width} px in ${scheme} colours`
         await page.setViewportSize({ width, height: 900 })

@@ -6,14 +6,14 @@ import { expect } from 'chai'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { startBrowser } from '../support/browser.ts'
 import type { Receiver } from '../support/receiver.ts'
-import { admin, type RunningService } from '../support/service.ts'
+import { admin } from '../support/service.ts'
 import { type Client, clientOf, type WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
-import { withService } from '../support/with-services.ts'
+import { type Restartable, withService } from '../support/with-services.ts'
 
 /** A service with a dashboard, and a browser in which somebody is signed in. */
 export interface UiWorld {
-  readonly service: RunningService
+  readonly service: Restartable
   readonly receiver: Receiver
   readonly api: Client
   readonly browser: Browser
@@ -29,8 +29,8 @@ export interface PageOptions {
 }
 
 /** Starts the service and the browser before the tests of a suite. Skips the suite on a machine without a browser. */
-export function withUi(variables: Record<string, string> = {}): UiWorld {
-  const { service, receiver } = withService(variables)
+export function withUi(): UiWorld {
+  const { service, receiver } = withService()
   let browser: Browser | undefined
   let api: Client
   const contexts: BrowserContext[] = []

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { Failure, send } from './api.ts'
+import { Failure, isOffline, send } from './api.ts'
 
 /** A row of a live list: an item, or what was missed between two items. */
 export type LiveRow<T> = { readonly key: number; readonly item: T } | { readonly key: number; readonly gap: Gap }
@@ -9,12 +9,14 @@ interface Gap {
   readonly since: string
   readonly until: string
 }
+/** `opening`: there was no connection yet. `lost`: the browser tries to connect again. */
+type Connection = 'opening' | 'open' | 'lost'
 export interface Live<T> {
   /** The newest rows, the newest first. While the list is held, they stay as they are. */
   readonly rows: readonly LiveRow<T>[]
   /** The number of rows that came while the list was held. */
   readonly waiting: number
-  readonly isConnected: boolean
+  readonly connection: Connection
   readonly failure: Failure | null
   /** Shows the rows that came while the list was held. */
   show(): void
@@ -29,7 +31,7 @@ const drawMs = 200
 /** Reads a live stream of the API. The browser connects again by itself, and the stream goes on after the last item. */
 export function useLive<T>(path: string, isHeld: boolean): Live<T> {
   const [state, setState] = useState<{ rows: readonly LiveRow<T>[]; waiting: number }>({ rows: [], waiting: 0 })
-  const [isConnected, setConnected] = useState(false)
+  const [connection, setConnection] = useState<Connection>('opening')
   const [failure, setFailure] = useState<Failure | null>(null)
   const incoming = useRef<LiveRow<T>[]>([])
   const held = useRef(isHeld)
@@ -45,6 +47,7 @@ export function useLive<T>(path: string, isHeld: boolean): Live<T> {
   useEffect(() => {
     incoming.current = []
     setState({ rows: [], waiting: 0 })
+    setConnection('opening')
     const drawing = setInterval(() => {
       if (incoming.current.length === 0) return
       if (held.current) setState(({ rows }) => ({ rows, waiting: incoming.current.length }))
@@ -55,7 +58,7 @@ export function useLive<T>(path: string, isHeld: boolean): Live<T> {
         incoming.current.push(row)
         if (incoming.current.length > maxRows) incoming.current.shift()
       },
-      setConnected,
+      setConnection,
       setFailure,
     })
     return () => {
@@ -65,7 +68,7 @@ export function useLive<T>(path: string, isHeld: boolean): Live<T> {
   }, [path])
   return {
     ...state,
-    isConnected,
+    connection,
     failure,
     show,
     clear() {
@@ -78,11 +81,11 @@ export function useLive<T>(path: string, isHeld: boolean): Live<T> {
 let keys = 0
 interface Follower<T> {
   add(row: LiveRow<T>): void
-  setConnected(isConnected: boolean): void
+  setConnection(connection: Connection): void
   setFailure(failure: Failure | null): void
 }
 /** Opens the stream, and opens it again when the service has ended it. Returns a function that closes it. */
-function follow<T>(path: string, { add, setConnected, setFailure }: Follower<T>): () => void {
+function follow<T>(path: string, { add, setConnection, setFailure }: Follower<T>): () => void {
   let source: EventSource
   let timer: ReturnType<typeof setTimeout> | undefined
   let last = ''
@@ -93,15 +96,18 @@ function follow<T>(path: string, { add, setConnected, setFailure }: Follower<T>)
       return JSON.parse(event.data) as V
     }
     source.onopen = () => {
-      setConnected(true)
+      setConnection('open')
       setFailure(null)
+      isOffline.value = false
     }
     source.onmessage = (event: MessageEvent<string>) => add({ key: ++keys, item: parsed<T>(event) })
     source.addEventListener('gap', (event) => add({ key: ++keys, gap: parsed<Gap>(event) }))
     source.addEventListener('end', () => again(0)) // for instance because the token behind the session was replaced
     source.onerror = () => {
-      setConnected(false)
+      setConnection('lost')
       if (source.readyState === EventSource.CLOSED) again(2_000)
+      // The browser connects again by itself, and does not say why it must. A small request tells whether the service responds at all.
+      else send('GET', '/v1/me').catch(() => undefined)
     }
   }
   /** The browser gives up after an error response. A request of our own then finds out why. */

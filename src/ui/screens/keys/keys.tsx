@@ -29,9 +29,6 @@ export function Keys() {
   const webhooks = useWebhooks()
   const [open, setOpen] = useState<Opened | null>(null)
   const close = () => setOpen(null)
-  const changed = () => {
-    query.refresh()
-  }
   const countOf = (id: string) => webhooks.reply?.body.filter(({ key_id }) => key_id === id).length
   return (
     <Screen
@@ -61,9 +58,9 @@ export function Keys() {
         }
       </Loaded>
       <Curl request="/v1/keys" />
-      {open?.what === 'create' && <CreateKey close={close} changed={changed} />}
-      {open?.what === 'rotate' && <RotateKey target={open.key} close={close} changed={changed} />}
-      {open?.what === 'delete' && <DeleteKey target={open.key} close={close} changed={changed} />}
+      {open?.what === 'create' && <CreateKey close={close} onChanged={query.refresh} />}
+      {open?.what === 'rotate' && <RotateKey target={open.key} close={close} onChanged={query.refresh} />}
+      {open?.what === 'delete' && <DeleteKey target={open.key} close={close} onChanged={query.refresh} />}
       {open?.what === 'value' && (
         <Dialog title={`The key ${open.key.name}`} close={close}>
           <Code text={open.key.key} label="the key" />
@@ -125,7 +122,7 @@ function KeysTable(props: { keys: readonly Key[]; countOf: (id: string) => numbe
 
 interface DialogProps {
   readonly close: () => void
-  readonly changed: () => void
+  readonly onChanged: () => void
 }
 const Value = ({ value, close }: { value: string; close: () => void }) => (
   <>
@@ -142,12 +139,12 @@ const Value = ({ value, close }: { value: string; close: () => void }) => (
 )
 const scopes = { both: ['read:webhooks', 'write:webhooks'], read: ['read:webhooks'] }
 
-function CreateKey({ close, changed }: DialogProps) {
+function CreateKey({ close, onChanged }: DialogProps) {
   const [value, setValue] = useState<string | null>(null)
   const create = useAction(async ({ name = '', description = '', may = 'both' }: Record<string, string>) => {
     const body = { name, ...(description === '' ? {} : { description }), scopes: may === 'read' ? scopes.read : scopes.both }
     setValue((await send<Envelope<Key>>('POST', '/v1/keys', { body })).body.data.key)
-    changed()
+    onChanged()
   })
   return (
     <Dialog title="New API key" close={close}>
@@ -164,12 +161,12 @@ function CreateKey({ close, changed }: DialogProps) {
   )
 }
 
-function RotateKey({ target, close, changed }: DialogProps & { target: Key }) {
+function RotateKey({ target, close, onChanged }: DialogProps & { target: Key }) {
   const [value, setValue] = useState<string | null>(null)
   const rotate = useAction(async ({ hours = '24' }: Record<string, string>) => {
     const body = { overlap_seconds: Math.round(Number(hours) * 3_600) }
     setValue((await send<Envelope<Key>>('POST', `/v1/keys/${target.id}/rotate`, { body })).body.data.key)
-    changed()
+    onChanged()
   })
   return (
     <Dialog title={`Rotate ${target.name}`} close={close}>
@@ -185,10 +182,10 @@ function RotateKey({ target, close, changed }: DialogProps & { target: Key }) {
   )
 }
 
-function DeleteKey({ target, close, changed }: DialogProps & { target: Key }) {
+function DeleteKey({ target, close, onChanged }: DialogProps & { target: Key }) {
   const deletion = useAction(async ({ webhooks = 'keep' }: Record<string, string>) => {
     await send('DELETE', `/v1/keys/${target.id}?webhooks=${webhooks}`)
-    changed()
+    onChanged()
     close()
   })
   return (

@@ -60,7 +60,7 @@ export function LiveScreen() {
   const [isUsed, setUsed] = useState(false)
   const live = useLive<LiveDelivery | LiveEvent>(request, isPaused || isUsed)
   usePauseKey(() => setPaused((before) => !before))
-  const { rows, waiting, isConnected, failure } = live
+  const { rows, waiting, connection, failure } = live
   return (
     <Screen
       title="Live"
@@ -82,11 +82,15 @@ export function LiveScreen() {
       </div>
       {failure !== null && <Failed failure={failure} />}
       <div class="row between">
-        <Status
-          tone={isConnected ? 'good' : 'warn'}
-          icon={!isConnected ? 'warn' : isPaused ? 'pause' : 'check'}
-          word={!isConnected ? 'connecting' : isPaused ? 'paused' : 'connected'}
-        />
+        {connection === 'open' ? (
+          <Status tone="good" icon={isPaused ? 'pause' : 'check'} word={isPaused ? 'paused' : 'connected'} />
+        ) : (
+          <Status
+            tone="warn"
+            icon="warn"
+            word={connection === 'opening' ? 'connecting' : 'connection lost: what happens meanwhile follows when it is back'}
+          />
+        )}
         {waiting > 0 && (
           <button type="button" onClick={live.show}>
             +{waiting} new

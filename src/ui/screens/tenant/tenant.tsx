@@ -78,7 +78,7 @@ export function Tenant({ id }: { id: string }) {
         <Clients query={clients} revoke={setOpen} />
       </section>
       <Curl request={path} />
-      {open === 'client' && <IssueClient path={path} close={() => setOpen(null)} changed={clients.refresh} />}
+      {open === 'client' && <IssueClient path={path} close={() => setOpen(null)} onChanged={clients.refresh} />}
       {open === 'suspension' && tenant !== undefined && (
         <Confirm
           title={tenant.is_suspended ? `Resume ${tenant.name}?` : `Suspend ${tenant.name}?`}
@@ -143,11 +143,11 @@ const Clients = ({ query, revoke }: { query: Query<readonly Client[]>; revoke: (
   </Loaded>
 )
 
-function IssueClient({ path, close, changed }: { path: string; close: () => void; changed: () => void }) {
+function IssueClient({ path, close, onChanged }: { path: string; close: () => void; onChanged: () => void }) {
   const [issued, setIssued] = useState<Client | null>(null)
   const issue = useAction(async ({ name = '', may = 'all' }: Record<string, string>) => {
     setIssued((await send<Envelope<Client>>('POST', `${path}/clients`, { body: { name, scopes: grants[may] } })).body.data)
-    changed()
+    onChanged()
   })
   return (
     <Dialog title="New client" close={close}>

@@ -62,15 +62,15 @@ export function Tenants() {
         )}
       </Loaded>
       <Curl request="/v1/tenants" />
-      {isOpen && <CreateTenant close={() => setOpen(false)} changed={query.refresh} />}
+      {isOpen && <CreateTenant close={() => setOpen(false)} onChanged={query.refresh} />}
     </Screen>
   )
 }
 
-function CreateTenant({ close, changed }: { close: () => void; changed: () => void }) {
+function CreateTenant({ close, onChanged }: { close: () => void; onChanged: () => void }) {
   const create = useAction(async ({ name = '' }: Record<string, string>) => {
     await send<Envelope<TenantData>>('POST', '/v1/tenants', { body: { name } })
-    changed()
+    onChanged()
     close()
   })
   return (

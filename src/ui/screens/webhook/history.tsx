@@ -29,10 +29,10 @@ interface HistoryProps {
   /** The webhook as it is today, or null if it was deleted. */
   readonly webhook: Webhook | null
   readonly etag: string | null
-  readonly changed: () => void
+  readonly onChanged: () => void
 }
 /** The past of a webhook: its revisions beside its deliveries, and the state at each revision. */
-export function History({ path, webhook, etag, changed }: HistoryProps) {
+export function History({ path, webhook, etag, onChanged }: HistoryProps) {
   const query = useQuery<Page<Version>>(`${path}/history?limit=100`)
   const deliveries = useQuery<Page<Delivery>>(webhook === null ? null : `${path}/deliveries?limit=100`)
   return (
@@ -45,7 +45,7 @@ export function History({ path, webhook, etag, changed }: HistoryProps) {
         const step = (by: number) => setParams({ revision: String(Math.min(latest.revision, Math.max(0, chosen.revision + by))) })
         const refresh = () => {
           query.refresh()
-          changed()
+          onChanged()
         }
         return (
           <>
@@ -73,7 +73,7 @@ export function History({ path, webhook, etag, changed }: HistoryProps) {
                 webhook={webhook}
                 etag={etag}
                 isLatest={chosen === latest}
-                changed={refresh}
+                onChanged={refresh}
               />
             </div>
           </>
@@ -118,7 +118,7 @@ interface RevisionViewProps extends HistoryProps {
   readonly isLatest: boolean
 }
 /** Shows the change that made a revision, the state after it, and the state of today. */
-function RevisionView({ path, version, webhook, etag, isLatest, changed }: RevisionViewProps) {
+function RevisionView({ path, version, webhook, etag, isLatest, onChanged }: RevisionViewProps) {
   const isDeletion = version.type === 'WebhookDeleted'
   const query = useQuery<Webhook>(isDeletion ? null : `${path}?revision=${version.revision}`)
   const { word } = kindOf(version.type)
@@ -171,7 +171,7 @@ function RevisionView({ path, version, webhook, etag, isLatest, changed }: Revis
               etag={etag}
               isLatest={isLatest}
               revision={version.revision}
-              changed={changed}
+              onChanged={onChanged}
             />
           )}
         </Loaded>
@@ -187,9 +187,9 @@ function Comparison(props: {
   etag: string | null
   isLatest: boolean
   revision: number
-  changed: () => void
+  onChanged: () => void
 }) {
-  const { then, today, path, etag, isLatest, revision, changed } = props
+  const { then, today, path, etag, isLatest, revision, onChanged } = props
   const [isOpen, setOpen] = useState(false)
   const differing = today === null ? [] : restored.filter((name) => JSON.stringify(then[name]) !== JSON.stringify(today[name]))
   const body = Object.fromEntries(differing.map((name) => [name, then[name]]))
@@ -197,7 +197,7 @@ function Comparison(props: {
     await send('PATCH', path, { body, ifMatch: etag })
     setOpen(false)
     setParams({ revision: null })
-    changed()
+    onChanged()
   })
   return (
     <>

@@ -13,7 +13,7 @@ interface SettingsProps {
   readonly path: string
   readonly webhook: Webhook
   readonly etag: string | null
-  readonly changed: () => void
+  readonly onChanged: () => void
 }
 type Fields = ReturnType<typeof bodyOf>
 const fieldNames = ['callback_url', 'event', 'description', 'retry_delays'] as const
@@ -22,7 +22,7 @@ const isSame = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(
 const changesOf = (before: Webhook, after: Fields): Partial<Fields> =>
   Object.fromEntries(fieldNames.filter((name) => !isSame(before[name], after[name])).map((name) => [name, after[name]]))
 
-export function Settings({ path, webhook, etag, changed }: SettingsProps) {
+export function Settings({ path, webhook, etag, onChanged }: SettingsProps) {
   // The form keeps the state that the person saw, although the screen reads the webhook again and again.
   const [opened, setOpened] = useState({ webhook, etag })
   const [conflict, setConflict] = useState<{ mine: Partial<Fields>; theirs: Webhook; etag: string | null } | null>(null)
@@ -34,7 +34,7 @@ export function Settings({ path, webhook, etag, changed }: SettingsProps) {
       setOpened({ webhook: body, etag: next })
       setConflict(null)
       setSaved(true)
-      changed()
+      onChanged()
     } catch (error) {
       if ((error as { status?: number }).status !== 412) throw error
       const current = await send<Webhook>('GET', path)
@@ -44,7 +44,7 @@ export function Settings({ path, webhook, etag, changed }: SettingsProps) {
   const takeTheirs = () => {
     if (conflict !== null) setOpened({ webhook: conflict.theirs, etag: conflict.etag })
     setConflict(null)
-    changed()
+    onChanged()
   }
   return (
     <div class="pair">
@@ -76,7 +76,7 @@ export function Settings({ path, webhook, etag, changed }: SettingsProps) {
         )}
       </form>
       <div class="stack">
-        <Secret path={path} etag={etag} changed={changed} />
+        <Secret path={path} etag={etag} onChanged={onChanged} />
         <Deletion path={path} etag={etag} />
       </div>
     </div>
@@ -137,12 +137,12 @@ function Conflict(props: {
   )
 }
 
-function Secret({ path, etag, changed }: Pick<SettingsProps, 'path' | 'etag' | 'changed'>) {
+function Secret({ path, etag, onChanged }: Pick<SettingsProps, 'path' | 'etag' | 'onChanged'>) {
   const [rotated, setRotated] = useState<Webhook | null>(null)
   const rotate = useAction(async ({ overlap_hours = '24' }: Record<string, string>) => {
     const body = { overlap_seconds: Math.round(Number(overlap_hours) * 3_600) }
     setRotated((await send<Webhook>('POST', `${path}/secret/rotate`, { body, ifMatch: etag })).body)
-    changed()
+    onChanged()
   })
   return (
     <section class="panel">

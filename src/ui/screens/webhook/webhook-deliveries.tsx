@@ -1,6 +1,7 @@
 import { withQuery } from '../../lib/api.ts'
 import { refreshMs, useQuery } from '../../lib/query.ts'
-import { params, setParams, urlOf } from '../../lib/router.ts'
+import { params, setParams } from '../../lib/router.ts'
+import { can } from '../../lib/session.ts'
 import { isRange, sinceOf } from '../../lib/time.ts'
 import type { Delivery, Page, Webhook } from '../../lib/types.ts'
 import { DeliveriesTable } from '../../parts/deliveries-table.tsx'
@@ -8,6 +9,7 @@ import { FilterChoice, rangeOptions } from '../../parts/filters.tsx'
 import { Empty, Loaded } from '../../parts/messages.tsx'
 import { Curl, Pager } from '../../parts/screen.tsx'
 import { Code } from '../../parts/text.tsx'
+import { SendTest } from './test.tsx'
 
 const statuses = { '': 'All', success: 'Delivered', failed: 'Failed', retrying: 'Retrying', pending: 'Pending', discarded: 'Discarded' }
 
@@ -40,9 +42,8 @@ export function WebhookDeliveries({ path, webhook }: { path: string; webhook: We
             </Empty>
           ) : (
             <Empty title="Nothing was sent to this webhook yet">
-              <p>
-                <a href={urlOf(`/webhooks/${webhook.id}?tab=test`)}>Send a test event</a>, or post an event that its pattern matches:
-              </p>
+              {can('write:webhooks') && <SendTest webhook={webhook} />}
+              <p>Post an event that its pattern matches:</p>
               <Code text={`npm run -s kolbak -- send ${example} '{"order": 7}'`} label="the command" />
             </Empty>
           )

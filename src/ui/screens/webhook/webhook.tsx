@@ -43,7 +43,7 @@ export function Webhook({ id }: { id: string }) {
       above={{ title: 'Webhooks', screen: '/webhooks' }}
       actions={
         webhook !== undefined &&
-        can('write:webhooks') && <Actions webhook={webhook} path={path} etag={query.reply?.etag ?? null} changed={query.refresh} />
+        can('write:webhooks') && <Actions webhook={webhook} path={path} etag={query.reply?.etag ?? null} onChanged={query.refresh} />
       }
     >
       {query.failure?.status === 404 && can('read:audit') ? (
@@ -51,7 +51,7 @@ export function Webhook({ id }: { id: string }) {
           <Note>
             <p>This webhook does not exist any more, or it is not yours. If it was deleted, its history is below.</p>
           </Note>
-          <History path={path} webhook={null} etag={null} changed={query.refresh} />
+          <History path={path} webhook={null} etag={null} onChanged={query.refresh} />
         </>
       ) : (
         <Loaded query={query}>
@@ -83,28 +83,28 @@ export function Webhook({ id }: { id: string }) {
               )}
               <Tabs tabs={tabs} chosen={tab} screen={`/webhooks/${id}`} />
               {tab === 'deliveries' && <WebhookDeliveries path={path} webhook={data} />}
-              {tab === 'history' && <History path={path} webhook={data} etag={query.reply?.etag ?? null} changed={query.refresh} />}
+              {tab === 'history' && <History path={path} webhook={data} etag={query.reply?.etag ?? null} onChanged={query.refresh} />}
               {tab === 'settings' && (
-                <Settings key={data.id} path={path} webhook={data} etag={query.reply?.etag ?? null} changed={query.refresh} />
+                <Settings key={data.id} path={path} webhook={data} etag={query.reply?.etag ?? null} onChanged={query.refresh} />
               )}
-              {tab === 'test' && <Test path={path} webhook={data} />}
+              {tab === 'test' && <Test webhook={data} />}
               {tab === 'receiver' && <Receiver />}
             </>
           )}
         </Loaded>
       )}
-      <Curl request={path} />
+      {tab !== 'deliveries' && tab !== 'test' && <Curl request={path} />}
     </Screen>
   )
 }
 
-function Actions({ webhook, path, etag, changed }: { webhook: WebhookData; path: string; etag: string | null; changed: () => void }) {
+function Actions({ webhook, path, etag, onChanged }: { webhook: WebhookData; path: string; etag: string | null; onChanged: () => void }) {
   const [open, setOpen] = useState<'activation' | 'replay' | null>(null)
   const target = !webhook.is_active
   const activation = useAction(async () => {
     await send('PATCH', path, { body: { is_active: target }, ifMatch: etag })
     setOpen(null)
-    changed()
+    onChanged()
   })
   return (
     <>

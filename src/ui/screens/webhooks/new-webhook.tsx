@@ -8,6 +8,7 @@ import { Failed, Note } from '../../parts/messages.tsx'
 import { Screen } from '../../parts/screen.tsx'
 import { Code } from '../../parts/text.tsx'
 import { bodyOf, WebhookFields } from '../../parts/webhook-fields.tsx'
+import { SendTest } from '../webhook/test.tsx'
 
 const above = { title: 'Webhooks', screen: '/webhooks' }
 
@@ -27,14 +28,11 @@ export function NewWebhook() {
           </p>
         </Note>
         <Code text={created.secret ?? ''} label="the secret" />
-        <div class="row">
-          <button type="button" class="primary" onClick={() => navigate(`/webhooks/${created.id}?tab=test`)}>
-            Send a test event
-          </button>
+        <SendTest webhook={created}>
           <button type="button" onClick={() => navigate(`/webhooks/${created.id}?tab=receiver`)}>
             Show code that verifies signatures
           </button>
-        </div>
+        </SendTest>
       </Screen>
     )
   return (
