@@ -24,7 +24,12 @@ export interface HealthReport {
 export interface OperationsReport {
   readonly version: string
   readonly checks: HealthReport['checks']
-  readonly processes: readonly { readonly id: string; readonly roles: readonly string[]; readonly seen_at: string }[]
+  readonly processes: readonly {
+    readonly id: string
+    readonly roles: readonly string[]
+    readonly started_at: string
+    readonly seen_at: string
+  }[]
   readonly engines: readonly { readonly port: string; readonly identity: string; readonly since: string }[]
   readonly bus: {
     readonly unread: number
@@ -68,6 +73,12 @@ export interface OperationsReport {
   readonly leases: readonly { readonly name: string; readonly owner: string; readonly until: string }[]
   readonly running_jobs: number
   readonly database_bytes: number
+  /** The replication slots of the server. A slot without a reader keeps its log, which fills the disk. */
+  readonly replication_slots: readonly { readonly name: string; readonly is_active: boolean; readonly retained_bytes: number }[]
+  /** The file system of the data folder, or null if the process has no such folder. */
+  readonly disk: { readonly total_bytes: number; readonly free_bytes: number } | null
+  /** The last backup by `operate backup`, or null if there was none. */
+  readonly last_backup: { readonly made_at: string; readonly age_seconds: number; readonly bytes: number; readonly rows: number } | null
   readonly retention_days: number
 }
 

@@ -1,5 +1,6 @@
 import { tokenRequest } from '../api/schemas/auth.ts'
 import { commandName } from './command-name.ts'
+import { operationsText } from './operations.ts'
 import { details, rowOf, textOf } from './text.ts'
 import type { Verb } from './verb.ts'
 
@@ -47,9 +48,11 @@ export const verbs: readonly Verb[] = [
   },
   {
     name: 'operations',
-    description: 'show the state of the whole service: processes, engines, work that waits, projections, leases (needs the scope admin)',
+    description:
+      'show the state of the whole service: processes, work that waits, projections, storage, last backup (needs the scope admin)',
     method: 'GET',
     path: '/v1/operations',
+    format: ({ data }) => operationsText(rowOf(data)),
   },
   {
     name: 'openapi',

@@ -1,6 +1,7 @@
 import type { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip, createGzip } from 'node:zlib'
+import type { Client } from 'pg'
 import { type DumpProgress, type DumpResult, dump } from '../adapters/postgres/backup/dump.ts'
 import { type BackupHeader, BackupReader, damaged, notABackup } from '../adapters/postgres/backup/format.ts'
 import { checkEmpty, checkHeader, load } from '../adapters/postgres/backup/load.ts'
@@ -36,7 +37,15 @@ export async function writeBackup(
       const text = async function* () {
         result = yield* dump(client, version, onProgress)
       }
-      await pipeline(text, createGzip(compression), output)
+      let bytes = 0
+      const counted = async function* (chunks: AsyncIterable<Buffer>) {
+        for await (const chunk of chunks) {
+          bytes += chunk.length
+          yield chunk
+        }
+      }
+      await pipeline(text, createGzip(compression), counted, output)
+      await recordBackup(client, result!, bytes).catch((error: unknown) => log.warn({ error }, 'backup.not_recorded'))
       return result!
     } finally {
       await client.end()
@@ -44,6 +53,17 @@ export async function writeBackup(
   } finally {
     await postgres.stop()
   }
+}
+
+/** Records a backup, so that the operators see its age. A database of a version before the table `backups`, or a read-only copy, records nothing. */
+async function recordBackup(client: Client, { header, rows, sha256 }: DumpResult, bytes: number): Promise<void> {
+  const { rows: states } = await client.query<{ can_record: boolean }>(
+    `select to_regclass('public.backups') is not null and not pg_is_in_recovery() as can_record`,
+  )
+  if (states[0]?.can_record !== true) return
+  await client.query('insert into public.backups (made_at, bytes, row_count, sha256) values ($1, $2, $3, $4)', [
+    ...[header.made_at, bytes, rows, sha256],
+  ])
 }
 
 export interface RestoreResult {

@@ -103,7 +103,7 @@ async function start(
   const health = () => withEngines(healthReport(store, dispatcher, statuses(), logHeads), probes)
   const operations = createOperations(shared, {
     ...{ backlog, health, projections: statuses, version },
-    retentionDays: config.KOLBAK_RETENTION_DAYS,
+    ...{ dataDir: config.KOLBAK_DATA_DIR, retentionDays: config.KOLBAK_RETENTION_DAYS },
   })
   serveApi(shared, {
     ...{ server, policy, registry, operationOnly: !has('api') },

@@ -1,9 +1,11 @@
+import { decodeTime } from 'ulid'
 import type { HealthReport, OperationsReport } from '../api/dependencies.ts'
 import { createOffsets } from '../dispatch/offsets.ts'
 import { sqlOn } from '../lib/sql.ts'
 import type { ProjectionStatus } from '../projections/runner.ts'
 import { type Backlog, liveMs, maxCounted } from './backlog.ts'
 import type { Shared } from './shared.ts'
+import { readStorage } from './storage.ts'
 
 /** The most webhooks with parked deliveries, and the most quarantined streams, that are reported. */
 const maxListed = 20
@@ -12,6 +14,7 @@ interface OperationsOptions {
   readonly backlog: Backlog
   readonly health: () => HealthReport | Promise<HealthReport>
   readonly projections: () => readonly ProjectionStatus[]
+  readonly dataDir: string
   readonly retentionDays: number
   readonly version: string
 }
@@ -19,7 +22,7 @@ interface OperationsOptions {
 /** Makes the function that reports the state of the whole service, for the people who operate it. It reads only when it is called. */
 export function createOperations(
   { bus, pools: { reads: pool } }: Pick<Shared, 'bus'> & { readonly pools: Pick<Shared['pools'], 'reads'> },
-  { backlog, health, projections, retentionDays, version }: OperationsOptions,
+  { backlog, health, projections, dataDir, retentionDays, version }: OperationsOptions,
 ): () => Promise<OperationsReport> {
   const sql = sqlOn(pool)
   const offsets = createOffsets(pool, bus.identity)
@@ -58,10 +61,10 @@ export function createOperations(
     })
   }
   return async () => {
-    const [checks, processes, engines, busReport, schedule, dead_letters, webhooks, projectionReport, quarantined, leases, jobs, size] =
+    const [checks, processes, engines, busReport, schedule, dead_letters, webhooks, projectionReport, quarantined, leases, jobs, storage] =
       await Promise.all([
         health(),
-        sql<OperationsReport['processes'][number]>`
+        sql<Omit<OperationsReport['processes'][number], 'started_at'>>`
           select id, roles, seen_at from live_processes where seen_at > clock_timestamp() - ${liveMs} * interval '1 ms' order by id`,
         sql<OperationsReport['engines'][number]>`select port, identity, since from engines order by port`,
         busState(),
@@ -73,12 +76,13 @@ export function createOperations(
           select projection, stream, revision, error, since from quarantined_streams order by since limit ${maxListed}`,
         sql<OperationsReport['leases'][number]>`select name, owner, until from leases order by name`,
         backlog.runningJobs(),
-        sql<{ bytes: bigint }>`select pg_database_size(current_database()) as bytes`,
+        readStorage(pool, dataDir),
       ])
     return {
-      ...{ version, checks: checks.checks, processes, engines, bus: busReport, schedule, dead_letters, webhooks },
+      ...{ version, checks: checks.checks, engines, bus: busReport, schedule, dead_letters, webhooks, ...storage },
+      // The id of a process is a ULID of the moment at which it started.
+      processes: processes.map((process) => ({ ...process, started_at: new Date(decodeTime(process.id)).toISOString() })),
       ...{ projections: projectionReport, quarantined_streams: quarantined, leases, running_jobs: jobs },
-      database_bytes: Number(size[0]?.bytes ?? 0n),
       retention_days: retentionDays,
     }
   }

@@ -117,6 +117,8 @@ describe('the routes for operators', () => {
       expect(data.projections.map(({ name, is_live }) => `${name} ${is_live}`)).to.include('webhooks true')
       expect(data.leases.map(({ name }) => name)).to.include('projection/webhooks/1')
       expect(data.database_bytes).to.be.greaterThan(1_000_000)
+      expect(data.disk?.free_bytes).to.be.within(1, data.disk!.total_bytes)
+      expect(data.last_backup).to.equal(null)
     })
     it('returns 403 to other clients', async () => {
       expect((await api.call('GET', '/v1/operations', { as: admin })).status).to.equal(403)

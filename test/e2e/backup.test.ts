@@ -4,6 +4,7 @@ import { copyFile, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { createPool } from '../../src/adapters/postgres/pool.ts'
+import type { OperationsReport } from '../../src/api/dependencies.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { embeddedPostgres } from '../support/embedded-postgres.ts'
 import { startLoad } from '../support/load.ts'
@@ -63,7 +64,12 @@ describe('a backup', () => {
     expect(code, err).to.equal(0)
     expect(err).to.include(`keep a copy of ${join(services.dataDir, 'keys.json')} in another place`)
     expect(JSON.parse(out)).to.include({ file, format: 1 })
-    expect((await stat(file)).mode & 0o777).to.equal(0o600)
+    const { mode, size } = await stat(file)
+    expect(mode & 0o777).to.equal(0o600)
+    const { rows } = JSON.parse(out) as { rows: number }
+    const { last_backup: last } = (await api.get<{ data: OperationsReport }>('/v1/operations')).data
+    expect(last).to.include({ bytes: size, rows, made_at: JSON.parse(out).made_at })
+    expect(last?.age_seconds).to.be.within(0, 60)
     const accepted = load.accepted.length
     await waitFor(() => load.accepted.length > accepted + 50, { what: 'the service to continue' })
     await first.kill('SIGKILL')

@@ -1,4 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
+import { tmpdir } from 'node:os'
 import { Registry } from 'prom-client'
 import { ulid } from 'ulid'
 import { createPostgresDeliveryLog } from '../../src/adapters/postgres/delivery-log.ts'
@@ -165,7 +166,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
       {
         backlog: createBacklog({ bus, deliveryLog, pools: { reads: pool } }),
         health: () => ({ ready: true, checks: [] }),
-        ...{ projections: () => [], retentionDays: 30, version: 'test' },
+        ...{ projections: () => [], dataDir: tmpdir(), retentionDays: 30, version: 'test' },
       },
     ),
     metrics,

@@ -114,7 +114,7 @@ const createReportRoute = (operations: ApiDependencies['operations']): Route =>
     operationId: 'getOperations',
     summary: 'Read the state of the whole service, for the people who operate it',
     description:
-      'Returns the processes, the engines, the work that is not done, the projections, the quarantined streams, the leases and the size of the database. It is meant to be read every few seconds. It contains ids of accounts and webhooks, and no data of them.',
+      'Returns the processes, the engines, the work that is not done, the projections, the quarantined streams, the leases, the storage and the last backup. It is meant to be read every few seconds. It contains ids of accounts and webhooks, and no data of them.',
     tag: operationTag,
     credentials: 'bearer',
     scope: 'admin',

@@ -9,6 +9,7 @@ import { Status } from '../../parts/status.tsx'
 import { Table } from '../../parts/table.tsx'
 import { Code, Foreign, Id, Time } from '../../parts/text.tsx'
 import type { Operations as Report } from './report.ts'
+import { Engines, Storage } from './storage.tsx'
 
 /** The ages from which the alerts of docs/operations.md speak of a fault, in seconds. */
 const faultyFrom = { record: 60, retry: 120, projection: 30 } as const
@@ -28,6 +29,7 @@ export function Operations() {
             <Projections report={data} />
             <Processes report={data} />
             <Checks checks={data.checks.filter(({ name }) => !name.startsWith('projection '))} />
+            <Storage report={data} />
             <Engines report={data} />
           </>
         )}
@@ -222,8 +224,11 @@ function Processes({ report: { processes, leases, version } }: { report: Report 
     <section class="stack">
       <h2>Processes</h2>
       <p class="soft">The process that responded has version {version}.</p>
-      <Table caption="The live processes" columns={['Process', 'Roles', ['Leases', 'broad'], ['Last heartbeat', 'wide']]}>
-        {processes.map(({ id, roles, seen_at }) => (
+      <Table
+        caption="The live processes"
+        columns={['Process', 'Roles', ['Leases', 'broad'], ['Started', 'wide'], ['Last heartbeat', 'wide']]}
+      >
+        {processes.map(({ id, roles, started_at, seen_at }) => (
           <tr key={id}>
             <td class="long">
               <Id id={id} />
@@ -234,6 +239,9 @@ function Processes({ report: { processes, leases, version } }: { report: Report 
                 .filter(({ owner }) => owner === id)
                 .map(({ name }) => name)
                 .join(', ')}
+            </td>
+            <td class="nowrap wide">
+              <Time at={started_at} />
             </td>
             <td class="nowrap wide">
               <Time at={seen_at} />
@@ -257,31 +265,5 @@ const Checks = ({ checks }: Pick<Report, 'checks'>) => (
         </tr>
       ))}
     </Table>
-  </section>
-)
-
-const portNames: Readonly<Record<string, string>> = {
-  event_store: 'Event store',
-  message_bus: 'Message bus',
-  delivery_log: 'Delivery log',
-}
-const Engines = ({ report: { engines, database_bytes, retention_days } }: { report: Report }) => (
-  <section class="stack">
-    <h2>Engines and storage</h2>
-    <Facts
-      facts={[
-        ...engines.map(
-          ({ port, identity, since }) =>
-            [
-              portNames[port] ?? port,
-              <>
-                {identity} <span class="faint">since</span> <Time at={since} />
-              </>,
-            ] as const,
-        ),
-        ['Size of the database', `${(database_bytes / 1_048_576).toFixed(0)} MiB`],
-        ['Retention', `${retention_days} days`],
-      ]}
-    />
   </section>
 )

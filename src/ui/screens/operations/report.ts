@@ -2,7 +2,12 @@
 export interface Operations {
   readonly version: string
   readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly message?: string }[]
-  readonly processes: readonly { readonly id: string; readonly roles: readonly string[]; readonly seen_at: string }[]
+  readonly processes: readonly {
+    readonly id: string
+    readonly roles: readonly string[]
+    readonly started_at: string
+    readonly seen_at: string
+  }[]
   readonly engines: readonly { readonly port: string; readonly identity: string; readonly since: string }[]
   readonly bus: {
     readonly unread: number
@@ -40,5 +45,8 @@ export interface Operations {
   readonly leases: readonly { readonly name: string; readonly owner: string; readonly until: string }[]
   readonly running_jobs: number
   readonly database_bytes: number
+  readonly replication_slots: readonly { readonly name: string; readonly is_active: boolean; readonly retained_bytes: number }[]
+  readonly disk: { readonly total_bytes: number; readonly free_bytes: number } | null
+  readonly last_backup: { readonly made_at: string; readonly age_seconds: number; readonly bytes: number; readonly rows: number } | null
   readonly retention_days: number
 }
