@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parser } from '@prometheus-io/lezer-promql'
 import { expect } from 'chai'
@@ -18,6 +18,27 @@ interface Rule {
   readonly labels: Readonly<Record<string, string>>
   readonly annotations: Readonly<Record<string, string>>
 }
+interface Compose {
+  readonly services: Readonly<
+    Record<
+      string,
+      {
+        readonly profiles?: readonly string[]
+        readonly volumes?: readonly string[]
+        readonly configs?: readonly { readonly source: string; readonly target: string }[]
+      }
+    >
+  >
+  readonly volumes: object
+  readonly configs: object
+}
+interface PrometheusConfig {
+  readonly rule_files: readonly string[]
+  readonly scrape_configs: readonly {
+    readonly authorization: { readonly credentials_file: string }
+    readonly dns_sd_configs: readonly { readonly names: readonly string[] }[]
+  }[]
+}
 interface Panel {
   readonly title: string
   readonly targets: readonly { readonly expr: string }[]
@@ -29,19 +50,21 @@ const expressions = [...rules.map(({ expr }) => expr), ...panels.flatMap(({ targ
   expr.replaceAll('$__rate_interval', '1m'),
 )
 
-/** Returns the metrics that an expression names, with the labels that it names for each. Throws if the grammar of Prometheus refuses the text. */
-function metricsIn(expression: string): string[] {
-  const metrics: string[] = []
+/** Returns the metrics that an expression names, with the labels by which it selects. Throws if the grammar of Prometheus refuses the text. */
+function selectorsIn(expression: string): { readonly metric: string; readonly labels: readonly string[] }[] {
+  const selectors: { metric: string; labels: string[] }[] = []
+  const textOf = ({ from, to }: { from: number; to: number }) => expression.slice(from, to)
   parser.parse(expression).iterate({
     enter(node) {
       if (node.type.isError) throw new Error(`${expression}: a fault at character ${node.from}`)
       if (node.name === 'VectorSelector') {
         const name = node.node.getChild('Identifier')
-        if (name !== null) metrics.push(expression.slice(name.from, name.to))
+        if (name !== null) selectors.push({ metric: textOf(name), labels: [] })
       }
+      if (node.name === 'LabelName' && node.node.parent?.name.endsWith('Matcher')) selectors.at(-1)?.labels.push(textOf(node))
     },
   })
-  return metrics
+  return selectors
 }
 
 describe('what on-call sees', () => {
@@ -128,17 +151,49 @@ describe('what on-call sees', () => {
       expect(labels.severity, alert).to.be.oneOf(['page', 'ticket'])
       expect(annotations.summary, alert).to.be.a('string')
     }
-    for (const expression of expressions) expect(metricsIn(expression), expression).to.not.deep.equal([])
-    expect(() => metricsIn('max(kolbak_records_unread')).to.throw('a fault')
-    expect(() => metricsIn('rate(kolbak_records_unread[5m]) >> 1')).to.throw('a fault')
+    for (const expression of expressions) expect(selectorsIn(expression), expression).to.not.deep.equal([])
+    expect(() => selectorsIn('max(kolbak_records_unread')).to.throw('a fault')
+    expect(() => selectorsIn('rate(kolbak_records_unread[5m]) >> 1')).to.throw('a fault')
   })
-  it('names no metric in a rule or a panel that /metrics does not have', async () => {
+  it('names no metric and no label in a rule or a panel that /metrics does not have', async () => {
     const text = await scrape()
     const names = new Set(
       [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].flatMap(([, name, type]) => (type === 'histogram' ? [`${name}_bucket`] : [name])),
     )
-    const missing = expressions.flatMap(metricsIn).filter((name) => name !== 'up' && !names.has(name))
-    expect(missing).to.deep.equal([])
+    const selectors = expressions.flatMap(selectorsIn).filter(({ metric }) => metric !== 'up')
+    expect(selectors.filter(({ metric }) => !names.has(metric))).to.deep.equal([])
+    const hasLabel = (metric: string, label: string) => new RegExp(`^${metric}\\{(?:[^}]*,)?${label}="`, 'm').test(text)
+    const labels = selectors.flatMap(({ metric, labels: each }) => each.map((label) => [metric, label] as const))
+    expect(labels.length).to.be.greaterThan(0)
+    expect(labels.filter(([metric, label]) => !hasLabel(metric, label))).to.deep.equal([])
+  })
+  it('mounts files that exist where the programs of the profile read them', () => {
+    const { services, volumes, configs } = parse(read('docker-compose.yml'), { merge: true }) as Compose
+    const observers = Object.entries(services).filter(([, { profiles = [] }]) => profiles.includes('observability'))
+    expect(observers.map(([name]) => name)).to.have.members(['prometheus', 'loki', 'alloy', 'grafana'])
+    const targets = new Map<string, string>()
+    for (const [name, { volumes: mounts = [], configs: ownConfigs = [] }] of observers) {
+      for (const mount of mounts) {
+        const [source, target] = mount.split(':') as [string, string]
+        if (source.startsWith('./')) expect(existsSync(join(root, source)), `${name}: ${source}`).to.equal(true)
+        else if (!source.startsWith('/')) expect(volumes, name).to.have.property(source)
+        targets.set(target, source)
+      }
+      for (const { source, target } of ownConfigs) {
+        expect(configs, name).to.have.property(source)
+        targets.set(target, source)
+      }
+    }
+    const scraped = parse(read('deploy/prometheus/prometheus.yml')) as PrometheusConfig
+    for (const file of scraped.rule_files) expect([...targets.keys()]).to.include(`/etc/prometheus/${file}`)
+    for (const { authorization, dns_sd_configs: found } of scraped.scrape_configs) {
+      expect([...targets.keys()]).to.include(authorization.credentials_file)
+      for (const name of found.flatMap(({ names }) => names)) expect(services, 'a scraped service').to.have.property(name)
+    }
+    const provisioned = parse(read('deploy/grafana/provisioning/dashboards/kolbak.yml')) as { providers: { options: { path: string } }[] }
+    for (const { options } of provisioned.providers) expect(targets.get(options.path)).to.equal('./deploy/grafana/dashboards')
+    const sources = parse(read('deploy/grafana/provisioning/datasources/kolbak.yml')) as { datasources: { url: string }[] }
+    for (const { url } of sources.datasources) expect(services, 'a data source').to.have.property(new URL(url).hostname)
   })
   it('documents every metric of Kolbak and every alert', async () => {
     const page = read('docs/operations.md')
