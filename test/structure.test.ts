@@ -8,6 +8,8 @@ const importsOf = (file: string): string[] =>
   [...readFileSync(join(root, file), 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)].map(([, path]) =>
     relative(root, join(root, dirname(file), path!)),
   )
+/** The types of the API's responses, which the dashboard imports too. */
+const sharedTypes = 'src/api/responses.ts'
 /** Returns the folder of a file below src, or the file itself for `main.ts`. */
 const folderOf = (file: string): string => file.split('/')[1]!
 
@@ -72,6 +74,7 @@ describe('the structure', () => {
     const wrong = files.flatMap((file) =>
       importsOf(file)
         .filter((imported) => folderOf(imported) !== folderOf(file) && !allowed[folderOf(file)]?.includes(folderOf(imported)))
+        .filter((imported) => !(folderOf(file) === 'ui' && imported === sharedTypes))
         .map((imported) => `${file} imports ${imported}`),
     )
     expect(wrong).to.deep.equal([])
@@ -95,10 +98,21 @@ describe('the structure', () => {
       .filter((file) => layerOf(file) in layers && folderOf(file) === 'ui')
       .flatMap((file) =>
         importsOf(file)
-          .filter((imported) => layerOf(imported) !== layerOf(file) && !layers[layerOf(file)]?.includes(layerOf(imported)))
+          .filter(
+            (imported) =>
+              imported !== sharedTypes && layerOf(imported) !== layerOf(file) && !layers[layerOf(file)]?.includes(layerOf(imported)),
+          )
           .map((imported) => `${file} imports ${imported}`),
       )
     expect(wrong).to.deep.equal([])
+  })
+  it('gives the dashboard nothing of the API but the types of its responses', () => {
+    expect(importsOf(sharedTypes)).to.deep.equal([])
+    expect(readFileSync(join(root, sharedTypes), 'utf8')).to.not.match(/^export (?!interface|type)/m)
+    const importers = files.filter((file) => folderOf(file) === 'ui' && importsOf(file).includes(sharedTypes))
+    expect(importers.length).to.be.greaterThan(10)
+    for (const file of importers)
+      expect(readFileSync(join(root, file), 'utf8'), file).to.match(/^import type \{[^}]*\} from '[./]+api\/responses\.ts'$/m)
   })
   it('writes no HTML in the dashboard, so that no text of a receiver can become a script', () => {
     const writers = files.filter((file) =>

@@ -5,14 +5,8 @@ import { keyStream } from '../events/streams.ts'
 import { findClient } from '../projections/clients.ts'
 import { statesOf } from './as-of.ts'
 import type { ApiDependencies } from './dependencies.ts'
+import type { NamedActor } from './responses.ts'
 
-/** The author of an event, in the form shown to auditors. */
-export interface NamedActor {
-  readonly kind: string
-  readonly id: string
-  /** The name that the actor had at that time, or null for parts of Kolbak and for actors of another tenant. */
-  readonly name: string | null
-}
 /** A name, and the time (RFC 3339) from which an actor had it. */
 interface PastName {
   readonly name: string

@@ -8,19 +8,19 @@ import type { EventMacs } from '../lib/event-macs.ts'
 import { isObject } from '../lib/is-object.ts'
 import type { Vault } from '../lib/seal.ts'
 import type { AuditedEvent } from '../projections/audit.ts'
-import type { NamedActor } from './actor-names.ts'
+import type * as shown from './responses.ts'
 
 interface LineDependencies {
   readonly vault: Vault
   readonly macs?: Pick<EventMacs, 'faultOf'> | undefined
-  nameActor(actor: Actor, time: string): Promise<NamedActor>
+  nameActor(actor: Actor, time: string): Promise<shown.NamedActor>
 }
 
 /**
  * Returns an event as a line for auditors. Sealed fields are opened, and secret fields are masked. If the event is not what Kolbak has written, the
  * line has `fault`: `forged` (without a MAC), `altered` (its MAC or its leaf does not fit) or `not_readable` (of a newer version).
  */
-export async function auditLine({ vault, macs, nameActor }: LineDependencies, event: AuditedEvent): Promise<Record<string, unknown>> {
+export async function auditLine({ vault, macs, nameActor }: LineDependencies, event: AuditedEvent): Promise<shown.AuditedEvent> {
   const { stream, revision, id, type, family, position } = event
   const parsed = { data: objectIn(event.data), metadata: objectIn(event.metadata) }
   const metadata = parsed.metadata as unknown as Metadata

@@ -5,6 +5,7 @@ import type { Vault } from '../lib/seal.ts'
 import type { Attempt, Delivery, DeliveryKey, ListedDelivery } from '../ports/delivery-log.ts'
 import type { IndexedMessage } from '../projections/message-index.ts'
 import type { ApiDependencies } from './dependencies.ts'
+import type * as shown from './responses.ts'
 
 /** The fields of a delivery that a view needs. */
 type ViewedDelivery = Pick<
@@ -31,7 +32,7 @@ export function createDeliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 
     }
   }
   /** @param until the time (RFC 3339) after which attempts are left out */
-  const viewsOf = async (tenant: string, deliveries: readonly ViewedDelivery[], until?: string) => {
+  const viewsOf = async (tenant: string, deliveries: readonly ViewedDelivery[], until?: string): Promise<shown.Delivery[]> => {
     if (deliveries.length === 0) return []
     const [vault, attempts] = await Promise.all([keyring.vault(tenant), deliveryLog.attempts(deliveries)])
     return deliveries.map((delivery, i) => {

@@ -1,7 +1,6 @@
 import type { Pool } from 'pg'
 import type { Registry } from 'prom-client'
 import type { CommandStreams } from '../commands/command-streams.ts'
-import type { DeactivationReason } from '../events/webhook.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
 import type { EventMacs } from '../lib/event-macs.ts'
 import type { Keyring } from '../lib/keyring.ts'
@@ -13,73 +12,11 @@ import type { MessageBus } from '../ports/message-bus.ts'
 import type { KeyUsage } from '../projections/key-usage.ts'
 import type { MessageIndex } from '../projections/message-index.ts'
 import type { ProjectionWaiter } from '../projections/waiter.ts'
+import type { OperationsReport } from './responses.ts'
 
 export interface HealthReport {
   readonly ready: boolean
-  /** One check for each part of the service. `message` describes its state, and is shown only to operators. */
-  readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly message?: string }[]
-}
-
-/** The state of the whole service. Times are RFC 3339. Numbers of rows are counted up to a limit (`service/backlog.ts`). */
-export interface OperationsReport {
-  readonly version: string
-  readonly checks: HealthReport['checks']
-  readonly processes: readonly {
-    readonly id: string
-    readonly roles: readonly string[]
-    readonly started_at: string
-    readonly seen_at: string
-  }[]
-  readonly engines: readonly { readonly port: string; readonly identity: string; readonly since: string }[]
-  readonly bus: {
-    readonly unread: number
-    readonly oldest_record_seconds: number
-    /** The number of records that were ever stored, and of those that are done. Their growth shows whether the service catches up. */
-    readonly produced: number
-    readonly done: number
-    readonly partitions: readonly { readonly partition: number; readonly unread: number }[]
-  }
-  readonly schedule: {
-    readonly retrying: number
-    readonly oldest_due_seconds: number
-    readonly parked: Readonly<Record<'slot' | 'tenant_suspended', number>>
-    readonly most_parked: readonly { readonly tenant_id: string; readonly webhook_id: string; readonly count: number }[]
-  }
-  readonly dead_letters: number
-  readonly webhooks: {
-    readonly active: number
-    readonly failing: number
-    readonly deactivated: Readonly<Record<DeactivationReason, number>>
-  }
-  readonly projections: readonly {
-    readonly name: string
-    readonly build: number
-    readonly version: number
-    readonly is_live: boolean
-    /** Null if another process runs the projection. */
-    readonly state: string | null
-    readonly error: string | null
-    readonly lag_seconds: number | null
-    readonly quarantined: number
-    readonly updated_at: string
-  }[]
-  readonly quarantined_streams: readonly {
-    readonly projection: string
-    readonly stream: string
-    readonly revision: number
-    readonly error: string
-    readonly since: string
-  }[]
-  readonly leases: readonly { readonly name: string; readonly owner: string; readonly until: string }[]
-  readonly running_jobs: number
-  readonly database_bytes: number
-  /** The replication slots of the server. A slot without a reader keeps its log, which fills the disk. */
-  readonly replication_slots: readonly { readonly name: string; readonly is_active: boolean; readonly retained_bytes: number }[]
-  /** The file system of the data folder, or null if the process has no such folder. */
-  readonly disk: { readonly total_bytes: number; readonly free_bytes: number } | null
-  /** The last backup by `operate backup`, or null if there was none. */
-  readonly last_backup: { readonly made_at: string; readonly age_seconds: number; readonly bytes: number; readonly rows: number } | null
-  readonly retention_days: number
+  readonly checks: OperationsReport['checks']
 }
 
 export interface ApiSettings {

@@ -1,7 +1,8 @@
 import type { ReplayJob } from '../commands/replay-jobs.ts'
+import type { Job } from './responses.ts'
 
 /** Returns the fields of a job that responses show. */
-export const jobView = (row: ReplayJob) => ({
+export const jobView = (row: ReplayJob): Job => ({
   id: row.id,
   type: 'replay',
   webhook_id: row.webhook,

@@ -4,6 +4,7 @@ import { type MessageRef, messageRefOf } from '../events/refs.ts'
 import { mapBounded } from '../lib/bounded.ts'
 import { byText, type HistoryCursor } from '../ports/delivery-log.ts'
 import type { ApiDependencies } from './dependencies.ts'
+import type { ReplayPreview } from './responses.ts'
 
 type Deps = Pick<ApiDependencies, 'deliveryLog'>
 /** The deliveries that a replay is about, apart from their webhooks. */
@@ -60,18 +61,6 @@ export async function webhooksWithMatches(
   return webhooks.filter((_, i) => haveMatches[i])
 }
 
-/** The effect that a replay would have. */
-export interface ReplayPreview {
-  readonly count: number
-  /** False if only the first 10,000 deliveries were counted. */
-  readonly is_complete: boolean
-  readonly without_payload: number
-  /** The times at which the oldest and the newest message were accepted, or null without deliveries. */
-  readonly oldest: string | null
-  readonly newest: string | null
-  /** The number of webhooks that have such deliveries. */
-  readonly webhooks: number
-}
 export async function previewReplay(deps: Deps, webhooks: readonly WebhookId[], filter: ReplayFilter): Promise<ReplayPreview> {
   const matches: MessageRef[] = []
   let webhookCount = 0

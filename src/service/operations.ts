@@ -1,5 +1,6 @@
 import { decodeTime } from 'ulid'
-import type { HealthReport, OperationsReport } from '../api/dependencies.ts'
+import type { HealthReport } from '../api/dependencies.ts'
+import type { OperationsReport } from '../api/responses.ts'
 import { createOffsets } from '../dispatch/offsets.ts'
 import { sqlOn } from '../lib/sql.ts'
 import type { ProjectionStatus } from '../projections/runner.ts'

@@ -1,6 +1,6 @@
 import { statfs } from 'node:fs/promises'
 import type { Pool } from 'pg'
-import type { OperationsReport } from '../api/dependencies.ts'
+import type { OperationsReport } from '../api/responses.ts'
 import { sqlOn } from '../lib/sql.ts'
 
 type Storage = Pick<OperationsReport, 'database_bytes' | 'replication_slots' | 'last_backup' | 'disk'>

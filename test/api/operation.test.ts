@@ -1,5 +1,6 @@
 import { expect } from 'chai'
-import type { HealthReport, OperationsReport } from '../../src/api/dependencies.ts'
+import type { HealthReport } from '../../src/api/dependencies.ts'
+import type { OperationsReport } from '../../src/api/responses.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 
 describe('the routes for operators', () => {

@@ -3,6 +3,7 @@ import { factsOf, routedMessagesIn } from '../../events/delivery-facts.ts'
 import type { RecordedEvent } from '../../events/envelope.ts'
 import type { TenantId, WebhookId } from '../../events/ids.ts'
 import { upcast } from '../../events/schema.ts'
+import type * as shown from '../responses.ts'
 
 /** Something that happened to a message or a delivery, as a stream shows it. It has no payload and no response. */
 export interface LiveItem {
@@ -24,7 +25,7 @@ export const deliveryItems = (stored: RecordedEvent): LiveItem[] =>
       ...{ id: fact.delivery, event_id: fact.message, webhook_id: webhook, event, status },
       ...{ chain: fact.chain, attempt: fact.attempt, at: fact.time, accepted_at: fact.accepted_at },
       ...{ response_code: fact.code, duration_ms: fact.duration_ms, reason: fact.reason, delay_seconds: fact.delay_seconds },
-    }
+    } satisfies shown.LiveDelivery
     return { tenant, webhook, event, status, json: JSON.stringify(view) }
   })
 
@@ -34,7 +35,7 @@ export function messageItems(stored: RecordedEvent): LiveItem[] {
   const at = recorded.metadata.time
   if (recorded.type === 'MessageRejected') {
     const { tenant, message, event, accepted_at } = recorded.data
-    const view = { id: message, event, status: 'rejected', webhook_count: 0, accepted_at, at }
+    const view = { id: message, event, status: 'rejected', webhook_count: 0, accepted_at, at } satisfies shown.LiveEvent
     return [{ tenant, webhook: null, event, status: view.status, json: JSON.stringify(view) }]
   }
   if (recorded.type !== 'MessageRouted' && recorded.type !== 'MessagesRouted') return []
@@ -42,7 +43,7 @@ export function messageItems(stored: RecordedEvent): LiveItem[] {
   return routedMessagesIn(recorded).map(({ message, webhooks }) => {
     const { tenant, event, accepted_at } = message
     const status = webhooks.length === 0 ? 'unmatched' : 'routed'
-    const view = { id: message.message, event, status, webhook_count: webhooks.length, accepted_at, at }
+    const view = { id: message.message, event, status, webhook_count: webhooks.length, accepted_at, at } satisfies shown.LiveEvent
     return { tenant, webhook: null, event, status, json: JSON.stringify(view) }
   })
 }

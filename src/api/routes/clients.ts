@@ -14,6 +14,7 @@ import { notFound } from '../errors.ts'
 import { withoutEtag } from '../etag.ts'
 import { createExecuteCommand, newCommandId } from '../execute-command.ts'
 import { parseClientId, parseTenantId } from '../ids.ts'
+import type * as shown from '../responses.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent, noStore } from '../route-results.ts'
 import { defaultLimit, envelope, envelopeExample, idOf, listOf, offsetPagination } from '../schemas/common.ts'
@@ -229,7 +230,7 @@ function clientIn({ clients }: TenantState, id: ClientId): Client {
 
 const shownFields = fieldsThatAre(clientFields, 'shown')
 /** Returns the fields of a client that responses show. The end of an overlap is shown only until it has passed. */
-function clientView(row: Client, now: number) {
+function clientView(row: Client, now: number): shown.Client {
   const { previous_secret_until: until } = row
   return { ...pick(row, shownFields), previous_secret_until: until !== null && Date.parse(until) > now ? until : null }
 }

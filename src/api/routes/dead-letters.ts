@@ -1,5 +1,6 @@
 import { createDeliveryPages, deadLetterFilterOf, deliveryPageParts } from '../delivery-pages.ts'
 import type { ApiDependencies } from '../dependencies.ts'
+import type * as shown from '../responses.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
 import { envelope } from '../schemas/common.ts'
@@ -55,7 +56,7 @@ export function createDeadLetterRoutes(deps: ApiDependencies): Route[] {
           count,
           is_complete: count < grouped.deadLetters,
           groups: groups.slice(0, grouped.groups).map(({ webhook, ...group }) => ({ webhook_id: webhook, ...group })),
-        })
+        } satisfies shown.Problems)
       },
     }),
   ]

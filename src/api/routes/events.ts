@@ -12,6 +12,7 @@ import { ApiError, invalid, notFound } from '../errors.ts'
 import { readMessageBody } from '../message-body.ts'
 import { absenceOf, requireBody } from '../payload-state.ts'
 import { awaitHead } from '../projection-lag.ts'
+import type * as shown from '../responses.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, envelopeTextResult } from '../route-results.ts'
 import { createRoutedMessages, deliveryKeyOf } from '../routed-messages.ts'
@@ -74,11 +75,13 @@ function listEventsRoute(deps: ApiDependencies): Route {
         deps.messages.withRejections(caller.tenant, ids),
       ])
       const countsOf = new Map(countedMessages.map((message, i) => [message, counts[i]]))
-      const data = page.messages.map((message) => ({
-        ...summaryOf(message),
-        deliveries: countsOf.get(message) ?? null,
-        has_rejections: rejected.has(message.message),
-      }))
+      const data = page.messages.map(
+        (message): shown.ListedEvent => ({
+          ...summaryOf(message),
+          deliveries: countsOf.get(message) ?? null,
+          has_rejections: rejected.has(message.message),
+        }),
+      )
       return envelopeResult(200, data, {}, { limit, next_cursor: page.next === null ? null : writeMessageCursor(page.next) })
     },
   })
@@ -125,11 +128,11 @@ function getEventRoute(deps: ApiDependencies): Route {
         ...summaryOf(message),
         event_time: body?.event_time ?? null,
         source: body?.source ?? null,
-        deliveries,
+        deliveries: deliveries ?? null,
         has_rejections: rejections.length > 0,
         rejections: rejections.map(({ accepted_at }) => ({ accepted_at, reason: 'content_differs' })),
         payload_reason: reason,
-      }
+      } satisfies shown.EventDetail
       // The payload is inserted as the text that the producer sent, because parsing and serializing would change it.
       return envelopeTextResult(200, `${JSON.stringify(view).slice(0, -1)},"payload":${body?.payload ?? 'null'}}`)
     },
@@ -247,7 +250,7 @@ function replayTargets(message: IndexedMessage, requested: WebhookId | undefined
 /** Returns a function that makes the fields that an event has both in a list and alone. */
 function createSummaries(deps: ApiDependencies) {
   const { expiresAt } = createDeliveryViews(deps)
-  return (message: IndexedMessage) => ({
+  return (message: IndexedMessage): Omit<shown.ListedEvent, 'deliveries' | 'has_rejections'> => ({
     id: message.message,
     event: message.event,
     status: message.webhooks.length === 0 ? 'unmatched' : 'routed',

@@ -7,6 +7,7 @@ import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { parseWebhookId } from '../ids.ts'
+import type * as shown from '../responses.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
 import { createRoutedMessages, deliveryKeyOf } from '../routed-messages.ts'
@@ -95,7 +96,7 @@ export function createExplainRoutes(deps: ApiDependencies): Route[] {
           webhook_then: webhookThen === null ? null : { revision: eventsThen.length - 1, ...pickShown(webhookThen) },
           delivery,
           next: nextStepOf(delivery?.status, delivery?.next_attempt_at ?? null),
-        })
+        } satisfies shown.Explanation)
       },
     }),
   ]

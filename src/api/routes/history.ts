@@ -16,6 +16,7 @@ import { readRevisionCursor, writeRevisionCursor } from '../cursors.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { parseClientId, parseKeyId, parseTenantId, parseWebhookId } from '../ids.ts'
+import type * as shown from '../responses.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
 import { cursorPagination, defaultLimit, envelope, idOf, listOf, pageExample } from '../schemas/common.ts'
@@ -140,14 +141,16 @@ async function pageOf<State extends object, Event extends DecidedEvent>(
   const page = events.filter((event) => event.revision >= firstRevision).slice(0, limit)
   const nameActor = createActorNames(deps, tenant)
   const versions = await Promise.all(
-    page.map(async ({ revision, type, metadata: { actor, time, $correlationId } }) => ({
-      revision,
-      type,
-      time,
-      actor: await nameActor(actor, time),
-      correlation_id: $correlationId,
-      changes: changesOf(table, partAt(revision - 1), partAt(revision)),
-    })),
+    page.map(
+      async ({ revision, type, metadata: { actor, time, $correlationId } }): Promise<shown.Version> => ({
+        revision,
+        type,
+        time,
+        actor: await nameActor(actor, time),
+        correlation_id: $correlationId,
+        changes: changesOf(table, partAt(revision - 1), partAt(revision)),
+      }),
+    ),
   )
   const lastEvent = page.at(-1)
   const hasNext = lastEvent !== undefined && lastEvent.revision < (events.at(-1)?.revision ?? 0)

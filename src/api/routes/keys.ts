@@ -14,6 +14,7 @@ import { etagHeader, withoutEtag } from '../etag.ts'
 import { createExecuteCommand, newCommandId } from '../execute-command.ts'
 import { parseKeyId } from '../ids.ts'
 import { awaitHead } from '../projection-lag.ts'
+import type * as shown from '../responses.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent, noStore } from '../route-results.ts'
 import { defaultLimit, envelope, envelopeExample, idOf, listOf, offsetPagination } from '../schemas/common.ts'
@@ -258,7 +259,7 @@ const shownFields = fieldsThatAre(keyFields, 'shown')
  * Returns the fields of a key that responses show. The value is masked if the caller lacks a scope of the key, because the caller would gain that
  * scope by the value.
  */
-const keyView = (row: Omit<ShownKey, 'last_accessed_at'>, last_accessed_at: string | null, caller: Caller): ShownKey => ({
+const keyView = (row: Omit<ShownKey, 'last_accessed_at'>, last_accessed_at: string | null, caller: Caller): shown.Key => ({
   ...pick({ ...row, last_accessed_at }, shownFields),
   key: hasAllScopes(caller, row.scopes) ? row.key : `${row.key.slice(0, 4)}********`,
 })

@@ -1,6 +1,7 @@
 import { findTenant } from '../../projections/tenants.ts'
 import { createActorNames } from '../actor-names.ts'
 import type { ApiDependencies } from '../dependencies.ts'
+import type * as shown from '../responses.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
 import { envelope } from '../schemas/common.ts'
@@ -34,7 +35,7 @@ export const createMeRoutes = (deps: ApiDependencies): Route[] => [
         },
         retention_days: settings.retentionDays,
         version: settings.version,
-      })
+      } satisfies shown.Me)
     },
   }),
 ]

@@ -7,6 +7,7 @@ import type { Identity } from '../identity.ts'
 import { parseJobId, parseWebhookId } from '../ids.ts'
 import { jobView } from '../job-view.ts'
 import { countMatches, previewReplay, type ReplayFilter, webhooksWithMatches } from '../replay-matches.ts'
+import type * as shown from '../responses.ts'
 import { guardedRoute, type RawRequest, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
 import { envelope, envelopeExample, idOf } from '../schemas/common.ts'
@@ -107,7 +108,7 @@ function replayDeliveriesRoute(deps: Deps): Route {
         else if (started === null) skipped.push({ webhook_id: webhook.id, reason: 'replay_running' })
         else jobs.push(started)
       }
-      return envelopeResult(202, { jobs: jobs.map(jobView), skipped })
+      return envelopeResult(202, { jobs: jobs.map(jobView), skipped } satisfies shown.StartedReplays)
     },
   })
 }

@@ -7,6 +7,7 @@ import { type WebhookAtAttempt, webhookAtAttempt } from '../attempt-revision.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, lacksScope, notFound } from '../errors.ts'
 import { parseDeliveryId } from '../ids.ts'
+import type * as shown from '../responses.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noStore } from '../route-results.ts'
 import { envelope, uuid } from '../schemas/common.ts'
@@ -56,7 +57,7 @@ export const createSentRequestRoutes = (deps: ApiDependencies): Route[] => [
           webhook_revision: at.revision,
           is_certain: at.isCertain,
           present_revision: at.presentRevision,
-        },
+        } satisfies shown.SentRequest,
         noStore,
       )
     },

@@ -14,6 +14,7 @@ import { type CommandRequest, createExecuteCommand, newCommandId } from '../exec
 import type { Identity } from '../identity.ts'
 import { parseTenantId } from '../ids.ts'
 import { awaitHead } from '../projection-lag.ts'
+import type * as shown from '../responses.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
 import { defaultLimit, envelope, envelopeExample, idOf, listOf, offsetPagination } from '../schemas/common.ts'
@@ -203,7 +204,7 @@ function createChangeRoutes(deps: ApiDependencies): Route[] {
 
 const shownFields = fieldsThatAre(tenantFields, 'shown')
 const noLimits = { webhooks: null, events_per_second: null, requests_per_second: null } satisfies Record<keyof TenantLimits, null>
-const tenantView = (row: Tenant) => ({ ...pick(row, shownFields), limits: { ...noLimits, ...row.limits } })
+const tenantView = (row: Tenant): shown.Tenant => ({ ...pick(row, shownFields), limits: { ...noLimits, ...row.limits } })
 
 const seesEveryTenant = ({ scopes }: Caller): boolean => scopes.has('admin')
 /** Throws not_found for a tenant that the caller may not see. Only admins see other tenants than their own. */

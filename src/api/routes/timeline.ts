@@ -11,6 +11,7 @@ import type { ApiDependencies } from '../dependencies.ts'
 import { findDelivery } from '../find-delivery.ts'
 import { findInStream } from '../find-event.ts'
 import { parseDeliveryId } from '../ids.ts'
+import type * as shown from '../responses.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
 import { envelope, uuid } from '../schemas/common.ts'
@@ -53,7 +54,7 @@ export const createTimelineRoutes = (deps: ApiDependencies): Route[] => [
         accepted_at: delivery.accepted_at,
         routed_at,
         attempts: listed.map((attempt, i) => attemptView(attempt, events[i]?.data ?? null, { vault, delivery, suspensions })),
-      })
+      } satisfies shown.Timeline)
     },
   }),
 ]
@@ -63,7 +64,11 @@ interface Context {
   readonly delivery: Delivery
   readonly suspensions: Suspensions
 }
-function attemptView(attempt: Attempt, data: DeliveryEvents['DeliverySucceeded'] | null, { vault, delivery, suspensions }: Context) {
+function attemptView(
+  attempt: Attempt,
+  data: DeliveryEvents['DeliverySucceeded'] | null,
+  { vault, delivery, suspensions }: Context,
+): shown.TimelineAttempt {
   const since = data?.waited_since
   const headers = data?.response_headers
   return {
@@ -82,7 +87,7 @@ function attemptView(attempt: Attempt, data: DeliveryEvents['DeliverySucceeded']
     response_headers:
       headers === undefined
         ? null
-        : (JSON.parse(vault.openText(fieldAad(delivery.tenant, delivery.delivery, 'response_headers'), headers)) as object),
+        : (JSON.parse(vault.openText(fieldAad(delivery.tenant, delivery.delivery, 'response_headers'), headers)) as Record<string, string>),
     webhook_revision: data?.webhook_revision ?? null,
   }
 }

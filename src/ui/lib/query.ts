@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks'
+import type { Page } from '../../api/responses.ts'
 import { Failure, isSignedIn, type Reply, send, withQuery } from './api.ts'
-import type { Page } from './types.ts'
 
 /** The state of a read of the API. The former data stays while a new read is under way. */
 export interface Query<T> {

@@ -1,7 +1,7 @@
 import { signal } from '@preact/signals'
+import type { Envelope, Me } from '../../api/responses.ts'
 import { type Failure, isSignedIn, Failure as RequestFailure, send } from './api.ts'
 import { forgetReplies } from './query.ts'
-import type { Envelope, Me } from './types.ts'
 
 /** The person or program that is signed in, or null before that is known. */
 export const me = signal<Me | null>(null)

@@ -1,5 +1,5 @@
+import type { Webhook } from '../../api/responses.ts'
 import { useAllPages } from './query.ts'
-import type { Webhook } from './types.ts'
 
 /** Reads all webhooks that the caller may see: at most 1,000 by default, which are filtered in the browser, because URLs are stored sealed. */
 export const useWebhooks = (options: { everyMs?: number } = {}) => useAllPages<Webhook>('/v1/webhooks', options)

@@ -1,6 +1,6 @@
+import type { Delivery } from '../../api/responses.ts'
 import { resultText } from '../lib/reasons.ts'
 import { urlOf } from '../lib/router.ts'
-import type { Delivery } from '../lib/types.ts'
 import { useUrls } from '../lib/webhooks.ts'
 import { DeliveryState } from './status.tsx'
 import { Table } from './table.tsx'

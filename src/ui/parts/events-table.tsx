@@ -1,5 +1,5 @@
+import type { DeliveryCounts, ListedEvent } from '../../api/responses.ts'
 import { urlOf } from '../lib/router.ts'
-import type { DeliveryCounts, ListedEvent } from '../lib/types.ts'
 import { Icon } from './icon.tsx'
 import { DeliveryState, Status } from './status.tsx'
 import { Table } from './table.tsx'

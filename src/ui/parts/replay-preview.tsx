@@ -1,4 +1,4 @@
-import type { ReplayPreview as Preview } from '../lib/types.ts'
+import type { ReplayPreview as Preview } from '../../api/responses.ts'
 import { Time } from './text.tsx'
 
 const numberText = (count: number) => count.toLocaleString('en')

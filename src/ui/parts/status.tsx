@@ -1,4 +1,4 @@
-import type { DeliveryStatus, Webhook } from '../lib/types.ts'
+import type { DeliveryStatus, Webhook } from '../../api/responses.ts'
 import { Icon, type IconName } from './icon.tsx'
 
 type Tone = 'good' | 'bad' | 'warn' | 'calm'

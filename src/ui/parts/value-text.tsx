@@ -1,4 +1,4 @@
-import type { NamedActor } from '../lib/types.ts'
+import type { NamedActor } from '../../api/responses.ts'
 import { Foreign } from './text.tsx'
 
 /** Shows the value of a field as a word or as JSON. */

@@ -1,5 +1,5 @@
+import type { Webhook } from '../../api/responses.ts'
 import type { Failure } from '../lib/api.ts'
-import type { Webhook } from '../lib/types.ts'
 import { Field } from './form.tsx'
 
 type EditedFields = Pick<Webhook, 'callback_url' | 'event' | 'description' | 'retry_delays'>

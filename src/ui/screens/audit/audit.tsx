@@ -1,8 +1,8 @@
+import type { AuditedEvent } from '../../../api/responses.ts'
 import { withQuery } from '../../lib/api.ts'
 import { useTextLines } from '../../lib/query.ts'
 import { params, setParams, urlOf } from '../../lib/router.ts'
 import { isRange, sinceOf } from '../../lib/time.ts'
-import type { NamedActor } from '../../lib/types.ts'
 import { FilterChoice, FilterText } from '../../parts/filters.tsx'
 import { Empty, Loaded, Note } from '../../parts/messages.tsx'
 import { Curl, Screen } from '../../parts/screen.tsx'
@@ -11,19 +11,6 @@ import { Table } from '../../parts/table.tsx'
 import { Foreign, Id, Time } from '../../parts/text.tsx'
 import { actorText, ValueText } from '../../parts/value-text.tsx'
 
-interface AuditedEvent {
-  readonly event_id: string
-  readonly time: string | null
-  readonly family: 'tenant' | 'key' | 'webhook'
-  readonly id: string
-  readonly revision: number
-  readonly type: string
-  readonly actor: NamedActor
-  readonly correlation_id: string | null
-  readonly fault?: string
-  readonly metadata?: { readonly reason?: string | null; readonly operation?: string | null; readonly request_id?: string | null }
-  readonly data: Readonly<Record<string, unknown>>
-}
 const isEvent = (line: unknown): line is AuditedEvent => typeof line === 'object' && line !== null && 'event_id' in line
 
 const kinds = [

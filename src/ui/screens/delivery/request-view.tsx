@@ -1,24 +1,13 @@
 import { useState } from 'preact/hooks'
+import type { Attempt, Envelope, SentRequest } from '../../../api/responses.ts'
 import { useQuery } from '../../lib/query.ts'
 import { can } from '../../lib/session.ts'
 import { quoted } from '../../lib/shell-text.ts'
 import { verifySignature } from '../../lib/signature.ts'
-import type { Attempt, Envelope } from '../../lib/types.ts'
 import { Field, onSubmit } from '../../parts/form.tsx'
 import { JsonView } from '../../parts/json-view.tsx'
 import { Loaded, Note } from '../../parts/messages.tsx'
 import { Code, Copy } from '../../parts/text.tsx'
-
-interface SentRequest {
-  readonly method: 'POST'
-  readonly url: string
-  readonly headers: Readonly<Record<string, string>>
-  /** The body exactly as it was sent, or null after it has expired. */
-  readonly body: string | null
-  readonly webhook_revision: number
-  readonly is_certain: boolean
-  readonly present_revision: number | null
-}
 
 /** The request of an attempt, byte for byte as it was sent. */
 export function RequestView({ path, attempt }: { path: string; attempt: Attempt }) {

@@ -1,7 +1,7 @@
+import type { Attempt, TimelineAttempt } from '../../../api/responses.ts'
 import { tokensOf } from '../../lib/json-text.ts'
 import { reasonText } from '../../lib/reasons.ts'
 import { durationText } from '../../lib/time.ts'
-import type { Attempt, TimelineAttempt } from '../../lib/types.ts'
 import { JsonView } from '../../parts/json-view.tsx'
 import { Facts } from '../../parts/screen.tsx'
 import { Status } from '../../parts/status.tsx'

@@ -1,7 +1,7 @@
+import type { Delivery, ListedEvent } from '../../../api/responses.ts'
 import { useMatches } from '../../lib/query.ts'
 import { urlOf } from '../../lib/router.ts'
 import { can } from '../../lib/session.ts'
-import type { Delivery, ListedEvent } from '../../lib/types.ts'
 import { DeliveriesTable } from '../../parts/deliveries-table.tsx'
 import { EventsTable } from '../../parts/events-table.tsx'
 import { Empty } from '../../parts/messages.tsx'

@@ -1,9 +1,9 @@
 import { useState } from 'preact/hooks'
+import type { Envelope, Key } from '../../../api/responses.ts'
 import { send } from '../../lib/api.ts'
 import { useAction, useAllPages } from '../../lib/query.ts'
 import { urlOf } from '../../lib/router.ts'
 import { can } from '../../lib/session.ts'
-import type { Envelope } from '../../lib/types.ts'
 import { useWebhooks } from '../../lib/webhooks.ts'
 import { Choice, Dialog, DialogForm, Field } from '../../parts/form.tsx'
 import { Icon } from '../../parts/icon.tsx'
@@ -12,15 +12,6 @@ import { Curl, Screen } from '../../parts/screen.tsx'
 import { Table } from '../../parts/table.tsx'
 import { Code, Foreign, Id, Time } from '../../parts/text.tsx'
 
-interface Key {
-  readonly id: string
-  readonly key: string
-  readonly name: string
-  readonly description: string | null
-  readonly scopes: readonly string[]
-  readonly last_accessed_at: string | null
-  readonly created_at: string
-}
 type Opened = { readonly what: 'create' } | { readonly what: 'rotate' | 'delete' | 'value'; readonly key: Key }
 
 /** The API keys, with which consumers manage their own webhooks. */

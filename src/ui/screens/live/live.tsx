@@ -1,11 +1,11 @@
 import { useEffect, useState } from 'preact/hooks'
+import type { LiveDelivery, LiveEvent } from '../../../api/responses.ts'
 import { withQuery } from '../../lib/api.ts'
 import { type LiveRow, useLive } from '../../lib/live.ts'
 import { preferences } from '../../lib/preferences.ts'
 import { params, urlOf } from '../../lib/router.ts'
 import { can } from '../../lib/session.ts'
 import { durationText, now, timeText } from '../../lib/time.ts'
-import type { DeliveryStatus } from '../../lib/types.ts'
 import { useUrls } from '../../lib/webhooks.ts'
 import { WebhookName } from '../../parts/deliveries-table.tsx'
 import { FilterChoice, FilterText } from '../../parts/filters.tsx'
@@ -15,26 +15,6 @@ import { Curl, Screen } from '../../parts/screen.tsx'
 import { DeliveryState, Status } from '../../parts/status.tsx'
 import { Table } from '../../parts/table.tsx'
 import { Id, Time } from '../../parts/text.tsx'
-
-interface LiveDelivery {
-  readonly id: string
-  readonly event_id: string
-  readonly webhook_id: string
-  readonly event: string
-  readonly status: DeliveryStatus
-  readonly attempt: number
-  readonly at: string
-  readonly response_code: number | null
-  readonly duration_ms: number | null
-  readonly reason: string | null
-}
-interface LiveEvent {
-  readonly id: string
-  readonly event: string
-  readonly status: 'routed' | 'unmatched' | 'rejected'
-  readonly webhook_count: number
-  readonly at: string
-}
 
 const what = { '': 'Deliveries', events: 'Events' }
 const deliveryStates = {

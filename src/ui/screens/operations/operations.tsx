@@ -1,14 +1,13 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
+import type { Envelope, OperationsReport as Report } from '../../../api/responses.ts'
 import { refreshMs, useQuery } from '../../lib/query.ts'
 import { urlOf } from '../../lib/router.ts'
 import { durationText } from '../../lib/time.ts'
-import type { Envelope } from '../../lib/types.ts'
 import { Loaded } from '../../parts/messages.tsx'
 import { Curl, Facts, Screen } from '../../parts/screen.tsx'
 import { Status } from '../../parts/status.tsx'
 import { Table } from '../../parts/table.tsx'
 import { Code, Foreign, Id, Time } from '../../parts/text.tsx'
-import type { Operations as Report } from './report.ts'
 import { Engines, Storage } from './storage.tsx'
 
 /** The ages from which the alerts of docs/operations.md speak of a fault, in seconds. */

@@ -1,10 +1,10 @@
+import type { OperationsReport as Report } from '../../../api/responses.ts'
 import { durationText } from '../../lib/time.ts'
 import { Note } from '../../parts/messages.tsx'
 import { Facts } from '../../parts/screen.tsx'
 import { Status } from '../../parts/status.tsx'
 import { Table } from '../../parts/table.tsx'
 import { Code, Foreign, Time } from '../../parts/text.tsx'
-import type { Operations as Report } from './report.ts'
 
 /** A backup that is older than this many seconds is shown as a fault: two days. */
 const oldBackupSeconds = 172_800

@@ -1,22 +1,15 @@
 import { useState } from 'preact/hooks'
+import type { Client, Envelope, Tenant as TenantData } from '../../../api/responses.ts'
 import { send } from '../../lib/api.ts'
 import { type Query, useAction, useAllPages, useQuery } from '../../lib/query.ts'
-import type { Envelope } from '../../lib/types.ts'
 import { Choice, Confirm, Dialog, DialogForm, Field } from '../../parts/form.tsx'
 import { Icon } from '../../parts/icon.tsx'
 import { Loaded, Note } from '../../parts/messages.tsx'
 import { Curl, Facts, Screen } from '../../parts/screen.tsx'
 import { Table } from '../../parts/table.tsx'
 import { Code, Foreign, Id, Time } from '../../parts/text.tsx'
-import { type TenantData, TenantState } from '../tenants/tenants.tsx'
+import { TenantState } from '../tenants/tenants.tsx'
 
-interface Client {
-  readonly client_id: string
-  readonly name: string
-  readonly scopes: readonly string[]
-  readonly created_at: string
-  readonly client_secret?: string
-}
 const grants: Readonly<Record<string, readonly string[]>> = {
   all: ['read:keys', 'write:keys', 'read:webhooks', 'write:webhooks', 'read:events', 'write:events', 'read:audit'],
   produce: ['write:events', 'read:events'],

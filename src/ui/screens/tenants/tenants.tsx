@@ -1,8 +1,8 @@
 import { useState } from 'preact/hooks'
+import type { Envelope, Tenant } from '../../../api/responses.ts'
 import { send } from '../../lib/api.ts'
 import { useAction, useAllPages } from '../../lib/query.ts'
 import { urlOf } from '../../lib/router.ts'
-import type { Envelope } from '../../lib/types.ts'
 import { Dialog, DialogForm, Field } from '../../parts/form.tsx'
 import { Icon } from '../../parts/icon.tsx'
 import { Loaded } from '../../parts/messages.tsx'
@@ -11,19 +11,12 @@ import { Status } from '../../parts/status.tsx'
 import { Table } from '../../parts/table.tsx'
 import { Foreign, Id, Time } from '../../parts/text.tsx'
 
-export interface TenantData {
-  readonly id: string
-  readonly name: string
-  readonly limits: Readonly<Record<'webhooks' | 'events_per_second' | 'requests_per_second', number | null>>
-  readonly is_suspended: boolean
-  readonly created_at: string
-}
-export const TenantState = ({ tenant }: { tenant: TenantData }) =>
+export const TenantState = ({ tenant }: { tenant: Tenant }) =>
   tenant.is_suspended ? <Status tone="warn" icon="pause" word="suspended" /> : <Status tone="good" icon="check" word="active" />
 
 /** The accounts of the service. */
 export function Tenants() {
-  const query = useAllPages<TenantData>('/v1/tenants')
+  const query = useAllPages<Tenant>('/v1/tenants')
   const [isOpen, setOpen] = useState(false)
   return (
     <Screen
@@ -69,7 +62,7 @@ export function Tenants() {
 
 function CreateTenant({ close, onChanged }: { close: () => void; onChanged: () => void }) {
   const create = useAction(async ({ name = '' }: Record<string, string>) => {
-    await send<Envelope<TenantData>>('POST', '/v1/tenants', { body: { name } })
+    await send<Envelope<Tenant>>('POST', '/v1/tenants', { body: { name } })
     onChanged()
     close()
   })

@@ -1,5 +1,5 @@
+import type { Delivery, Version } from '../../../api/responses.ts'
 import { timeText } from '../../lib/time.ts'
-import type { Delivery, Version } from '../../lib/types.ts'
 
 const width = 1_000
 const buckets = 100

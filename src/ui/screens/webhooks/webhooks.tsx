@@ -1,7 +1,7 @@
+import type { Webhook } from '../../../api/responses.ts'
 import { refreshMs } from '../../lib/query.ts'
 import { params, setParams, urlOf } from '../../lib/router.ts'
 import { can } from '../../lib/session.ts'
-import type { Webhook } from '../../lib/types.ts'
 import { useWebhooks } from '../../lib/webhooks.ts'
 import { FilterChoice, FilterText } from '../../parts/filters.tsx'
 import { Icon } from '../../parts/icon.tsx'
