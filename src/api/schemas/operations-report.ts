@@ -8,6 +8,41 @@ const list = (description: string, items: JsonSchema): JsonSchema => ({ type: 'a
 const at = (description: string): JsonSchema => ({ ...timestamp, description })
 const processId = text('The id of the process, which is new at each start.', '01M8QZ3K5T7W9Y1B3D5F7H9J2M')
 
+/** What can fill a disk, and the last backup. */
+const storage = {
+  database_bytes: count('The size of the database.', 48_234_496),
+  replication_slots: list(
+    'The replication slots of the Postgres server. A slot without a reader keeps its log, which fills the disk.',
+    object({
+      name: text('The slot.', 'standby'),
+      is_active: { type: 'boolean', description: 'Whether it has a reader.', examples: [true] },
+      retained_bytes: count('The log that Postgres keeps for it.', 16_777_216),
+    }),
+  ),
+  disk: {
+    ...nullable(
+      object({
+        total_bytes: count('Its size.', 107_374_182_400),
+        free_bytes: count('What is free of it.', 53_687_091_200),
+      }),
+    ),
+    description: 'The file system of the data folder of the process that responds, or null if the process has no such folder.',
+    examples: [{ total_bytes: 107_374_182_400, free_bytes: 53_687_091_200 }],
+  },
+  last_backup: {
+    ...nullable(
+      object({
+        made_at: at('The moment of the database that the backup holds.'),
+        age_seconds: count('The time since then.', 3_600),
+        bytes: count('The size of the compressed backup.', 12_582_912),
+        rows: count('Its rows.', 120_000),
+      }),
+    ),
+    description: 'The last backup that `operate backup` has made, or null if there was none. It knows of no backup by other means.',
+    examples: [{ made_at: '2026-03-31T00:45:00.000Z', age_seconds: 3_600, bytes: 12_582_912, rows: 120_000 }],
+  },
+} satisfies Readonly<Record<string, JsonSchema>>
+
 export const operationsReport = named(
   'Operations',
   object({
@@ -101,37 +136,7 @@ export const operationsReport = named(
       object({ name: text('What the process may work on.', 'projection/webhooks/1'), owner: processId, until: at('When it runs out.') }),
     ),
     running_jobs: count('Replay jobs that have not ended.'),
-    database_bytes: count('The size of the database.', 48_234_496),
-    replication_slots: list(
-      'The replication slots of the Postgres server. A slot without a reader keeps its log, which fills the disk.',
-      object({
-        name: text('The slot.', 'standby'),
-        is_active: { type: 'boolean', description: 'Whether it has a reader.', examples: [true] },
-        retained_bytes: count('The log that Postgres keeps for it.', 16_777_216),
-      }),
-    ),
-    disk: {
-      ...nullable(
-        object({
-          total_bytes: count('Its size.', 107_374_182_400),
-          free_bytes: count('What is free of it.', 53_687_091_200),
-        }),
-      ),
-      description: 'The file system of the data folder of the process that responds, or null if the process has no such folder.',
-      examples: [{ total_bytes: 107_374_182_400, free_bytes: 53_687_091_200 }],
-    },
-    last_backup: {
-      ...nullable(
-        object({
-          made_at: at('The moment of the database that the backup holds.'),
-          age_seconds: count('The time since then.', 3_600),
-          bytes: count('The size of the compressed backup.', 12_582_912),
-          rows: count('Its rows.', 120_000),
-        }),
-      ),
-      description: 'The last backup that `operate backup` has made, or null if there was none. It knows of no backup by other means.',
-      examples: [{ made_at: '2026-03-31T00:45:00.000Z', age_seconds: 3_600, bytes: 12_582_912, rows: 120_000 }],
-    },
+    ...storage,
     retention_days: count('How long messages and the history are kept.', 30),
   }),
 )
