@@ -67,12 +67,12 @@ async function measureEventStore(name: string, store: EventStore) {
   const headReached = new AbortController()
   const head = (await store.head(['attempts'])) ?? ''
   const begun = performance.now()
-  let read = 0
+  let readCount = 0
   for await (const batch of store.subscribe({ families: ['attempts'], after: null, signal: headReached.signal })) {
-    read += batch.events.length
+    readCount += batch.events.length
     if (batch.checkpoint >= head) headReached.abort()
   }
-  rows[`${name}: subscribe`] = { perSecond: Math.round(read / ((performance.now() - begun) / 1_000)), p50: 0, p99: 0 }
+  rows[`${name}: subscribe`] = { perSecond: Math.round(readCount / ((performance.now() - begun) / 1_000)), p50: 0, p99: 0 }
 }
 async function measureMessageBus(name: string, bus: MessageBus) {
   const sealedBody = Buffer.alloc(600, 1)
@@ -83,18 +83,18 @@ async function measureMessageBus(name: string, bus: MessageBus) {
   })
   for (const callers of [1, 32, 256]) await measure(`${name}: produce`, callers, 1, () => bus.produce(createRecord()))
   const total = [...(await bus.ends()).values()].reduce((sum, end) => sum + end, 0n)
-  const done = new AbortController()
+  const stopping = new AbortController()
   let consumed = 0n
   let begun = 0
   await bus.consume({
     startAt: async () => 0n,
-    signal: done.signal,
+    signal: stopping.signal,
     async own(partition) {
       while (!partition.lost.aborted) {
         const records = await partition.fetch(500)
         if (begun === 0 && records.length > 0) begun = performance.now()
         consumed += BigInt(records.length)
-        if (consumed >= total) done.abort()
+        if (consumed >= total) stopping.abort()
       }
     },
   })

@@ -152,7 +152,7 @@ await kafka.close()
 await stopKafka()
 
 const cassandra = await startCassandra()
-const opened = await openCassandraLog({ cassandra })
+const cassandraLog = await openCassandraLog({ cassandra })
 const fact = (): DeliveryFact => ({
   ...{ tenant, webhook, accepted_at: now(), delivery: randomUUID() as DeliveryId, message: ulid() as MessageId },
   ...{ place: 'bus/0/1/0' as Place, fingerprint: 'f'.repeat(64), event: 'order.created', correlation_id: 'bench', chain: 1, attempt: 1 },
@@ -160,9 +160,9 @@ const fact = (): DeliveryFact => ({
   ...{ reason_detail: null, response: null, delay_seconds: null },
 })
 await measureEngine('Cassandra: history', 'fact', rows / 5, (count) =>
-  calls(4, count / 500, () => opened.history.record(Array.from({ length: 500 }, fact))),
+  calls(4, count / 500, () => cassandraLog.history.record(Array.from({ length: 500 }, fact))),
 )
-await opened.drop()
+await cassandraLog.drop()
 await cassandra.stop()
 console.table(table)
 process.exit(0) // This is needed because kafkajs keeps timers that would prevent the end of the process.

@@ -61,16 +61,16 @@ export async function costsOf({ pids, dataDir, database }: Target): Promise<Cost
     `select xact_commit as commits, pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') as wal, pg_database_size(datname) as stored
      from pg_stat_database where datname = current_database()`,
   )
-  const [own, postgres] = [await costOf(await pids()), await costOf(await postgresPids(dataDir))]
+  const [serviceCosts, postgres] = [await costOf(await pids()), await costOf(await postgresPids(dataDir))]
   return {
     atMs: performance.now(),
-    cpu: own.cpu,
+    cpu: serviceCosts.cpu,
     postgresCpu: postgres.cpu,
-    written: own.written + postgres.written,
+    written: serviceCosts.written + postgres.written,
     commits: Number(rows[0]!.commits),
     wal: Number(rows[0]!.wal),
     stored: Number(rows[0]!.stored),
-    memory: own.memory + postgres.memory,
+    memory: serviceCosts.memory + postgres.memory,
   }
 }
 

@@ -91,13 +91,13 @@ try {
       await withWebhooks(10, async (kolbak) => {
         let written = 0
         await measure('nothing stored', kolbak) // The first measurement also creates the partitions of the day.
-        for (const stored of options.stored.split(',').map(Number)) {
+        for (const storedCount of options.stored.split(',').map(Number)) {
           // The rows are written in parts, so that no transaction becomes too large.
-          for (const rows = 100_000; written < stored; written = Math.min(stored, written + rows))
-            await store(kolbak, written + 1, Math.min(stored, written + rows))
+          for (const rows = 100_000; written < storedCount; written = Math.min(storedCount, written + rows))
+            await store(kolbak, written + 1, Math.min(storedCount, written + rows))
           await kolbak.database.query('vacuum analyze')
           await kolbak.database.query('checkpoint')
-          await measure(`${stored.toLocaleString('en')} messages stored`, kolbak)
+          await measure(`${storedCount.toLocaleString('en')} messages stored`, kolbak)
         }
       })
     else if (part === 'webhooks')

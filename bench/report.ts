@@ -42,11 +42,11 @@ export type Medians = { readonly [name in keyof typeof values | keyof typeof val
  */
 export function mediansOf(figures: readonly Figures[]): Medians {
   const rows = figures.map(({ result, floor }) => {
-    const own =
+    const ownValues =
       'cpuPercent' in result
-        ? Object.entries(valuesAtRest).map(([name, read]) => [name, read(result)] as const)
-        : Object.entries(values).map(([name, read]) => [name, read(result, floor)] as const)
-    return Object.fromEntries([...own, ['memoryMiB', result.memoryMiB] as const])
+        ? Object.entries(valuesAtRest).map(([name, compute]) => [name, compute(result)] as const)
+        : Object.entries(values).map(([name, compute]) => [name, compute(result, floor)] as const)
+    return Object.fromEntries([...ownValues, ['memoryMiB', result.memoryMiB] as const])
   })
   const names = Object.keys(rows[0] ?? {})
   return Object.fromEntries(names.flatMap((name) => medianEntry(name, rows)))

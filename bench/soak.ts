@@ -87,8 +87,8 @@ try {
 
   const warmSamples = samples.filter(({ at }) => at > warmSeconds)
   const third = Math.floor(warmSamples.length / 3)
-  const median = (part: readonly Sample[], name: keyof Sample) =>
-    part.map((sample) => sample[name]).sort((a, b) => a - b)[Math.floor(part.length / 2)]!
+  const median = (samplesOfThird: readonly Sample[], name: keyof Sample) =>
+    samplesOfThird.map((sample) => sample[name]).sort((a, b) => a - b)[Math.floor(samplesOfThird.length / 2)]!
   const names = Object.keys(gauges) as (keyof Sample)[]
   const verdicts = names.map((name) => {
     const { factor, plus } = gauges[name]
@@ -102,11 +102,11 @@ try {
       verdicts.map(({ name, first, last, largest, ...rest }) => [name, { ...mapped({ first, last, largest }, round), ...rest }]),
     ),
   )
-  const lost = produced.accepted - received.deliveries
+  const lostDeliveries = produced.accepted - received.deliveries
   console.log(
-    `${produced.accepted} events accepted, ${lost} lost, ${received.requests - received.deliveries} repeated. p50 / p99 in ms: accept ${round(produced.p50)} / ${round(produced.p99)}, end to end ${round(received.p50)} / ${round(received.p99)}. Requests that were not accepted: ${JSON.stringify(produced.failures)}`,
+    `${produced.accepted} events accepted, ${lostDeliveries} lost, ${received.requests - received.deliveries} repeated. p50 / p99 in ms: accept ${round(produced.p50)} / ${round(produced.p99)}, end to end ${round(received.p50)} / ${round(received.p99)}. Requests that were not accepted: ${JSON.stringify(produced.failures)}`,
   )
-  if (lost > 0 || verdicts.some((verdict) => !verdict['is constant'])) process.exitCode = 1
+  if (lostDeliveries > 0 || verdicts.some((verdict) => !verdict['is constant'])) process.exitCode = 1
 } finally {
   await kolbak?.stop()
   killAll()

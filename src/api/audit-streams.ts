@@ -25,10 +25,10 @@ export function createAuditStreams(): AuditStreams {
             : 'Other callers stream the audit log: try again in a moment.',
           { headers: { 'retry-after': '1' } },
         )
-      const own = Symbol(caller)
-      running.set(caller, own)
+      const stream = Symbol(caller)
+      running.set(caller, stream)
       return () => {
-        if (running.get(caller) === own) running.delete(caller)
+        if (running.get(caller) === stream) running.delete(caller)
       }
     },
   }

@@ -13,15 +13,15 @@ const nextId = monotonicFactory(createRandomNumbers())
 /** The two ids of a request. They are equal if the caller sent no usable id. */
 export interface RequestIds {
   /** Kolbak's own id (a ULID). No caller can choose it, so it identifies the request in the audit log. */
-  readonly own: string
+  readonly kolbakId: string
   /** The caller's `x-request-id` if it is safe in a log and a header. Several requests may have the same one. */
   readonly correlation: string
 }
 export function requestIdsOf({ 'x-request-id': given }: IncomingHttpHeaders): RequestIds {
-  const own = nextId()
-  return { own, correlation: typeof given === 'string' && requestIdPattern.test(given) ? given : own }
+  const kolbakId = nextId()
+  return { kolbakId, correlation: typeof given === 'string' && requestIdPattern.test(given) ? given : kolbakId }
 }
-export const idHeaders = ({ own, correlation }: RequestIds) => ({ 'x-request-id': correlation, 'kolbak-request-id': own })
+export const idHeaders = ({ kolbakId, correlation }: RequestIds) => ({ 'x-request-id': correlation, 'kolbak-request-id': kolbakId })
 
 /** Sends a result whose body is complete. Does nothing when a response was sent already or the caller is gone. */
 export function send(res: ServerResponse, { status, headers, body, text }: RouteResult, ids: RequestIds): void {

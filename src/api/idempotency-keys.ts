@@ -58,19 +58,19 @@ const claimMs = 10_000
 export function createIdempotencyKeys(options: { pool: Pool; now(): number }): IdempotencyKeys {
   const { pool, now } = options
   const sql = sqlOn(pool)
-  const at = (ms: number) => new Date(ms).toISOString()
+  const timestampOf = (ms: number) => new Date(ms).toISOString()
 
   const insert = ({ tenant, caller, route, key }: KeyedRequest, hmac: string, claim: string) =>
     sql`insert into idempotency_keys as stored (tenant, caller, route, key, request_hmac, claim, claimed_until, expires_at)
-        values (${tenant}, ${caller}, ${route}, ${key}, ${hmac}, ${claim}, ${at(now() + claimMs)}, ${at(now() + lifeMs)})
+        values (${tenant}, ${caller}, ${route}, ${key}, ${hmac}, ${claim}, ${timestampOf(now() + claimMs)}, ${timestampOf(now() + lifeMs)})
         on conflict (tenant, caller, route, key) do update set
           request_hmac = excluded.request_hmac, claim = excluded.claim, claimed_until = excluded.claimed_until,
           plan = null, answer = null, expires_at = excluded.expires_at
-        where stored.expires_at <= ${at(now())}
+        where stored.expires_at <= ${timestampOf(now())}
         returning claim`
   const takeOver = ({ tenant, caller, route, key }: KeyedRequest, formerClaim: string, claim: string) =>
     sql<Pick<Row, 'plan'>>`
-        update idempotency_keys set claim = ${claim}, claimed_until = ${at(now() + claimMs)}
+        update idempotency_keys set claim = ${claim}, claimed_until = ${timestampOf(now() + claimMs)}
         where tenant = ${tenant} and caller = ${caller} and route = ${route} and key = ${key} and claim = ${formerClaim} and answer is null
         returning plan`
 
@@ -110,11 +110,11 @@ export function createIdempotencyKeys(options: { pool: Pool; now(): number }): I
     },
     async release({ tenant, caller, route, key }, claim) {
       await sql`
-        update idempotency_keys set claimed_until = ${at(now())}
+        update idempotency_keys set claimed_until = ${timestampOf(now())}
         where tenant = ${tenant} and caller = ${caller} and route = ${route} and key = ${key} and claim = ${claim.id}`
     },
     async expire() {
-      const deleted = await sql`delete from idempotency_keys where expires_at <= ${at(now())} returning key`
+      const deleted = await sql`delete from idempotency_keys where expires_at <= ${timestampOf(now())} returning key`
       return deleted.length
     },
   }

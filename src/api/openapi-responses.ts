@@ -91,9 +91,9 @@ export function responsesOf(route: Route): Record<string, unknown> {
   const errorExamples = new Map<number, Record<string, unknown>>()
   for (const code of errorCodesOf(route)) {
     const { status } = errorSpec(code)
-    const own = exampleProblem(route, code)
-    const isShared = own === null && route.errorBody === undefined
-    const example = isShared ? { $ref: `#/components/examples/${code}` } : { value: bodyOf(own ?? commonProblem(code)) }
+    const routeProblem = exampleProblem(route, code)
+    const isShared = routeProblem === null && route.errorBody === undefined
+    const example = isShared ? { $ref: `#/components/examples/${code}` } : { value: bodyOf(routeProblem ?? commonProblem(code)) }
     errorExamples.set(status, { ...errorExamples.get(status), [code]: example })
   }
   for (const [status, spec] of Object.entries(route.responses))

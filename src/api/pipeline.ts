@@ -133,7 +133,7 @@ async function carryOut(deps: PipelineDependencies, route: Route, exchange: Exch
     identity,
     address: () => deps.addressOf(req),
     requestId: exchange.ids.correlation,
-    kolbakRequestId: exchange.ids.own,
+    kolbakRequestId: exchange.ids.kolbakId,
     headers: req.headers,
     facts: () => factsOf(deps, route, exchange, reason),
     gone: () => goneSignal(res),
@@ -185,7 +185,7 @@ function reasonOf({ 'kolbak-reason': given }: IncomingHttpHeaders): string | nul
 
 /** Returns the facts about the request that its events keep. */
 const factsOf = (deps: PipelineDependencies, route: Route, { req, ids, identity }: Exchange, reason: string | null): RequestFacts => ({
-  request_id: ids.own,
+  request_id: ids.kolbakId,
   operation: route.operationId,
   ...(identity === null ? {} : { auth: identity.auth }),
   origin: { address: deps.addressOf(req), agent: req.headers['user-agent']?.slice(0, maxAgentLength) ?? null },
@@ -241,7 +241,7 @@ function report({ log }: PipelineDependencies, route: Route, exchange: Exchange,
   log[route.quiet === true && status < 400 ? 'debug' : 'info'](
     {
       request_id: ids.correlation,
-      ...(ids.own === ids.correlation ? {} : { kolbak_request_id: ids.own }),
+      ...(ids.kolbakId === ids.correlation ? {} : { kolbak_request_id: ids.kolbakId }),
       operation: route.operationId,
       status,
       ms: Math.round(ms * 10) / 10,

@@ -50,7 +50,7 @@ const service = spawn(process.execPath, [join(import.meta.dirname, '../main.ts')
     KOLBAK_RETRY_DELAYS: '1,2,3',
   },
 })
-const ended = new Promise((resolve) => service.once('exit', resolve))
+const serviceEnded = new Promise((resolve) => service.once('exit', resolve))
 /** Rejects at Ctrl-C, which ends the demo early. The service is then stopped and its folder removed, as at the usual end. */
 const interrupted = new Promise<never>((_, reject) => {
   const interrupt = (signal: NodeJS.Signals) => {
@@ -69,16 +69,16 @@ try {
   }
 } finally {
   service.kill('SIGTERM')
-  await ended
+  await serviceEnded
   await rm(dataDir, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 })
 }
 process.exit(exitCode)
 
 async function demonstrate(): Promise<void> {
   step('Starting Kolbak with an admin client, short retry delays, and permission to call localhost; everything else is default')
-  const started = performance.now()
+  const startedAt = performance.now()
   const url = await serviceUrl()
-  say(`  ready on ${url} after ${((performance.now() - started) / 1_000).toFixed(1)} s; it started a Postgres of its own in a new folder`)
+  say(`  ready on ${url} after ${((performance.now() - startedAt) / 1_000).toFixed(1)} s; it started a Postgres of its own in a new folder`)
 
   step('Starting a receiver that verifies each signature with the official library, `standardwebhooks`')
   const receiver = await startReceiver()

@@ -69,8 +69,8 @@ export async function startWitness({ logs, folder, name, host, port }: WitnessOp
     const send = (status: number, type: string, body: string) => res.writeHead(status, { 'content-type': type }).end(body)
     try {
       if (req.method === 'GET' && req.url === '/') {
-        const shown = [...heads.values()].map((note) => readHead(note)).map((head) => `${head?.origin} ${head?.size}\n`)
-        return send(200, 'text/plain; charset=utf-8', `${cosigner.vkey}\n${shown.join('')}`)
+        const headLines = [...heads.values()].map((note) => readHead(note)).map((head) => `${head?.origin} ${head?.size}\n`)
+        return send(200, 'text/plain; charset=utf-8', `${cosigner.vkey}\n${headLines.join('')}`)
       }
       if (req.method !== 'POST' || req.url !== '/add-checkpoint') return send(404, 'text/plain', 'Use POST /add-checkpoint.\n')
       let body = ''

@@ -100,7 +100,7 @@ export async function handle<State, Command, Event extends DecidedEvent>(
     if (ifMatch !== undefined && ifMatch !== '*' && !ifMatch.includes(past.revision)) throw preconditionFailed(past.revision)
     const decided = decider.decide(command, state)
     if (decided.length === 0) return { state: state!, revision: past.revision, position: past.position, changed: false }
-    const by = {
+    const author = {
       actor: caller.actor,
       tenant: caller.tenant,
       time: context.now,
@@ -110,7 +110,7 @@ export async function handle<State, Command, Event extends DecidedEvent>(
     }
     const events = decided.map((event, i) => ({ id: eventId(i), type: event.type, data: event.data }))
     try {
-      const append = () => streams.append(stream, events, context.create ? 'none' : past.revision, past, by)
+      const append = () => streams.append(stream, events, context.create ? 'none' : past.revision, past, author)
       const appended = await step('command.append', () => retryUnavailable(append))
       return { state: fold(appended.events, state)!, revision: appended.revision, position: appended.position, changed: true }
     } catch (error) {

@@ -19,8 +19,8 @@ export async function appendLogEvent<T extends keyof LogEvents>(
     last === undefined
       ? { events: [], revision: -1, position: null, hash: null }
       : { events: [last], revision: last.revision, position: last.position, hash: hashOf(last) }
-  const by = { actor, tenant: defaultTenant, time: now.toISOString(), $correlationId: id, $causationId: null }
-  const { position } = await streams.append(logStream, [{ id, type, data }], past.revision < 0 ? 'none' : past.revision, past, by)
+  const author = { actor, tenant: defaultTenant, time: now.toISOString(), $correlationId: id, $causationId: null }
+  const { position } = await streams.append(logStream, [{ id, type, data }], past.revision < 0 ? 'none' : past.revision, past, author)
   return position
 }
 

@@ -96,13 +96,20 @@ function evolve(state: TenantState | null, recorded: RecordedEvent): TenantState
       return { ...state, is_suspended: false, updated_at: time }
     case 'ClientIssued': {
       const { id, ...issued } = event.data
-      const fresh = { previous_hmac: null, previous_secret_until: null, generation: 1, revoked: false, created_at: time, updated_at: time }
-      return { ...state, clients: new Map(state.clients).set(issued.client_id, { ...issued, ...fresh }) }
+      const initialFields = {
+        previous_hmac: null,
+        previous_secret_until: null,
+        generation: 1,
+        revoked: false,
+        created_at: time,
+        updated_at: time,
+      }
+      return { ...state, clients: new Map(state.clients).set(issued.client_id, { ...issued, ...initialFields }) }
     }
     case 'ClientSecretRotated': {
       const { id, ...rotated } = event.data
-      const former = state.clients.get(rotated.client_id)?.secret_hmac ?? null
-      return withClient(rotated.client_id, { ...rotated, previous_hmac: rotated.previous_secret_until === null ? null : former })
+      const formerHmac = state.clients.get(rotated.client_id)?.secret_hmac ?? null
+      return withClient(rotated.client_id, { ...rotated, previous_hmac: rotated.previous_secret_until === null ? null : formerHmac })
     }
     case 'ClientRevoked':
       return withClient(event.data.client_id, { revoked: true, generation: event.data.generation })

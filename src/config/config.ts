@@ -261,11 +261,11 @@ export type Config = { readonly [N in keyof Variables]: ReturnType<Variables[N][
 export function readConfig(env: Readonly<Record<string, string | undefined>> = process.env): Config {
   const details: { path: string; message: string }[] = []
   const fault = (path: string, message: string) => details.push({ path, message })
-  const read: Record<string, unknown> = {}
+  const values: Record<string, unknown> = {}
   for (const [name, variable] of Object.entries(variables)) {
     const value = env[name]
     try {
-      read[name] = value === undefined || value === '' ? variable.initial : variable.parse(value)
+      values[name] = value === undefined || value === '' ? variable.initial : variable.parse(value)
     } catch (error) {
       fault(name, error instanceof Error ? error.message : String(error))
     }
@@ -273,7 +273,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
   for (const name of Object.keys(env))
     if (name.startsWith('KOLBAK_') && !(name in variables) && !commandLineVariables.has(name))
       fault(name, 'is not a variable of Kolbak: see docs/configuration.md')
-  const config = Object.freeze(read) as Config
+  const config = Object.freeze(values) as Config
   if (details.length === 0) {
     if (config.DATABASE_URL !== undefined) {
       for (const name of ['KOLBAK_MASTER_KEY', 'KOLBAK_JWT_SECRET'] as const)

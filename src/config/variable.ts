@@ -53,8 +53,8 @@ export const hosts = (doc: string): Variable<readonly string[] | undefined> => (
   parse(value) {
     const names = value.split(',').map((name) => name.trim())
     if (names.some((name) => name === '')) throw invalid('must be hosts joined by commas')
-    const wrong = names.find((name) => /\s|:\/\//.test(name) || Number(/:(\d+)$/.exec(name)?.[1] ?? 1) > 65_535)
-    if (wrong !== undefined) throw invalid(`holds ${JSON.stringify(wrong)}, which is no host with a port of up to 65535`)
+    const invalidHost = names.find((name) => /\s|:\/\//.test(name) || Number(/:(\d+)$/.exec(name)?.[1] ?? 1) > 65_535)
+    if (invalidHost !== undefined) throw invalid(`holds ${JSON.stringify(invalidHost)}, which is no host with a port of up to 65535`)
     return names
   },
 })
@@ -68,10 +68,10 @@ export const trustProxy = (doc: string): Variable<string | undefined> => ({
       const family = isIP(address)
       return family > 0 && rest.length === 0 && (bits === undefined || (/^\d+$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128)))
     }
-    const wrong = value.split(',').find((name) => !/^(loopback|linklocal|uniquelocal)$/.test(name.trim()) && !isProxy(name.trim()))
-    if (/^(\d+|true|false)$/.test(value) || wrong === undefined) return value
+    const invalidProxy = value.split(',').find((name) => !/^(loopback|linklocal|uniquelocal)$/.test(name.trim()) && !isProxy(name.trim()))
+    if (/^(\d+|true|false)$/.test(value) || invalidProxy === undefined) return value
     throw invalid(
-      `holds ${JSON.stringify(wrong)}, which is neither a number of hops nor an address, a subnet, loopback, linklocal or uniquelocal`,
+      `holds ${JSON.stringify(invalidProxy)}, which is neither a number of hops nor an address, a subnet, loopback, linklocal or uniquelocal`,
     )
   },
 })

@@ -15,10 +15,10 @@ export async function consume(deps: ConsumeDeps, signal: AbortSignal): Promise<v
 
   /** Saves the offsets that have moved. */
   const save = async () => {
-    const moved = [...consumers].filter(([, consumer]) => consumer.nextOffset > consumer.savedOffset)
-    const next = new Map(moved.map(([partition, consumer]) => [partition, consumer.nextOffset]))
+    const movedConsumers = [...consumers].filter(([, consumer]) => consumer.nextOffset > consumer.savedOffset)
+    const next = new Map(movedConsumers.map(([partition, consumer]) => [partition, consumer.nextOffset]))
     await offsets.save(next)
-    for (const [partition, consumer] of moved) consumer.savedOffset = next.get(partition)!
+    for (const [partition, consumer] of movedConsumers) consumer.savedOffset = next.get(partition)!
   }
   const offsetMoved = createWake()
   const onSaveError = (error: unknown, delayMs: number) => log.warn({ error, delayMs }, 'offsets.save_failed')

@@ -1,5 +1,5 @@
 /** Fields that nearly every response has. A success that has no others keeps none, because most attempts are successes (decision 59). */
-const usual: ReadonlySet<string> = new Set(['content-type', 'date', 'server'])
+const usualFields: ReadonlySet<string> = new Set(['content-type', 'date', 'server'])
 /** The most bytes of the fields that an attempt keeps, as JSON. */
 const maxBytes = 2_048
 
@@ -7,13 +7,13 @@ const maxBytes = 2_048
 export function keptHeaders(fields: Readonly<Record<string, string>> | null, isSuccess: boolean): string | null {
   if (fields === null) return null
   const entries = Object.entries(fields)
-  if (isSuccess && entries.every(([name]) => usual.has(name))) return null
-  const kept: Record<string, string> = {}
+  if (isSuccess && entries.every(([name]) => usualFields.has(name))) return null
+  const keptFields: Record<string, string> = {}
   let bytes = 2
   for (const [name, value] of entries) {
     bytes += Buffer.byteLength(JSON.stringify(name)) + Buffer.byteLength(JSON.stringify(value)) + 2
     if (bytes > maxBytes) break
-    kept[name] = value
+    keptFields[name] = value
   }
-  return Object.keys(kept).length === 0 ? null : JSON.stringify(kept)
+  return Object.keys(keptFields).length === 0 ? null : JSON.stringify(keptFields)
 }

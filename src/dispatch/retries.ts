@@ -56,8 +56,8 @@ function decide(events: readonly RecordedDeliveryEvent[]): { next: Scheduling[];
     if (event.type === 'MessageRouted' || event.type === 'MessagesRouted' || event.type === 'MessageRejected') continue
     const { delivery, chain } = event.data
     if (event.type === 'DeliveryFailed' || event.type === 'DeliveryReplayed') {
-      const other = last.get(delivery)
-      if (other === undefined || isLater(event.data, other.data)) last.set(delivery, event)
+      const lastEvent = last.get(delivery)
+      if (lastEvent === undefined || isLater(event.data, lastEvent.data)) last.set(delivery, event)
     } else if (endsChain(event.type)) ended.set(delivery, Math.max(chain, ended.get(delivery) ?? 0))
   }
   const next = [...last.values()]

@@ -109,8 +109,8 @@ const byDelivery = (a: DeliveryRef, b: DeliveryRef) => (a.delivery < b.delivery 
 function latestOfEach(refs: readonly DeliveryRef[]): DeliveryRef[] {
   const latest = new Map<DeliveryId, DeliveryRef>()
   for (const ref of refs) {
-    const other = latest.get(ref.delivery)
-    if (other === undefined || isLater(ref, other)) latest.set(ref.delivery, ref)
+    const latestRef = latest.get(ref.delivery)
+    if (latestRef === undefined || isLater(ref, latestRef)) latest.set(ref.delivery, ref)
   }
   return [...latest.values()].sort(byDelivery)
 }

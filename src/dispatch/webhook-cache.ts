@@ -91,8 +91,8 @@ export function createWebhookCache(deps: {
   const readChanges = async () => {
     const startedAt = performance.now()
     const changed = await changes(cursor) // mutation: read-once
-    const opened = await Promise.all(changed.webhooks.map(openOrNull))
-    opened.forEach((webhook, i) => {
+    const openedWebhooks = await Promise.all(changed.webhooks.map(openOrNull))
+    openedWebhooks.forEach((webhook, i) => {
       if (webhook === null) remove(changed.webhooks[i]!.id)
       else put(webhook)
     })

@@ -159,6 +159,6 @@ function timingsOf({ host, isTls }: Endpoint, [started = 0, resolved = 0, connec
  */
 function errorAboutHost(error: unknown): unknown {
   if (!(error instanceof AggregateError)) return error
-  return error.errors.find((one) => !noNetwork.has(codeOf(one) ?? '')) ?? error.errors[0]
+  return error.errors.find((cause) => !noNetwork.has(codeOf(cause) ?? '')) ?? error.errors[0]
 }
 const noNetwork = new Set(['ENETUNREACH', 'EADDRNOTAVAIL', 'EAFNOSUPPORT'])

@@ -34,14 +34,14 @@ export function createConnections(connect: Connect, options: { readonly maxIdle:
   const sweep = () => {
     const now = performance.now()
     for (const [origin, connections] of idle) {
-      const kept = connections.filter((connection) => {
+      const keptConnections = connections.filter((connection) => {
         const isKept = connection.isOpen && connection.idleUntil > now
         if (!isKept) connection.destroy()
         return isKept
       })
-      idleCount -= connections.length - kept.length
-      if (kept.length === 0) idle.delete(origin)
-      else idle.set(origin, kept)
+      idleCount -= connections.length - keptConnections.length
+      if (keptConnections.length === 0) idle.delete(origin)
+      else idle.set(origin, keptConnections)
     }
     if (idleCount === 0) stopSweeping()
   }

@@ -91,9 +91,9 @@ export class Exchange implements ConnectionUser, ResponseSink {
     // More of a compressed body is kept, because some formats can be decompressed only in large blocks.
     const limit = this.parser.field('content-encoding') === undefined ? keptBytes : readBytes
     if (this.bytesKept < limit) {
-      const kept = part.subarray(0, limit - this.bytesKept)
-      this.chunks.push(kept)
-      this.bytesKept += kept.length
+      const keptPart = part.subarray(0, limit - this.bytesKept)
+      this.chunks.push(keptPart)
+      this.bytesKept += keptPart.length
     }
     this.bytesRead += part.length
     if (this.bytesRead > readBytes) this.finish(null)

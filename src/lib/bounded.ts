@@ -23,17 +23,17 @@ export async function mapBounded<T, R>(items: readonly T[], atOnce: number, work
 
 /** Returns a function that runs `work`, at most `count` pieces of it at once. Further work waits, first come, first served. */
 export function createLimiter(count: number): <R>(work: () => Promise<R>) => Promise<R> {
-  let free = count
+  let freePlaces = count
   const waiting: (() => void)[] = []
   return async (work) => {
-    if (free > 0) free--
+    if (freePlaces > 0) freePlaces--
     else await new Promise<void>((go) => waiting.push(go))
     try {
       return await work()
     } finally {
       // The right to run goes directly to the next waiting work, so that new work cannot overtake it.
       const go = waiting.shift()
-      if (go === undefined) free++
+      if (go === undefined) freePlaces++
       else go()
     }
   }

@@ -43,16 +43,16 @@ export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs:
     await pause(leaseMs / 3, stop.signal)
     if (leases.size === 0 || stop.signal.aborted) return
     const sentAt = performance.now()
-    const sent = [...leases.values()]
+    const renewing = [...leases.values()]
     const statement = {
       name: 'leases-renew',
       text: `update leases set until = clock_timestamp() + $3 * interval '1 ms'
              where owner = $1 and name = any ($2) returning name`,
-      values: [owner, sent.map((lease) => lease.name), leaseMs],
+      values: [owner, renewing.map((lease) => lease.name), leaseMs],
     }
     const { rows } = await step('leases.renew', () => pool.query<{ name: string }>(statement))
     const renewed = new Set(rows.map((row) => row.name))
-    for (const lease of sent) {
+    for (const lease of renewing) {
       if (leases.get(lease.name) !== lease) continue // the lease was released meanwhile, and perhaps taken again
       if (renewed.has(lease.name)) lease.until = sentAt + usableMs
       else lease.lose()

@@ -48,12 +48,12 @@ export async function joinLiveProcesses(options: {
              select roles, writes_macs from live_processes where seen_at > clock_timestamp() - $3 * interval '1 ms' and id <> $1`,
       values: [id, roles, everyMs * 3],
     })
-    const former = counts
+    const formerCounts = counts
     counts = new Map(roles.map((role) => [role, 1]))
     for (const role of rows.flatMap((row) => row.roles)) counts.set(role, (counts.get(role) ?? 0) + 1)
     isAlone = rows.length === 0
     isVersion02Gone = rows.every((row) => row.writes_macs)
-    if (!isDeepStrictEqual(counts, former)) notices.tell('processes')
+    if (!isDeepStrictEqual(counts, formerCounts)) notices.tell('processes')
   }
   await beat()
   const stopListening = notices.on('processes', wake.notify)

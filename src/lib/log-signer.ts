@@ -28,7 +28,7 @@ const seedLength = 32
 const pkcs8 = Buffer.from('302e020100300506032b657004220420', 'hex')
 const spki = Buffer.from('302a300506032b6570032100', 'hex')
 /** The types of signatures in signed notes: of a log, and of a witness (https://c2sp.org/tlog-cosignature). */
-const [ed25519, ofWitness] = [1, 4]
+const [logKeyType, witnessKeyType] = [1, 4]
 
 /** Opens the key that signs heads. The key and the name of the log are created if they are missing. */
 export async function openLogSigner(secrets: ServiceSecrets): Promise<LogSigner> {
@@ -49,7 +49,7 @@ export async function renameLog(secrets: ServiceSecrets, origin: string): Promis
 /** @param seed the 32 bytes of the private key */
 export function createLogSigner(seed: Buffer, origin: string): LogSigner {
   const { key, publicKey } = keysOf(seed)
-  const id = keyId(origin, ed25519, publicKey)
+  const id = keyId(origin, logKeyType, publicKey)
   const signText = (text: string) => {
     const signature = Buffer.concat([id, sign(null, Buffer.from(text), key)]).toString('base64')
     return `${text}\n— ${origin} ${signature}\n`
@@ -57,7 +57,7 @@ export function createLogSigner(seed: Buffer, origin: string): LogSigner {
   return {
     origin,
     signText,
-    vkey: vkeyOf(origin, ed25519, publicKey),
+    vkey: vkeyOf(origin, logKeyType, publicKey),
     sign: ({ size, root }) => signText(noteText({ origin, size, root })),
   }
 }
@@ -78,9 +78,9 @@ export interface Cosigner {
 /** @param seed the 32 bytes of the private key */
 export function createCosigner(seed: Buffer, name: string): Cosigner {
   const { key, publicKey } = keysOf(seed)
-  const id = keyId(name, ofWitness, publicKey)
+  const id = keyId(name, witnessKeyType, publicKey)
   return {
-    vkey: vkeyOf(name, ofWitness, publicKey),
+    vkey: vkeyOf(name, witnessKeyType, publicKey),
     cosign(note, time) {
       const timestamp = Buffer.alloc(8)
       timestamp.writeBigUInt64BE(BigInt(time))
@@ -95,13 +95,13 @@ const cosignedText = (note: string, time: number): string => `cosignature/v1\nti
 export function cosignedAt(note: string, vkey: string): number | null {
   const [, name, , key] = /^([^+]+)\+([0-9a-f]{8})\+(.+)$/.exec(vkey) ?? []
   const bytes = Buffer.from(key ?? '', 'base64')
-  if (name === undefined || bytes.length !== 33 || bytes[0] !== ofWitness) return null
+  if (name === undefined || bytes.length !== 33 || bytes[0] !== witnessKeyType) return null
   const publicKey = bytes.subarray(1)
   const verifier = createPublicKey({ key: Buffer.concat([spki, publicKey]), format: 'der', type: 'spki' })
   for (const line of note.slice(note.lastIndexOf('\n\n') + 2).split('\n')) {
     const [, signer, encoded] = /^— (\S+) (\S+)$/.exec(line) ?? []
     const signature = Buffer.from(encoded ?? '', 'base64')
-    if (signer !== name || signature.length !== 76 || !signature.subarray(0, 4).equals(keyId(name, ofWitness, publicKey))) continue
+    if (signer !== name || signature.length !== 76 || !signature.subarray(0, 4).equals(keyId(name, witnessKeyType, publicKey))) continue
     const time = Number(signature.readBigUInt64BE(4))
     if (verify(null, Buffer.from(cosignedText(note, time)), verifier, signature.subarray(12))) return time
   }
@@ -135,7 +135,7 @@ export function openHead(note: string, vkey: string): Head | null {
     const [, name, signature] = /^— (\S+) (\S+)$/.exec(line) ?? []
     if (name !== head.origin || signature === undefined) continue
     const bytes = Buffer.from(signature, 'base64')
-    if (!bytes.subarray(0, 4).equals(keyId(name, ed25519, publicKey))) continue
+    if (!bytes.subarray(0, 4).equals(keyId(name, logKeyType, publicKey))) continue
     return verify(null, Buffer.from(note.slice(0, end + 1)), verifier, bytes.subarray(4)) ? head : null
   }
   return null

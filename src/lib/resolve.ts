@@ -50,14 +50,14 @@ export function createNameResolver(options: { readonly hostsFile?: string; reado
     const four = ask(host, 4)
     const six = ask(host, 6)
     const first = await Promise.race([four, six])
-    const other = Promise.all([four, six]).then(([a, b]) => (first === a ? b : a))
+    const otherFamily = Promise.all([four, six]).then(([a, b]) => (first === a ? b : a))
     // Some name servers deny the name itself when it has no addresses of one family (RFC 4074, 4.2).
-    if (first.addresses.length === 0) return other
+    if (first.addresses.length === 0) return otherFamily
     const stop = new AbortController()
-    const second = await Promise.race([other, sleep(otherFamilyMs, undefined, { signal: stop.signal })])
+    const secondResult = await Promise.race([otherFamily, sleep(otherFamilyMs, undefined, { signal: stop.signal })])
     stop.abort()
-    if (second === undefined) return { addresses: first.addresses, lateAddresses: other.then(({ addresses }) => addresses) }
-    return { addresses: [...first.addresses, ...second.addresses] }
+    if (secondResult === undefined) return { addresses: first.addresses, lateAddresses: otherFamily.then(({ addresses }) => addresses) }
+    return { addresses: [...first.addresses, ...secondResult.addresses] }
   }
   const resolve = async (host: string): Promise<Resolution> => {
     const overrides = await inHostsFile(host)

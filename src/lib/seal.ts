@@ -46,7 +46,7 @@ export function createVault(options: {
 }): Vault {
   const { key_id, dataKey, keyOf, fingerprintKey, now = Date.now } = options
   // Key objects are created once. From bytes, a cipher or HMAC creates a key object each time, which takes 15 of its 20 µs.
-  const derive = (key: Buffer, withSalt: Buffer) => createSecretKey(Buffer.from(hkdfSync('sha256', key, withSalt, 'kolbak/seal', 32)))
+  const derive = (key: Buffer, salt: Buffer) => createSecretKey(Buffer.from(hkdfSync('sha256', key, salt, 'kolbak/seal', 32)))
   const hmacKey = createSecretKey(fingerprintKey)
   const derived = new LRUCache<string, KeyObject>({ max: 1_000 })
   let salt = Buffer.alloc(0)
@@ -67,9 +67,9 @@ export function createVault(options: {
     if (cached !== undefined) return cached
     const key = keyOf(id)
     if (key === undefined) throw new SealBroken(`no data key ${id}: the key under which the value was sealed is missing`)
-    const fresh = derive(key, sealed.subarray(5, 21))
-    derived.set(name, fresh)
-    return fresh
+    const derivedKey = derive(key, sealed.subarray(5, 21))
+    derived.set(name, derivedKey)
+    return derivedKey
   }
   // The parts are encoded as JSON, because it separates them whatever they contain.
   const associated = (aad: readonly string[]) => Buffer.from(JSON.stringify(aad))
@@ -77,18 +77,18 @@ export function createVault(options: {
   const self: Vault = {
     seal(aad, plain) {
       if (now() >= saltUntil) freshSalt()
-      const out = Buffer.allocUnsafe(overhead + plain.length)
-      out[0] = format
-      out.writeUInt32BE(key_id, 1)
-      salt.copy(out, 5)
-      out.writeUInt32BE(0, 21)
-      out.writeBigUInt64BE(counter++, 25)
-      const cipher = createCipheriv('aes-256-gcm', sealingKey, out.subarray(21, 33))
+      const sealed = Buffer.allocUnsafe(overhead + plain.length)
+      sealed[0] = format
+      sealed.writeUInt32BE(key_id, 1)
+      salt.copy(sealed, 5)
+      sealed.writeUInt32BE(0, 21)
+      sealed.writeBigUInt64BE(counter++, 25)
+      const cipher = createCipheriv('aes-256-gcm', sealingKey, sealed.subarray(21, 33))
       cipher.setAAD(associated(aad))
-      cipher.update(plain).copy(out, overhead)
+      cipher.update(plain).copy(sealed, overhead)
       cipher.final()
-      cipher.getAuthTag().copy(out, 33)
-      return out
+      cipher.getAuthTag().copy(sealed, 33)
+      return sealed
     },
     open(aad, sealed) {
       if (sealed.length < overhead || sealed[0] !== format) throw new SealBroken('not a sealed value of a known format')

@@ -26,10 +26,10 @@ const conflict = (size: number): WitnessResponse => ({ status: 409, type: 'text/
 /** Cosigns a head if it extends the last one of its log. Calls must follow one another, because two at a time could both extend the same head. */
 export async function addCheckpoint(body: string, { logs, cosigner, latest, store, now }: WitnessState): Promise<WitnessResponse> {
   const [, oldSize, lines = '', note = ''] = /^old (0|[1-9]\d{0,15})\n((?:[A-Za-z0-9+/]{43}=\n){0,63})\n([\s\S]*)$/.exec(body) ?? []
-  const claimed = readHead(note)
-  if (oldSize === undefined || claimed === null) return refused(400, 'The request has another form than add-checkpoint.')
-  const vkey = logs.get(claimed.origin)
-  if (vkey === undefined) return refused(404, `This witness does not know the log ${claimed.origin}.`)
+  const claimedHead = readHead(note)
+  if (oldSize === undefined || claimedHead === null) return refused(400, 'The request has another form than add-checkpoint.')
+  const vkey = logs.get(claimedHead.origin)
+  if (vkey === undefined) return refused(404, `This witness does not know the log ${claimedHead.origin}.`)
   const head = openHead(note, vkey)
   if (head === null) return refused(403, `The head is not signed by the key ${vkey}.`)
   const proof = lines
@@ -38,11 +38,11 @@ export async function addCheckpoint(body: string, { logs, cosigner, latest, stor
     .map((line) => Buffer.from(line, 'base64'))
   const old = Number(oldSize)
   if (old > head.size) return refused(400, `The old size ${old} is larger than the head of ${head.size}.`)
-  const stored = readHead(latest(head.origin) ?? '')
-  const latestSize = stored?.size ?? 0
+  const latestHead = readHead(latest(head.origin) ?? '')
+  const latestSize = latestHead?.size ?? 0
   if (old !== latestSize) return conflict(latestSize)
-  if (stored !== null && head.size === old && !stored.root.equals(head.root)) return conflict(latestSize)
-  const isExtension = stored === null || old === 0 ? proof.length === 0 : isConsistent(stored, head, proof)
+  if (latestHead !== null && head.size === old && !latestHead.root.equals(head.root)) return conflict(latestSize)
+  const isExtension = latestHead === null || old === 0 ? proof.length === 0 : isConsistent(latestHead, head, proof)
   if (!isExtension) return refused(422, `The log does not extend its head of ${old}.`)
   await store(head.origin, note)
   return { status: 200, type: plain, body: cosigner.cosign(note, now()) }

@@ -46,22 +46,22 @@ export const cosignedHead = (config: Config, log: Log, witnesses: readonly Witne
 /** Returns the line that a witness adds to the note of a head. */
 async function cosign(shared: Shared, head: KeptHead, { vkey, url }: WitnessAddress): Promise<string> {
   // The witness knows which head it has signed last, so it is asked first.
-  let known = 0
+  let signedSize = 0
   for (let tries = 0; tries < 3; tries++) {
-    const { status, body } = await send(`${url}/add-checkpoint`, await requestOf(shared, head, known))
+    const { status, body } = await send(`${url}/add-checkpoint`, await requestOf(shared, head, signedSize))
     if (status === 200) {
       const line = body.split('\n').find((text) => cosignedAt(`${head.note}${text}\n`, vkey) !== null)
       if (line === undefined) throw new KolbakError('witness_failed', `${url} signs with another key than ${vkey}.`)
       return `${line}\n`
     }
-    if (status === 422) throw logForked(`The witness ${url} has signed a head of ${known} that this log does not extend.`)
+    if (status === 422) throw logForked(`The witness ${url} has signed a head of ${signedSize} that this log does not extend.`)
     const size = Number(body.trim())
     if (status !== 409 || !Number.isSafeInteger(size))
       throw new KolbakError('witness_failed', `${url} responded with ${status}: ${body.trim().slice(0, 200)}`)
     if (size > head.size)
       throw logForked(`The witness ${url} has signed a head of ${size}, but the newest head of this log has ${head.size}.`)
-    if (size === known) throw logForked(`The witness ${url} has signed another head of ${size}.`)
-    known = size
+    if (size === signedSize) throw logForked(`The witness ${url} has signed another head of ${size}.`)
+    signedSize = size
   }
   throw new KolbakError('witness_failed', `${url} signs heads of this log for somebody else at the same time: try again.`)
 }

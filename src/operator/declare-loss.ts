@@ -44,14 +44,14 @@ export const declareLoss = (config: Config, log: Log, reason: string): Promise<D
       const past = await streams.read(logStream)
       const data = { origin, previous: last.note, kept: size, root: root.toString('base64'), reason }
       const id = uuidV5('log', 'loss', origin, reason) as EventId
-      const by = {
+      const author = {
         actor: 'system:operator',
         tenant: defaultTenant,
         time: new Date().toISOString(),
         $correlationId: id,
         $causationId: null,
       } as const
-      await streams.append(logStream, [{ id, type: 'LossDeclared', data }], past.revision < 0 ? 'none' : past.revision, past, by)
+      await streams.append(logStream, [{ id, type: 'LossDeclared', data }], past.revision < 0 ? 'none' : past.revision, past, author)
       await sqlOn(pools.reads)`update log_heads set is_ended = true where origin = ${signer.origin}`
       await renameLog(keyring, origin)
       return { previous: signer.origin, origin, kept: size }

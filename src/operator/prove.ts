@@ -166,7 +166,8 @@ async function eventsInBatch({ store }: Shared, batch: AuditedEvent, sought: rea
     for (const event of events) {
       const entry = dayEntry(event)
       // EventStoreDB may yield an event twice. Both are leaves, and the first one is proven.
-      for (const one of sought) if (!entries.has(one) && one.matches(event)) entries.set(one, { entry, index: leaves.length })
+      for (const soughtEvent of sought)
+        if (!entries.has(soughtEvent) && soughtEvent.matches(event)) entries.set(soughtEvent, { entry, index: leaves.length })
       leaves.push(leafHash(entry))
     }
   const results = new Map<Sought, SealedEvent>()

@@ -17,16 +17,16 @@ const longestWaitMs = 60_000
 /** Makes a recorder that collects uses in memory and writes the latest use of each key in one statement every `everyMs`. */
 export function createKeyUsage(options: { pool: Pool; everyMs?: number; onError(error: unknown): void }): KeyUsage {
   const { pool, everyMs = 1_000, onError } = options
-  let used = new Map<KeyId, string>()
+  let uses = new Map<KeyId, string>()
   const wake = createWake()
   const remember = (key: KeyId, time: string) => {
-    if (time > (used.get(key) ?? '')) used.set(key, time)
+    if (time > (uses.get(key) ?? '')) uses.set(key, time)
     wake.notify()
   }
   const flush = async () => {
-    if (used.size === 0) return
-    const batch = used
-    used = new Map()
+    if (uses.size === 0) return
+    const batch = uses
+    uses = new Map()
     // The keys are sorted, because several processes write the same rows, and different orders of locks cause deadlocks.
     const keys = [...batch.keys()].sort()
     try {

@@ -42,7 +42,7 @@ export function createLiveDeliveryLog({
     lastLive = rows[0].build
     return lastLive
   }
-  const read = async <T>(query: (history: DeliveryReads) => Promise<T>): Promise<T> => {
+  const readLive = async <T>(query: (history: DeliveryReads) => Promise<T>): Promise<T> => {
     const build = lastLive ?? (await queryLiveBuild())
     const [live, result] = await Promise.allSettled([queryLiveBuild(), query(log.historyOf(build))])
     if (live.status === 'rejected') throw live.reason
@@ -65,6 +65,6 @@ export function createLiveDeliveryLog({
     deadLetterGroups: (query) => read((history) => history.deadLetterGroups(query)),
     deadLetters: (query) => read((history) => history.deadLetters(query)),
     countDeadLetters: (tenants, limit) =>
-      read((history) => history.countDeadLetters?.(tenants, limit) ?? countListed(history, tenants, Math.min(limit, maxListed))),
+      readLive((history) => history.countDeadLetters?.(tenants, limit) ?? countListed(history, tenants, Math.min(limit, maxListed))),
   }
 }

@@ -35,9 +35,9 @@ const handlers = byType<RecordedTenantEvent>({
   TenantResumed: (sql, event) => updateTenant(sql, event, { is_suspended: false }),
   ClientIssued: async (sql, { data, metadata: { time }, revision }) => {
     const { id: tenant, ...issued } = data
-    const fresh = { generation: 1, revoked: false, created_at: time, updated_at: time }
+    const initialFields = { generation: 1, revoked: false, created_at: time, updated_at: time }
     // If another tenant has a client with this id already, that tenant keeps the id.
-    await sql`insert into clients ${insertion({ ...toRow(clientFields, issued), ...fresh, tenant })} on conflict (client_id) do nothing`
+    await sql`insert into clients ${insertion({ ...toRow(clientFields, issued), ...initialFields, tenant })} on conflict (client_id) do nothing`
     await sql`update tenants set revision = ${revision} where id = ${tenant}`
   },
   ClientSecretRotated: (sql, event) => {

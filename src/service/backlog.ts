@@ -72,33 +72,33 @@ export function createBacklog({
     last = result
     return result
   }
-  const kept = <T>(ms: number, read: () => Promise<T>) => remember(ms, () => inTurn(read))
+  const remembered = <T>(ms: number, read: () => Promise<T>) => remember(ms, () => inTurn(read))
   const oldestRecord = createOldestRecord({ bus, saved: createOffsets(pool, bus.identity).saved })
   return {
     unread: () => inTurn(() => unread({ bus, pool })),
     oldestRecordSeconds: () => inTurn(oldestRecord),
-    scheduled: kept(freshMs, async () => ({ ...(await retries(sql)), parked: await parked(sql) })),
-    deadLetters: kept(deliveryLog.historyOf(1).countDeadLetters === undefined ? listedFreshMs : freshMs, async () => {
+    scheduled: remembered(freshMs, async () => ({ ...(await retries(sql)), parked: await parked(sql) })),
+    deadLetters: remembered(deliveryLog.historyOf(1).countDeadLetters === undefined ? listedFreshMs : freshMs, async () => {
       const rows = await sql<{ tenant: TenantId }>`select tenant from webhook_tenants order by tenant`
       return live.countDeadLetters(
         rows.map(({ tenant }) => tenant),
         maxCounted,
       )
     }),
-    webhooks: kept(freshMs, () => webhookCounts(sql)),
-    leases: kept(freshMs, async () => {
+    webhooks: remembered(freshMs, () => webhookCounts(sql)),
+    leases: remembered(freshMs, async () => {
       const [row] = await sql<{ live: number; expired: number }>`
         select count(*) filter (where until > clock_timestamp())::int as live, count(*) filter (where until <= clock_timestamp())::int as expired
         from leases`
       return row ?? { live: 0, expired: 0 }
     }),
-    quarantined: kept(
+    quarantined: remembered(
       freshMs,
       () => sql<{ projection: string; count: number }>`
       select q.projection, count(*)::int as count from quarantined_streams q
       join projections p on p.name = q.projection and p.build = q.build and p.is_live group by q.projection order by q.projection`,
     ),
-    runningJobs: kept(freshMs, async () => {
+    runningJobs: remembered(freshMs, async () => {
       const [row] = await sql<{ count: number }>`select count(*)::int as count from replay_jobs where status = 'running'`
       return row?.count ?? 0
     }),
@@ -145,8 +145,8 @@ function createOldestRecord({ bus, saved: readSaved }: { bus: Shared['bus']; sav
     stuck = new Map(
       behind.map(([partition]) => {
         const offset = saved.get(partition) ?? 0n
-        const known = before.get(partition)
-        return [partition, known?.offset === offset ? known : { offset, since: now }]
+        const observed = before.get(partition)
+        return [partition, observed?.offset === offset ? observed : { offset, since: now }]
       }),
     )
     return Math.max(0, ...[...stuck.values()].map(({ since }) => now - since)) / 1_000

@@ -91,11 +91,11 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
   }
   /** Seals the present batch. New events begin the next one meanwhile. */
   const sealPresent = async (): Promise<void> => {
-    const present = batch
-    if (present === null || macs.start === null) return
+    const presentBatch = batch
+    if (presentBatch === null || macs.start === null) return
     batch = null
     try {
-      await seal(present)
+      await seal(presentBatch)
     } catch (error) {
       // Another process has sealed events, or the result of the append is unknown. In both cases the stream shows where to continue.
       reached = undefined

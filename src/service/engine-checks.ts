@@ -68,7 +68,7 @@ export async function checkEngines({ store, bus, pool }: EngineReaders): Promise
   // work.
   const [read] = await sqlOn(pool)<{ name: string; checkpoint: Checkpoint }>`
     select name, checkpoint from projections where checkpoint is not null order by checkpoint desc limit 1`
-  const done = await createOffsets(pool, bus.identity).saved()
+  const savedOffsets = await createOffsets(pool, bus.identity).saved()
   if (read !== undefined) {
     const head = (await store.head(everyFamily)) ?? ''
     if (head < read.checkpoint)
@@ -80,7 +80,7 @@ export async function checkEngines({ store, bus, pool }: EngineReaders): Promise
       )
   }
   const ends = await bus.ends()
-  for (const [partition, offset] of done) {
+  for (const [partition, offset] of savedOffsets) {
     const end = ends.get(partition) ?? 0n
     if (offset > end)
       throw new KolbakError(

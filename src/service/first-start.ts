@@ -140,7 +140,7 @@ function createDefaultTenant({ streams, keyring, log, now }: AdminDeps): Default
     position = handled.position
     return handled
   }
-  const once = async (tenantCommand: TenantCommand, create = false): Promise<boolean> => {
+  const runOnce = async (tenantCommand: TenantCommand, create = false): Promise<boolean> => {
     try {
       await command(tenantCommand, create)
       return true
@@ -151,12 +151,12 @@ function createDefaultTenant({ streams, keyring, log, now }: AdminDeps): Default
   }
   return {
     async register() {
-      const isNew = await once({ type: 'RegisterTenant', id: defaultTenant, name: 'default' }, true)
+      const isNew = await runOnce({ type: 'RegisterTenant', id: defaultTenant, name: 'default' }, true)
       if (isNew) log.info({ tenant: 'default' }, 'tenant.registered')
       return isNew
     },
     issueAdmin: (clientId, secret) =>
-      once({ type: 'IssueClient', client_id: clientId as ClientId, name: 'admin', scopes: bearerScopes, secret_hmac: hmac(secret) }),
+      runOnce({ type: 'IssueClient', client_id: clientId as ClientId, name: 'admin', scopes: bearerScopes, secret_hmac: hmac(secret) }),
     async rotateSecret(clientId, secret) {
       const rotation = {
         type: 'RotateClientSecret',

@@ -88,21 +88,21 @@ export function startLogHeads(shared: Shared): LogHeads {
   const path = anchorPath(config)
   const stopping = new AbortController()
   let problem: string | null = null
-  let own: KeptHead | undefined
+  let lastSigned: KeptHead | undefined
   let thinnedAt = 0
 
   const lastHeads = async (vkey: string): Promise<KeptHead[]> => {
-    const [stored] = await listHeads(sqlOn(pools.reads), 1)
-    // The file is read only before the first head of this process. After it, `own` is the last head in the file.
-    const anchored = own === undefined ? (await readAnchor(path, vkey))[0] : undefined
-    return [stored, anchored, own].filter((head) => head !== undefined)
+    const [lastStored] = await listHeads(sqlOn(pools.reads), 1)
+    // The file is read only before the first head of this process. After that, `lastSigned` is the last head in the file.
+    const anchored = lastSigned === undefined ? (await readAnchor(path, vkey))[0] : undefined
+    return [lastStored, anchored, lastSigned].filter((head) => head !== undefined)
   }
   const signNext = async () => {
     const signer = await openLogSigner(keyring)
     const { size, root } = await readLogState(pools.reads)
     const heads = await lastHeads(signer.vkey)
     const newest = Math.max(0, ...heads.map((head) => head.size))
-    if (size === newest && own?.size === size) return
+    if (size === newest && lastSigned?.size === size) return
     for (const head of heads) {
       const fork = await forkInSnapshot(shared, head)
       if (fork === null) continue
@@ -117,13 +117,13 @@ export function startLogHeads(shared: Shared): LogHeads {
       log.error({ error, path }, 'log.anchor_failed')
       throw error
     })
-    own = head
+    lastSigned = head
   }
   const run = async () => {
     await pause(untilPoll(config.KOLBAK_LOG_HEAD_SECONDS * 1_000), stopping.signal)
     if (stopping.signal.aborted || macs.start === null) return
     // A log that has not grown needs no lease, and costs one query.
-    if ((await readLogState(pools.reads)).size === own?.size) return
+    if ((await readLogState(pools.reads)).size === lastSigned?.size) return
     const lease = await leases.take('log')
     if (lease === null) return
     try {

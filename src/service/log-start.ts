@@ -41,7 +41,7 @@ async function tryToStart({ macs, live, streams, keyring, log }: Shared): Promis
   if (macs.start !== null || !(await live.allWriteMacs())) return
   const { origin, vkey } = await openLogSigner(keyring)
   const decided = { id: startedId, type: 'LogStarted', data: { origin, vkey } }
-  const by = {
+  const author = {
     actor: 'system:log',
     tenant: defaultTenant,
     time: new Date().toISOString(),
@@ -50,7 +50,7 @@ async function tryToStart({ macs, live, streams, keyring, log }: Shared): Promis
   } as const
   // Two processes may append LogStarted at the same time. They use the same id, so both get the position of the first append.
   const noPast = { events: [], revision: -1, position: null, hash: null }
-  const { position } = await step('log.start', () => streams.append(logStream, [decided], 'none', noPast, by))
+  const { position } = await step('log.start', () => streams.append(logStream, [decided], 'none', noPast, author))
   await step('log.start_position', () => macs.setStart(position))
   log.info({ origin, vkey }, 'log.started')
 }

@@ -41,23 +41,23 @@ export function createOperations(
     }
   }
   const scheduleState = async (): Promise<OperationsReport['schedule']> => {
-    const [{ retrying, oldestDueSeconds, parked }, most] = await Promise.all([
+    const [{ retrying, oldestDueSeconds, parked }, mostParked] = await Promise.all([
       backlog.scheduled(),
       sql<OperationsReport['schedule']['most_parked'][number]>`
         select tenant as tenant_id, webhook as webhook_id, count(*)::int as count
         from (select tenant, webhook from scheduled_deliveries where due_at is null order by webhook limit ${maxCounted}) as row
         group by tenant, webhook order by count desc, webhook limit ${maxListed}`,
     ])
-    return { retrying, oldest_due_seconds: Math.round(oldestDueSeconds * 10) / 10, parked, most_parked: most }
+    return { retrying, oldest_due_seconds: Math.round(oldestDueSeconds * 10) / 10, parked, most_parked: mostParked }
   }
   const projectionStates = async (): Promise<OperationsReport['projections']> => {
-    const own = new Map(projections().map((status) => [status.name, status]))
+    const ownStatuses = new Map(projections().map((status) => [status.name, status]))
     const builds = await sql<{ name: string; build: number; version: number; is_live: boolean; quarantined: number; updated_at: string }>`
       select name, build, version, is_live, updated_at,
         (select count(*)::int from quarantined_streams q where q.projection = p.name and q.build = p.build) as quarantined
       from projections p order by name, build`
     return builds.map((build) => {
-      const status = build.is_live ? own.get(build.name) : undefined
+      const status = build.is_live ? ownStatuses.get(build.name) : undefined
       return { ...build, state: status?.state ?? null, error: status?.error ?? null, lag_seconds: status?.lagSeconds ?? null }
     })
   }

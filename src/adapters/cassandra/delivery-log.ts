@@ -78,10 +78,10 @@ function assemble(deps: { session: Session; identity: string; keyspace: string; 
 
 /** Returns the random id of this keyspace, which is chosen once. */
 async function identityOf(session: Session, keyspace: string): Promise<string> {
-  const own = `cassandra-${randomBytes(4).toString('hex')}`
+  const newIdentity = `cassandra-${randomBytes(4).toString('hex')}`
   const { applied, row } = await session.compareAndSet({
     cql: `insert into ${keyspace}.engine (name, value) values ('identity', ?) if not exists`,
-    params: [own],
+    params: [newIdentity],
   })
-  return applied ? own : String(row?.value)
+  return applied ? newIdentity : String(row?.value)
 }

@@ -39,14 +39,14 @@ export function createFactWriter(
   return async (facts) => {
     for (const fact of facts) checkStorable(fact)
     const unexpired = facts.flatMap((fact) => {
-      const ttl = kept.left(fact.accepted_at)
+      const ttl = kept.ttlOf(fact.accepted_at)
       return ttl === null ? [] : [{ fact, ttl }] // a fact whose retention has passed is not stored
     })
     const distinct = new Map(unexpired.map((entry) => [`${entry.fact.delivery} ${entry.fact.event_id}`, entry]))
     const greatest = new Map<string, { fact: DeliveryFact; ttl: number }>()
     for (const entry of distinct.values()) {
-      const other = greatest.get(entry.fact.delivery)
-      if (other === undefined || isGreaterFact(entry.fact, other.fact)) greatest.set(entry.fact.delivery, entry)
+      const greatestSoFar = greatest.get(entry.fact.delivery)
+      if (greatestSoFar === undefined || isGreaterFact(entry.fact, greatestSoFar.fact)) greatest.set(entry.fact.delivery, entry)
     }
     await write([...distinct.values()].map(({ fact, ttl }) => statements.fact(fact, ttl)))
     // Only the state after this batch is indexed, because most deliveries are routed and end within one or two batches.

@@ -5,7 +5,7 @@ export interface Retention {
    * Returns the TTL of a row in seconds, or null when it has expired. All rows of a delivery expire together, even those that are written
    * late.
    */
-  left(accepted_at: string): number | null
+  ttlOf(accepted_at: string): number | null
   /** Returns the oldest accepted_at (ms since 1970) whose rows may still exist. */
   oldest(): number
 }
@@ -18,9 +18,9 @@ export function retention(seconds: number, now: () => number = Date.now): Retent
     throw new RangeError(`the retention must be 1-${longest} whole seconds, not ${seconds}`)
   return {
     seconds,
-    left(accepted_at) {
-      const left = Math.ceil((Date.parse(accepted_at) - now()) / 1_000) + seconds
-      return left < 1 ? null : Math.min(left, seconds) // the clock of another process may be ahead
+    ttlOf(accepted_at) {
+      const secondsLeft = Math.ceil((Date.parse(accepted_at) - now()) / 1_000) + seconds
+      return secondsLeft < 1 ? null : Math.min(secondsLeft, seconds) // the clock of another process may be ahead
     },
     oldest: () => now() - seconds * 1_000,
   }

@@ -36,8 +36,8 @@ export async function migrate(session: Session, keyspace: string, migrations: re
     const tables = { cql: 'select table_name from system_schema.tables where keyspace_name = ? and table_name = ?' }
     if ((await session.read({ ...tables, params: [keyspace, 'schema_migrations'] }, 1)).rows.length === 0) return [...migrations]
     const { rows } = await session.read({ cql: `select name from ${keyspace}.schema_migrations`, params: [] }, 5_000)
-    const done = new Set(rows.map((row) => row.name))
-    return migrations.filter(({ name }) => !done.has(name))
+    const applied = new Set(rows.map((row) => row.name))
+    return migrations.filter(({ name }) => !applied.has(name))
   }
   if ((await pending()).length === 0) return
   await withLock(session, keyspace, async (change) => {

@@ -107,14 +107,14 @@ export function createEngine(url: string, timeoutMs: number, log: Log, health: S
 /** Waits for a connection until `end`. Throws StoreUnavailable with the reason when there is none by then. */
 async function connectedBefore(connections: Connections, end: number): Promise<Connection> {
   let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
+  const timeout = new Promise<never>((_, reject) => {
     timer = setTimeout(
       () => reject(connections.problem ?? new StoreUnavailable('no leader of EventStoreDB was found in time')),
       Math.max(0, end - performance.now()),
     )
   })
   try {
-    return await Promise.race([connections.current(), late])
+    return await Promise.race([connections.current(), timeout])
   } finally {
     clearTimeout(timer)
   }

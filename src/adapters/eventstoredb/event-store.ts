@@ -42,9 +42,10 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
   const anyAppends = createAnyAppends({ engine, appender: appends, maxAgeSeconds: dayStreamMaxAgeSeconds, now: Date.now })
   const heads = createHead(appends)
   const closing = new AbortController()
-  const own = createOwnEvents()
-  const read = (subscription: SubscriptionOptions) => subscribeAlone({ engine, log, own }, subscription)
-  const tailOf = (kind: 'command' | 'day') => createTail({ kind, read, newest: () => appends.newest, signal: closing.signal })
+  const ownEvents = createOwnEvents()
+  const subscribeDirectly = (subscription: SubscriptionOptions) => subscribeAlone({ engine, log, own: ownEvents }, subscription)
+  const tailOf = (kind: 'command' | 'day') =>
+    createTail({ kind, read: subscribeDirectly, newest: () => appends.newest, signal: closing.signal })
   const tails = { command: tailOf('command'), day: tailOf('day') }
   const calls = createUnderWay()
   let underWayBytes = 0
@@ -78,7 +79,7 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
       async append(stream, events, expected, { patient = false, since } = {}) {
         ensureOpen()
         const item = encodeAppend(stream, events, expected)
-        if (tails[isDayStream(stream) ? 'day' : 'command'].isReading) own.add(item)
+        if (tails[isDayStream(stream) ? 'day' : 'command'].isReading) ownEvents.add(item)
         if (underWayBytes + item.bytes > maxUnderWayBytes) throw new StoreUnavailable('too many appends are waiting to be written')
         underWayBytes += item.bytes
         try {
@@ -95,8 +96,10 @@ export async function createEventStoreDbStore(options: EventStoreDbOptions): Pro
       },
       subscribe({ families, after, signal, batch = 500 }) {
         const subscription = { families, after, batch, signal: AbortSignal.any([signal, closing.signal]) }
-        const [kind, ...others] = kindsOf(families)
-        return kind === undefined || others.length > 0 ? read(subscription) : subscribe(tails[kind], read, subscription)
+        const [kind, ...otherKinds] = kindsOf(families)
+        return kind === undefined || otherKinds.length > 0
+          ? subscribeDirectly(subscription)
+          : subscribe(tails[kind], subscribeDirectly, subscription)
       },
       // A head is always returned, because it would cost much to find out whether the families have events.
       async head() {

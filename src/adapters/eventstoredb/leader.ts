@@ -94,8 +94,8 @@ export function createLeaderFinder({ endpoints, channelCredentials }: Target): L
 function whyNoLeader(replies: readonly GossipReply[]): unknown {
   const errors = replies.flatMap(({ error }) => error ?? [])
   if (errors.length === replies.length) return toPortError(mostTelling(errors), gossipStream)
-  const named = replies.find(({ leader }) => leader !== null)?.leader
-  const leading = replies.find(({ endpoint }) => named && isSameEndpoint(endpoint, named))
+  const namedLeader = replies.find(({ leader }) => leader !== null)?.leader
+  const leading = replies.find(({ endpoint }) => namedLeader && isSameEndpoint(endpoint, namedLeader))
   if (leading?.error) {
     const { host, port } = leading.endpoint
     const reason = (toPortError(leading.error, gossipStream) as Error).message

@@ -34,9 +34,9 @@ export function createOwnEvents(): OwnEvents {
       }
     },
     take({ id, type, data, metadata }) {
-      const own = events.get(id)
-      if (own === undefined) return undefined
-      const { event, encoded } = own
+      const remembered = events.get(id)
+      if (remembered === undefined) return undefined
+      const { event, encoded } = remembered
       remove(id, encoded)
       return event.type === type && encoded.data.equals(data) && encoded.metadata.equals(metadata) ? event : undefined
     },

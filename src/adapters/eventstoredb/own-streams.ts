@@ -33,9 +33,9 @@ const anEvent = (type: string, data: object) => ({
  * stream of the adapter.
  */
 export async function engineIdOf(engine: Engine, { append }: Appender): Promise<string> {
-  const named = anEvent('EngineNamed', { id: randomUUID() })
+  const namedEvent = anEvent('EngineNamed', { id: randomUUID() })
   try {
-    await append(encodeAppend(engineStream, [named], 'none'))
+    await append(encodeAppend(engineStream, [namedEvent], 'none'))
   } catch (error) {
     if (!(error instanceof RevisionConflict)) throw error
   }

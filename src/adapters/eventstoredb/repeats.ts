@@ -47,38 +47,38 @@ export async function appendOnce(
     for (const event of events) if (ids.has(event.id)) storedEvents.set(event.id, event)
   }
   const outcomes = new Map<AppendItem, PromiseSettledResult<Appended>>()
-  let seen: number | null = null
+  let lastRevision: number | null = null
   /** The revision that the last conflict reported, and the time until which reads may not show it yet. */
   let conflict = { revision: -1, readableBy: 0 }
   try {
     for (;;) {
-      if (seen === null)
-        seen = await readTail(
+      if (lastRevision === null)
+        lastRevision = await readTail(
           engine,
           stream,
           items.map(({ doubt }) => doubt),
           remember,
           end,
         )
-      else seen = await readOn(engine, stream, seen, remember, end)
+      else lastRevision = await readOn(engine, stream, lastRevision, remember, end)
       const missing: AppendItem[] = []
       for (const { item } of items) {
         if (outcomes.has(item)) continue
         const last = storedEvents.get(item.ids.at(-1)!)
         if (last !== undefined) outcomes.set(item, fulfilled({ revision: last.revision, position: last.position }))
-        else if (item.expected === 'some' && seen < 0)
+        else if (item.expected === 'some' && lastRevision < 0)
           outcomes.set(item, { status: 'rejected', reason: new RevisionConflict(stream, 'some', -1) })
         else missing.push(item)
       }
       if (missing.length === 0) break
-      if (seen < conflict.revision) {
+      if (lastRevision < conflict.revision) {
         if (performance.now() < conflict.readableBy) {
           await pause(2 + Math.random() * 10)
           continue
         }
-        seen = conflict.revision // the event is older than the age limit, so no read ever returns it
+        lastRevision = conflict.revision // the event is older than the age limit, so no read ever returns it
       }
-      const next = joinItems(missing, seen < 0 ? 'none' : seen)
+      const next = joinItems(missing, lastRevision < 0 ? 'none' : lastRevision)
       try {
         const last = await step('eventstoredb.repeat', () => appender.append(next.item, { end }))
         let revision = last.revision - next.item.ids.length
@@ -86,7 +86,7 @@ export async function appendOnce(
           revision += item.ids.length
           outcomes.set(item, fulfilled({ revision, position: last.position }))
         }
-        seen = last.revision
+        lastRevision = last.revision
       } catch (error) {
         if (!(error instanceof RevisionConflict)) throw error
         if (performance.now() > end)

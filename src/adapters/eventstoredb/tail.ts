@@ -132,9 +132,9 @@ export async function* subscribe(
     while (!signal.aborted) {
       const part = tail.since(reached, chosen, batch)
       if (part === undefined) {
-        for await (const own of read({ ...options, after: reached })) {
-          reached = own.checkpoint
-          yield own
+        for await (const ownBatch of read({ ...options, after: reached })) {
+          reached = ownBatch.checkpoint
+          yield ownBatch
           if (tail.since(reached, chosen, 1) !== undefined) break
         }
       } else if (reached === null || part.through > reached) {

@@ -33,7 +33,7 @@ export type ReadResponse =
 const tag = (field: number): number => (field << 3) | 2
 const varintLength = (value: number): number => {
   let length = 1
-  for (let rest = value; rest > 0x7f; rest = Math.floor(rest / 128)) length++
+  for (let remaining = value; remaining > 0x7f; remaining = Math.floor(remaining / 128)) length++
   return length
 }
 const fieldLength = (bytes: number): number => 1 + varintLength(bytes) + bytes
@@ -48,9 +48,9 @@ class Writer {
   /** Begins a field of this length. Its content follows. */
   begin(field: number, length: number): void {
     this.bytes[this.#at++] = tag(field)
-    let rest = length
-    for (; rest > 0x7f; rest >>>= 7) this.bytes[this.#at++] = (rest & 0x7f) | 0x80
-    this.bytes[this.#at++] = rest
+    let remaining = length
+    for (; remaining > 0x7f; remaining >>>= 7) this.bytes[this.#at++] = (remaining & 0x7f) | 0x80
+    this.bytes[this.#at++] = remaining
   }
   /** Writes a text of this length in bytes, and returns its bytes. */
   text(field: number, text: string, length: number): Buffer {

@@ -82,9 +82,9 @@ export function createDeliveryQueries({ pool, schema, readsEvents }: DeliveryQue
   }
   const list = async ({ where, values, order, limit, bounds }: ListQuery): Promise<ListedDelivery[]> => {
     // The limit is a literal, because with a parameter Postgres plans for a tenth of all rows.
-    const read = limits.find((prepared) => prepared >= limit) ?? limit
+    const preparedLimit = limits.find((prepared) => prepared >= limit) ?? limit
     const rows = await query<StoredRow>(
-      `select ${deliveryRowColumns} from ${statesIn(schema, readsEvents, { where, order, limit: read, bounds })} d order by ${order}`,
+      `select ${deliveryRowColumns} from ${statesIn(schema, readsEvents, { where, order, limit: preparedLimit, bounds })} d order by ${order}`,
       values,
     )
     return rows.slice(0, limit).map((row) => listed(deliveryOf(row)))
@@ -108,9 +108,9 @@ export function createDeliveryQueries({ pool, schema, readsEvents }: DeliveryQue
     async attempts(keys) {
       if (keys.length === 0) return []
       const haveRequests = keys.every(({ request }) => request !== undefined)
-      const requests = (table: string, more: string) =>
+      const requests = (table: string, condition: string) =>
         `select ${attemptColumns}, null::text as event_stream, null::text as event_data, null::text as event_metadata from ${schema}.${table}
-         where delivery = k.delivery and accepted_at = k.accepted_at and accepted_at between $4 and $5 ${more}`
+         where delivery = k.delivery and accepted_at = k.accepted_at and accepted_at between $4 and $5 ${condition}`
       const states = `union all ${requests('deliveries', `and webhook = k.webhook and type in ('DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered')`)}`
       const successes = readsEvents ? `union all ${successesAsAttempts(attemptColumns, ofKeys)}` : ''
       const rows = await query<Attempt & StoredSuccess & Pick<DeliveryKey, 'delivery'>>(
@@ -233,8 +233,8 @@ type Conditions = ReturnType<typeof conditions>
 /** Collects conditions, so that each set of them has its own text. The plan of `$3 is null or ...` would not use the index of a condition. */
 function conditions(equal: Readonly<Record<string, unknown>>) {
   const values: unknown[] = []
-  const numbered = (text: string, more: readonly unknown[]) => {
-    let next = values.push(...more) - more.length
+  const numbered = (text: string, newValues: readonly unknown[]) => {
+    let next = values.push(...newValues) - newValues.length
     return text.replaceAll('?', () => `$${++next}`)
   }
   const texts = Object.entries(equal).map(([column, value]) => numbered(`${column} = ?`, [value]))

@@ -80,8 +80,8 @@ export function statesIn(schema: string, readsEvents: boolean, { where, order, l
   const rowColumns = columns.map((column) => `r.${column}`).join(', ')
   const rows = `select ${rowColumns}, null::text as event_stream, null::text as event_data, null::text as event_metadata from ${schema}.deliveries r`
   if (!readsEvents) return `(${rows} where ${where} ${end})`
-  const isSame = (one: string, other: string) =>
-    `${one}.webhook = ${other}.webhook and ${one}.accepted_at = ${other}.accepted_at and ${one}.delivery = ${other}.delivery`
+  const isSame = (alias: string, otherAlias: string) =>
+    `${alias}.webhook = ${otherAlias}.webhook and ${alias}.accepted_at = ${otherAlias}.accepted_at and ${alias}.delivery = ${otherAlias}.delivery`
   const daysOfSame = (other: string) => `and e.day between ${other}.accepted_at::date and ${other}.accepted_at::date + 1`
   return `(
     (select r.* from (${rows} where ${where}) r

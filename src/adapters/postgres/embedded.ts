@@ -68,10 +68,10 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const url = cluster.urlFor(port, database)
   if (options.join && !started) return { url, started, stop: async () => {} }
 
-  const own = () => takeOwnership(cluster, port, dataDir)
+  const takeLock = () => takeOwnership(cluster, port, dataDir)
   // If a process ends without `stop`, for example by a second Ctrl-C, its Postgres must not stay running. A Postgres that this process has not
   // started is left alone until this process owns it, because it may belong to another process.
-  let ownership = await own()
+  let ownership = await takeLock()
   if (!started) process.once('exit', cluster.stopAtExit)
   const { rowCount } = await ownership.client.query('select from pg_database where datname = $1', [database])
   if (rowCount === 0) await ownership.client.query(`create database ${database}`)
@@ -85,7 +85,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
       if (stopping.signal.aborted) return
       log.error({}, 'postgres.lost')
       const restart = await ensureRunning(cluster, port, settings)
-      ownership = await own()
+      ownership = await takeLock()
       log.info({ restarted: restart.started }, 'postgres.back')
     },
     { signal: stopping.signal, onError: (error, delayMs) => log.error({ error, delayMs }, 'postgres.restart_failed') },

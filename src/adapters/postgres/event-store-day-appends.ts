@@ -99,7 +99,7 @@ function createRevisions(ask: Ask) {
     serverStart = undefined
   }
   /** Returns the last revision of each stream, or -1 for a stream without events. Reads the revisions that are not remembered. */
-  const of = async (
+  const headsOf = async (
     names: readonly StreamName[],
     days: readonly string[],
   ): Promise<{ heads: number[]; serverStart: string | undefined }> => {
@@ -113,7 +113,7 @@ function createRevisions(ask: Ask) {
       })
       if (serverStart !== undefined && row!.started !== serverStart) {
         forget()
-        return of(names, days)
+        return headsOf(names, days)
       }
       serverStart = row!.started
       for (const [k, i] of unremembered.entries()) heads[i] = row!.heads[k]!
@@ -121,7 +121,7 @@ function createRevisions(ask: Ask) {
     return { heads: heads as number[], serverStart }
   }
   return {
-    of,
+    of: headsOf,
     forget,
     remember(names: readonly StreamName[], heads: readonly number[]) {
       for (const [i, name] of names.entries()) remembered.set(name, heads[i]!)

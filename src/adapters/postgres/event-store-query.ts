@@ -11,9 +11,9 @@ export const createAsk =
   (pool: Pool, timeoutMs: number): Ask =>
   async <R extends QueryResultRow>(query: QueryConfig) => {
     const client = await pool.connect()
-    let broken: Error | undefined
+    let failure: Error | undefined
     const onError = (error: Error) => {
-      broken = error
+      failure = error
     }
     client.on('error', onError)
     try {
@@ -21,10 +21,10 @@ export const createAsk =
       return (await client.query<R>(timed)).rows
     } catch (error) {
       if (!(error instanceof pg.DatabaseError && error.severity === 'ERROR'))
-        broken ??= error instanceof Error ? error : new Error(String(error))
+        failure ??= error instanceof Error ? error : new Error(String(error))
       throw error
     } finally {
       client.off('error', onError)
-      client.release(broken)
+      client.release(failure)
     }
   }

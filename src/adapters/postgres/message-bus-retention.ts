@@ -39,7 +39,7 @@ const headBytes = 256
 
 /** Returns the time of acceptance of the oldest record at or after the saved offset of its partition, or null. */
 export async function oldestOnBus(pool: Pool, partitions: number, saved: ReadonlyMap<number, bigint>): Promise<string | null> {
-  const all = Array.from({ length: partitions }, (_, partition) => partition)
+  const allPartitions = Array.from({ length: partitions }, (_, partition) => partition)
   const { rows } = await pool.query<{ head: Buffer }>({
     name: 'messages-oldest',
     text: `select first.head
@@ -49,7 +49,7 @@ export async function oldestOnBus(pool: Pool, partitions: number, saved: Readonl
              select substring(record from 1 for $3) as head from messages m
              where newest >= next and m.partition = part.partition and m."offset" >= next order by m."offset" limit 1
            ) as first`,
-    values: [`{${all.join(',')}}`, `{${all.map((partition) => saved.get(partition) ?? 0n).join(',')}}`, headBytes],
+    values: [`{${allPartitions.join(',')}}`, `{${allPartitions.map((partition) => saved.get(partition) ?? 0n).join(',')}}`, headBytes],
   })
   // A record without a readable time is quarantined as soon as it is consumed, so it does not count.
   const times = rows.flatMap(({ head }) => /"accepted_at":"([^"]+)"/.exec(head.toString('latin1', 4))?.[1] ?? [])

@@ -153,14 +153,14 @@ async function makeSequences(pool: Pool, partitions: number): Promise<void> {
     const { rows } = await client.query<{ name: string }>(
       String.raw`select relname as name from pg_class where relkind = 'S' and relname ~ '^messages_offset_\d+$' and pg_table_is_visible(oid)`,
     )
-    const there = new Set(rows.map((row) => row.name))
-    if (there.size > partitions)
+    const sequenceNames = new Set(rows.map((row) => row.name))
+    if (sequenceNames.size > partitions)
       throw new KolbakError(
         'partitions_shrunk',
-        `The bus has ${there.size} partitions, and their records must be read: set KOLBAK_PARTITIONS to ${there.size} or more, not ${partitions}.`,
+        `The bus has ${sequenceNames.size} partitions, and their records must be read: set KOLBAK_PARTITIONS to ${sequenceNames.size} or more, not ${partitions}.`,
       )
     for (let partition = 0; partition < partitions; partition++)
-      if (!there.has(`messages_offset_${partition}`))
+      if (!sequenceNames.has(`messages_offset_${partition}`))
         await client.query(`create sequence messages_offset_${partition} minvalue 0 start 0 cache 1`)
   })
 }

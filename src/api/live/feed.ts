@@ -121,7 +121,7 @@ export class Feed {
     const ended = new AbortController()
     try {
       const { store, family } = this.#options
-      let read = 0
+      let eventCount = 0
       const subscription = store.subscribe({ families: [family], after: before, signal: AbortSignal.any([signal, ended.signal]) })
       for await (const { events, checkpoint } of subscription) {
         for (const published of await this.#publishable(events, before)) {
@@ -131,9 +131,9 @@ export class Feed {
           if (text !== '') yield text
         }
         before = checkpoint
-        read += events.length
+        eventCount += events.length
         if (hasCaughtUp()) break
-        if (read < maxCaughtUp) continue
+        if (eventCount < maxCaughtUp) continue
         const from = reading.position
         const now = Date.now()
         return { from, last: gapText(gapOf(at, now), this.ids.write({ after: from, sent: 0, at: now })) }
@@ -173,16 +173,16 @@ export class Feed {
     const begun = Promise.withResolvers<void>()
     begun.promise.catch(() => undefined) // the promise may be rejected while no code awaits it
     const reading: Reading = { stop, begun: begun.promise, position: null }
-    const read = async () => {
+    const readFeed = async () => {
       reading.position = await store.head([family])
       begun.resolve()
       for await (const { events, checkpoint } of store.subscribe({ families: [family], after: reading.position, signal })) {
         const published = await this.#publishable(events, reading.position)
         reading.position = checkpoint
-        for (const each of published) for (const listener of this.#listeners) listener.push(each)
+        for (const event of published) for (const listener of this.#listeners) listener.push(event)
       }
     }
-    read().catch((error: unknown) => {
+    readFeed().catch((error: unknown) => {
       begun.reject(error)
       stop.abort()
       if (this.#reading === reading) this.#reading = null

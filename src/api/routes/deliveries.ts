@@ -85,10 +85,10 @@ function listDeliveriesRoute(deps: ApiDependencies): Route {
         if (webhooks?.length === 0) return []
         if (webhook !== undefined)
           return deps.deliveryLog.history(webhook, { ...bounds, ...filter, ...(status === undefined ? {} : { status }) })
-        const statuses = status === undefined ? troubled : undeliveredStatuses.filter((one) => one === status)
+        const statuses = status === undefined ? troubled : undeliveredStatuses.filter((candidate) => candidate === status)
         const lists = await Promise.all(
-          statuses.map((one) =>
-            deps.deliveryLog.undelivered({ ...bounds, ...filter, status: one, ...(webhooks === undefined ? {} : { webhooks }) }),
+          statuses.map((eachStatus) =>
+            deps.deliveryLog.undelivered({ ...bounds, ...filter, status: eachStatus, ...(webhooks === undefined ? {} : { webhooks }) }),
           ),
         )
         // A delivery whose status changes between the queries can be in two lists.

@@ -39,8 +39,8 @@ export const createSentRequestRoutes = (deps: ApiDependencies): Route[] => [
       if (row === null) throw notFound()
       const [attempts = []] = await deps.deliveryLog.attempts([row])
       const attempt = chooseAttempt(attempts, query)
-      const at = await webhookAtAttempt(deps, row.webhook, attempt)
-      if (at === null) throw notFound()
+      const webhookThen = await webhookAtAttempt(deps, row.webhook, attempt)
+      if (webhookThen === null) throw notFound()
       const [sealedBody] = await deps.deliveryLog.bodies([row])
       const vault = await deps.keyring.vault(caller.tenant)
       const body =
@@ -51,8 +51,8 @@ export const createSentRequestRoutes = (deps: ApiDependencies): Route[] => [
         200,
         {
           method: 'POST',
-          url: at.webhook.callback_url,
-          headers: headersOf(deps, at, { message: row.message, attempt, body, isSigned: query.signed === true }),
+          url: webhookThen.webhook.callback_url,
+          headers: headersOf(deps, webhookThen, { message: row.message, attempt, body, isSigned: query.signed === true }),
           body: body?.toString() ?? null,
           webhook_revision: at.revision,
           is_certain: at.isCertain,
@@ -80,10 +80,10 @@ function headersOf(
   { webhook }: WebhookAtAttempt,
   { message, attempt, body, isSigned }: { message: string; attempt: Attempt; body: Buffer | null; isSigned: boolean },
 ): Record<string, string> {
-  const made = Date.parse(attempt.time)
+  const attemptedAt = Date.parse(attempt.time)
   const { secret, previous_secret: previous, previous_secret_until: until } = webhook
-  const secrets = previous !== null && until !== null && made < Date.parse(until) ? [secret, previous] : [secret]
-  const signed = signatureHeaders(secrets.map(signingKey), message, body ?? Buffer.alloc(0), made)
+  const secrets = previous !== null && until !== null && attemptedAt < Date.parse(until) ? [secret, previous] : [secret]
+  const signed = signatureHeaders(secrets.map(signingKey), message, body ?? Buffer.alloc(0), attemptedAt)
   const { 'webhook-signature': signature, ...identity } = signed
   return {
     Host: new URL(webhook.callback_url).host,

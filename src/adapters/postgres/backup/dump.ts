@@ -46,7 +46,7 @@ export async function* dump(
 ): AsyncGenerator<Buffer, DumpResult> {
   const hash = createHash('sha256')
   let totalRows = 0
-  const written = (text: string | Buffer): Buffer => {
+  const hashed = (text: string | Buffer): Buffer => {
     const bytes = typeof text === 'string' ? Buffer.from(text) : text
     hash.update(bytes)
     return bytes
@@ -54,26 +54,26 @@ export async function* dump(
   try {
     const { schema, header } = await beginSnapshot(client, version)
     const { tables, before, after, sequences, skipped } = schema
-    yield written(`--@ header ${JSON.stringify(header)}\n`)
-    yield written(sqlPart(`${preamble}${settings}`))
-    for (const statement of before) yield written(sqlPart(statement))
+    yield hashed(`--@ header ${JSON.stringify(header)}\n`)
+    yield hashed(sqlPart(`${preamble}${settings}`))
+    for (const statement of before) yield hashed(sqlPart(statement))
     for (const [tablesDone, { name, columns }] of tables.entries()) {
-      yield written(`--@ rows ${name}\ncopy ${name} (${columns}) from stdin;\n`)
+      yield hashed(`--@ rows ${name}\ncopy ${name} (${columns}) from stdin;\n`)
       let rows = 0
       onProgress({ table: name, tablesDone, tables: tables.length, rows: totalRows })
       for await (const chunk of client.query(copyTo(`copy ${name} (${columns}) to stdout`)) as AsyncIterable<Buffer>) {
         rows += linesIn(chunk)
-        yield written(chunk)
+        yield hashed(chunk)
         onProgress({ table: name, tablesDone, tables: tables.length, rows: totalRows + rows })
       }
-      yield written(`\\.\n--@ counted ${rows}\n`)
+      yield hashed(`\\.\n--@ counted ${rows}\n`)
       totalRows += rows
     }
-    for (const statement of after) yield written(sqlPart(statement))
+    for (const statement of after) yield hashed(sqlPart(statement))
     // A sequence is not part of a snapshot. It is read last, so that its value is beyond every number in the rows.
     for (const { name, reference } of sequences) {
       const { rows } = await client.query<{ last: bigint; called: boolean }>(`select last_value as last, is_called as called from ${name}`)
-      for (const { last, called } of rows) yield written(sqlPart(`select setval(${reference}, ${last}, ${called})`))
+      for (const { last, called } of rows) yield hashed(sqlPart(`select setval(${reference}, ${last}, ${called})`))
     }
     const end = { rows: totalRows, sha256: hash.digest('hex') }
     yield Buffer.from(`--@ end ${JSON.stringify(end)}\n`)

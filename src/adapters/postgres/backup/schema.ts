@@ -52,7 +52,7 @@ export async function describeSchema(client: ClientBase): Promise<BackupSchema> 
         client,
         `select format('create schema %I', n.nspname) as text from pg_namespace n where (${isOurs}) and n.nspname <> 'public'`,
       )),
-      ...functions.filter((one) => one.is_kept).map((one) => one.definition),
+      ...functions.filter((fn) => fn.is_kept).map((fn) => fn.definition),
       ...sequences.flatMap(({ definition }) => (definition === null ? [] : [definition])),
       ...tables.filter(({ parent }) => parent === null).flatMap((table) => createTable(table, columnsOf(table))),
       ...tables.filter(({ parent }) => parent !== null).map(createPartition),
@@ -74,7 +74,7 @@ export async function describeSchema(client: ClientBase): Promise<BackupSchema> 
     sequences,
     skipped: [
       ...relations.filter((relation) => !isKept(relation)).map(({ name }) => `table ${name}`),
-      ...functions.filter((one) => !one.is_kept).map(({ name }) => `function ${name}`),
+      ...functions.filter((fn) => !fn.is_kept).map(({ name }) => `function ${name}`),
       ...views.filter((view) => !view.is_kept).map(({ name }) => `view ${name}`),
       ...(await listOthers(client)),
     ],
