@@ -185,11 +185,11 @@ describe('the structure', () => {
     const comparison = new RegExp(
       String.raw`(?:^|[^\w.])(?:${secret}\s*[!=]==?\s*${other}|(?!typeof )${other}\s*[!=]==?\s*${secret}|${secret}\.(?:equals|localeCompare|startsWith)\()`,
     )
-    const found = files.flatMap((file) =>
+    const violations = files.flatMap((file) =>
       [...sourceOf(file).matchAll(new RegExp(comparison, 'gim'))].map(([match]) => `${file}: ${match.replace(/^[^\w]/, '')}`),
     )
     // These places compare two HMACs under a key of the service. No caller can choose either HMAC, so the time reveals nothing.
-    expect(found.sort()).to.deep.equal([
+    expect(violations.sort()).to.deep.equal([
       'src/adapters/postgres/message-bus-bodies.ts: message.fingerprint !== ref.fingerprint',
       'src/api/idempotency-keys.ts: row.request_hmac !== hmac',
       'src/commands/tenant.ts: client.secret_hmac === secret_hmac',

@@ -42,12 +42,12 @@ const knownValues = {
       encodeCursor('999999999'),
       encodeCursor('9999999999'),
     ],
-    ...['\0', '', '0000-01-01T00:00:00.000Z', 'infinity', '2026'].flatMap((bad) => [
-      encodeCursor(bad, uuid),
-      encodeCursor(bad, 'known'),
-      encodeCursor(bad),
+    ...['\0', '', '0000-01-01T00:00:00.000Z', 'infinity', '2026'].flatMap((badTime) => [
+      encodeCursor(badTime, uuid),
+      encodeCursor(badTime, 'known'),
+      encodeCursor(badTime),
     ]),
-    ...['\0', '', '\ud800', 'a'.repeat(300)].map((bad) => encodeCursor(time, bad)),
+    ...['\0', '', '\ud800', 'a'.repeat(300)].map((badText) => encodeCursor(time, badText)),
   ],
   since: times,
   until: times,
@@ -179,7 +179,7 @@ describe('bad input', () => {
     const request = fc.tuple(badRequests(route, paramsOf(route), knownValues), fc.constantFrom(...credentialsOf(route)))
     const property = fc.asyncProperty(request, ([sentRequest, as]) => ask(route, sentRequest, as))
     const run = await fc.check(property, {
-      numRuns: runs,
+      numRuns: requestCount,
       seed: seed + i,
       interruptAfterTimeLimit: 200_000,
       markInterruptAsFailure: true,
@@ -195,7 +195,7 @@ describe('bad input', () => {
     const failures = await Promise.all(routes.map(failureOf))
     console.log(`      seed ${seed}: ${sent} requests to ${routes.length} routes, ${accepted.size} accepted`, Object.fromEntries(statuses))
     expect(failures.filter((failure) => failure !== null).join('\n\n'), `seed ${seed}`).to.equal('')
-    expect(sent).to.be.at.least(runs * routes.length)
+    expect(sent).to.be.at.least(requestCount * routes.length)
     expect(accepted.size / sent, 'accepted').to.be.within(0.1, 0.6)
   })
   it('stores nothing when it is refused', async () => {

@@ -42,10 +42,10 @@ describe('PATCH /v1/keys/:id', () => {
     const created = await make()
     const before = await api.events()
     for (const body of [{}, { name: 'Key 1', scopes: ['write:webhooks', 'read:webhooks'] }]) {
-      const same = await api.call('PATCH', `/v1/keys/${created.get('data.id')}`, { as: admin, body })
-      expect(same.status).to.equal(200)
-      expect(same.body).to.deep.equal(created.body)
-      expect(same.headers.get('etag')).to.equal('"0"')
+      const unchanged = await api.call('PATCH', `/v1/keys/${created.get('data.id')}`, { as: admin, body })
+      expect(unchanged.status).to.equal(200)
+      expect(unchanged.body).to.deep.equal(created.body)
+      expect(unchanged.headers.get('etag')).to.equal('"0"')
     }
     expect(await api.events()).to.equal(before)
   })

@@ -41,17 +41,17 @@ describe('PATCH /v1/webhooks/:id', () => {
     } = JSON.parse((await change(id, body)).text)
     expect(shown).to.deep.equal(body)
     expect(reason).to.equal('requested')
-    const again = await change(id, { is_active: true, retry_delays: null, description: null })
-    expect(again.get('is_active')).to.equal('true')
-    expect(again.text).to.contain('"deactivation_reason":null').and.contain('"retry_delays":null').and.contain('"description":null')
+    const secondChange = await change(id, { is_active: true, retry_delays: null, description: null })
+    expect(secondChange.get('is_active')).to.equal('true')
+    expect(secondChange.text).to.contain('"deactivation_reason":null').and.contain('"retry_delays":null').and.contain('"description":null')
   })
   it('returns 200 for {} and for equal values, without an event and at the same revision', async () => {
     const id = await api.webhook(admin)
     const before = await api.events()
     for (const body of [{}, { callback_url: localUrl, event: 'order.created', is_active: true, description: null, retry_delays: null }]) {
-      const same = await change(id, body)
-      expect(same.status).to.equal(200)
-      expect(same.headers.get('etag')).to.equal('"0"')
+      const unchanged = await change(id, body)
+      expect(unchanged.status).to.equal(200)
+      expect(unchanged.headers.get('etag')).to.equal('"0"')
     }
     expect(await api.events()).to.equal(before)
   })
@@ -84,8 +84,8 @@ describe('PATCH /v1/webhooks/:id', () => {
       const changed = await lagging.call('PATCH', path, { as: client, body: { event: 'b' } })
       expect(changed.get('event'), 'the response comes from the events, not from the read model').to.equal('b')
       expect(changed.headers.get('projection-lag')).to.equal('webhooks')
-      const same = await lagging.call('PATCH', path, { as: client, body: {} })
-      expect(same.headers.get('projection-lag'), 'there is no change to wait for').to.equal(null)
+      const unchanged = await lagging.call('PATCH', path, { as: client, body: {} })
+      expect(unchanged.headers.get('projection-lag'), 'there is no change to wait for').to.equal(null)
     } finally {
       await lagging.stop()
     }

@@ -105,9 +105,9 @@ describe('/v1/tenants/:id/clients', () => {
       expect(rotated.headers.get('cache-control')).to.equal('no-store')
       const until = Date.parse(rotated.get('data.previous_secret_until'))
       expect(until - Date.now()).to.be.within(86_300_000, 86_400_000)
-      const fresh = rotated.get('data.client_secret')
-      expect(fresh).to.not.equal(former)
-      for (const secret of [former, fresh]) expect(await opens(await tokenOf(id, secret))).to.equal(true)
+      const newSecret = rotated.get('data.client_secret')
+      expect(newSecret).to.not.equal(former)
+      for (const secret of [former, newSecret]) expect(await opens(await tokenOf(id, secret))).to.equal(true)
       await waitFor(async () => !(await opens(old)), { within: 3_000 })
     })
     it('returns 200; after an overlap of a second, the former secret gets no more tokens', async () => {
@@ -144,8 +144,8 @@ describe('/v1/tenants/:id/clients', () => {
       const [id, secret] = [created.get('data.client_id'), created.get('data.client_secret')]
       const as = await tokenOf(id, secret)
       expect(await opens(as)).to.equal(true)
-      const gone = await api.call('DELETE', `${clients()}/${id}`, { as: operator })
-      expect([gone.status, gone.text, gone.headers.get('etag')]).to.deep.equal([204, '', null])
+      const revocation = await api.call('DELETE', `${clients()}/${id}`, { as: operator })
+      expect([revocation.status, revocation.text, revocation.headers.get('etag')]).to.deep.equal([204, '', null])
       expect((await auth(id, secret)).status).to.equal(401)
       await waitFor(async () => !(await opens(as)), { within: 3_000 })
       expect((await api.call('DELETE', `${clients()}/${id}`, { as: operator })).status).to.equal(404)

@@ -13,11 +13,11 @@ describe('DELETE /v1/keys/:id', () => {
 
   it('returns 204 without a body; a second request gets 404', async () => {
     const { id } = await api.key(admin)
-    const gone = await api.call('DELETE', `/v1/keys/${id}`, { as: admin })
-    expect(gone.status).to.equal(204)
-    expect(gone.text).to.equal('')
-    expect(gone.headers.get('content-type')).to.equal(null)
-    expect(gone.headers.get('etag')).to.equal(null)
+    const deletion = await api.call('DELETE', `/v1/keys/${id}`, { as: admin })
+    expect(deletion.status).to.equal(204)
+    expect(deletion.text).to.equal('')
+    expect(deletion.headers.get('content-type')).to.equal(null)
+    expect(deletion.headers.get('etag')).to.equal(null)
     expect((await api.call('DELETE', `/v1/keys/${id}`, { as: admin })).status).to.equal(404)
   })
   it('returns 204, and the key stops working within a second', async () => {
@@ -30,9 +30,9 @@ describe('DELETE /v1/keys/:id', () => {
     const { id, key } = await api.key(admin)
     const webhook = await api.webhook({ key })
     await api.call('DELETE', `/v1/keys/${id}`, { as: admin })
-    const kept = await api.call('GET', `/v1/webhooks/${webhook}`, { as: admin })
-    expect(kept.get('is_active')).to.equal('true')
-    expect(kept.get('key_id')).to.equal(id)
+    const keptWebhook = await api.call('GET', `/v1/webhooks/${webhook}`, { as: admin })
+    expect(keptWebhook.get('is_active')).to.equal('true')
+    expect(keptWebhook.get('key_id')).to.equal(id)
   })
   it('returns 204 for webhooks=deactivate, and stores it in the event', async () => {
     const { id } = await api.key(admin)

@@ -12,9 +12,9 @@ describe('DELETE /v1/webhooks/:id', () => {
 
   it('returns 204 without a body; the webhook disappears from reads and lists at once, and a second request gets 404', async () => {
     const id = await api.webhook(admin)
-    const gone = await api.call('DELETE', `/v1/webhooks/${id}`, { as: admin })
-    expect(gone.status).to.equal(204)
-    expect(gone.text).to.equal('')
+    const deletion = await api.call('DELETE', `/v1/webhooks/${id}`, { as: admin })
+    expect(deletion.status).to.equal(204)
+    expect(deletion.text).to.equal('')
     expect((await api.call('GET', `/v1/webhooks/${id}`, { as: admin })).status).to.equal(404)
     expect((await api.call('GET', `/v1/webhooks?ids=${id}`, { as: admin })).get('pagination.total')).to.equal('0')
     const before = await api.events()

@@ -26,9 +26,9 @@ describe('GET /v1/jobs/:id', () => {
     const response = await get(id)
     expect(response.status).to.equal(200)
     const { data } = response.body as { data: Record<string, unknown> }
-    const { until, created_at, updated_at, ...rest } = data
+    const { until, created_at, updated_at, ...otherFields } = data
     for (const time of [until, created_at, updated_at]) expect(Date.now() - Date.parse(String(time))).to.be.within(-1_000, 60_000)
-    expect(rest).to.deep.equal({
+    expect(otherFields).to.deep.equal({
       ...{ id, type: 'replay', webhook_id: webhook, status: 'running', reason: null, since: '2026-01-01T00:00:00.000Z' },
       ...{ delivery_status: 'failed', delivery_event: null, delivery_reason: null, delivery_code: null },
       ...{ expected: 0, replayed: 0, skipped: 0, finished_at: null },

@@ -31,11 +31,11 @@ describe('GET /v1/keys/:id', () => {
     expect((await api.call('GET', `/v1/keys/${id}`, { as: admin })).text).to.contain('"last_accessed_at":null')
     const before = new Date().toISOString()
     await api.call('GET', '/v1/webhooks', { as: { key } })
-    const used = await waitFor(async () => {
+    const usedKey = await waitFor(async () => {
       const read = await api.call('GET', `/v1/keys/${id}`, { as: admin })
       return read.text.includes('"last_accessed_at":null') ? null : read.get('data.last_accessed_at')
     })
-    expect(used >= before && used <= new Date().toISOString()).to.equal(true)
+    expect(usedKey >= before && usedKey <= new Date().toISOString()).to.equal(true)
   })
   it('returns 200 without a body for HEAD', async () => {
     const { id } = await api.key(admin)

@@ -122,13 +122,13 @@ describe('POST /v1/auth', () => {
   })
   it('returns 400 invalid_request for a missing grant_type, wrong types, a body that is not an object, a repeated parameter, and two kinds of credentials', async () => {
     const { grant_type: _, ...without } = validRequest()
-    const twice = `${new URLSearchParams(validRequest())}&client_id=other`
+    const repeatedParameter = `${new URLSearchParams(validRequest())}&client_id=other`
     const refusals = [
       await json(without),
       await json({ ...validRequest(), client_secret: 5 }),
       await json([validRequest()]),
       await json(null),
-      await api.call('POST', '/v1/auth', { raw: twice, headers: form }),
+      await api.call('POST', '/v1/auth', { raw: repeatedParameter, headers: form }),
       await asForm(validRequest(), basic(client.clientId, client.secret)),
       await asForm({ ...grant, client_id: 'other' }, basic(client.clientId, client.secret)),
     ]
@@ -224,25 +224,25 @@ describe('POST /v1/auth', () => {
   })
 
   describe('rotation and revocation', () => {
-    const rotate = async (of: TestClient, previous_secret_until: string | null) => {
-      const secret = keep(`another-secret-${of.clientId}`)
-      await api.command(of.tenant, {
+    const rotate = async (owner: TestClient, previous_secret_until: string | null) => {
+      const secret = keep(`another-secret-${owner.clientId}`)
+      await api.command(owner.tenant, {
         type: 'RotateClientSecret',
-        client_id: of.clientId,
+        client_id: owner.clientId,
         secret_hmac: api.deps.keyring.lookup('client-secret', secret),
         previous_secret_until,
       })
       return secret
     }
-    const tokenBy = (of: TestClient, secret: string) => json({ ...grant, client_id: of.clientId, client_secret: secret })
+    const tokenBy = (owner: TestClient, secret: string) => json({ ...grant, client_id: owner.clientId, client_secret: secret })
 
     it('replace a secret at once; former tokens stop working within a second, and new ones work at once', async () => {
       const other = await api.tenant(['read:keys'])
       expect(await works(other.token)).to.equal(true)
       const secret = await rotate(other, null)
       expect((await tokenBy(other, other.secret)).status).to.equal(401)
-      const fresh = await tokenBy(other, secret)
-      expect(await works(keep(fresh.get('access_token')))).to.equal(true)
+      const newToken = await tokenBy(other, secret)
+      expect(await works(keep(newToken.get('access_token')))).to.equal(true)
       await waitFor(async () => !(await works(other.token)), { within: 3_000 })
       const refused = await api.call('GET', '/v1/keys', { as: other })
       expect(refused.status).to.equal(401)
@@ -252,9 +252,9 @@ describe('POST /v1/auth', () => {
       const other = await api.tenant(['read:keys'])
       const secret = await rotate(other, new Date(Date.now() + 60_000).toISOString())
       for (const either of [other.secret, secret]) keep((await tokenBy(other, either)).get('access_token'))
-      const again = await api.tenant(['read:keys'])
-      await rotate(again, new Date(Date.now() - 1).toISOString())
-      expect((await tokenBy(again, again.secret)).status).to.equal(401)
+      const newClient = await api.tenant(['read:keys'])
+      await rotate(newClient, new Date(Date.now() - 1).toISOString())
+      expect((await tokenBy(newClient, newClient.secret)).status).to.equal(401)
     })
     it('give a revoked client no token, and its former tokens stop working within a second', async () => {
       const other = await api.tenant(['read:keys'])
@@ -288,8 +288,8 @@ describe('POST /v1/auth', () => {
   })
   it('counts wrong credentials by the address that a trusted proxy reports, and ignores what any other proxy reports', async () => {
     const wrong = { ...grant, client_id: 'nobody', client_secret: 'wrong' }
-    const statusFrom = async (of: TestApi, address: string) =>
-      (await of.call('POST', '/v1/auth', { body: wrong, headers: { 'x-forwarded-for': address } })).status
+    const statusFrom = async (testApi: TestApi, address: string) =>
+      (await testApi.call('POST', '/v1/auth', { body: wrong, headers: { 'x-forwarded-for': address } })).status
     const trusting = await startApi({ settings: { failedCredentialsPerMinute: 1, trustProxy: '1' } })
     try {
       expect(await statusFrom(trusting, '9.9.9.1')).to.equal(401)

@@ -187,14 +187,14 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
         'select updated_at from webhook_versions where tenant = $1 order by updated_at',
         [as.tenant],
       )
-      const [created, moved, off, another] = rows.map((row) => row.updated_at)
-      const urls = async (moment: string, more = '') =>
-        (await listed(`/v1/webhooks?as_of=${moment}${more}`, as)).data.map((w) => w.callback_url)
-      expect(await urls(new Date(Date.parse(created!) - 1).toISOString())).to.deep.equal([])
-      if (created !== moved) expect(await urls(created!)).to.deep.equal([`${url}first`])
-      if (moved !== off) expect(await urls(moved!, '&is_active=true')).to.deep.equal([`${url}moved`])
-      if (off !== another) expect(await urls(off!, '&is_active=true')).to.deep.equal([])
-      expect(await urls(another!)).to.include(`${url}second`)
+      const [createdAt, movedAt, deactivatedAt, otherCreatedAt] = rows.map((row) => row.updated_at)
+      const urls = async (moment: string, parameters = '') =>
+        (await listed(`/v1/webhooks?as_of=${moment}${parameters}`, as)).data.map((w) => w.callback_url)
+      expect(await urls(new Date(Date.parse(createdAt!) - 1).toISOString())).to.deep.equal([])
+      if (createdAt !== movedAt) expect(await urls(createdAt!)).to.deep.equal([`${url}first`])
+      if (movedAt !== deactivatedAt) expect(await urls(movedAt!, '&is_active=true')).to.deep.equal([`${url}moved`])
+      if (deactivatedAt !== otherCreatedAt) expect(await urls(deactivatedAt!, '&is_active=true')).to.deep.equal([])
+      expect(await urls(otherCreatedAt!)).to.include(`${url}second`)
       expect(await urls(new Date().toISOString())).to.deep.equal([`${url}second`])
       expect(await urls(new Date().toISOString(), '&events=order.*')).to.deep.equal([])
       expect(await urls(new Date().toISOString(), `&ids=${second}`)).to.deep.equal([`${url}second`])

@@ -62,11 +62,11 @@ describe('the HTTP server', () => {
         actor: `client:${admin.clientId}`,
       })
     })
-    for (const given of ['x'.repeat(129), 'a b', '<script>', 'ü'])
-      it(`are new when the caller's is ${JSON.stringify(given.slice(0, 10))}`, async () => {
+    for (const badId of ['x'.repeat(129), 'a b', '<script>', 'ü'])
+      it(`are new when the caller's is ${JSON.stringify(badId.slice(0, 10))}`, async () => {
         const response = await api.call('GET', '/v1/keys', {
           as: admin,
-          headers: { 'x-request-id': Buffer.from(given).toString('latin1') },
+          headers: { 'x-request-id': Buffer.from(badId).toString('latin1') },
         })
         expect(response.headers.get('x-request-id')).to.match(/^[0-9A-HJKMNP-TV-Z]{26}$/)
       })
@@ -400,7 +400,7 @@ describe('the HTTP server', () => {
   })
   it('finishes the requests in progress on close, accepts no more, and cuts off those that exceed the time limit', async () => {
     let release = (): void => undefined
-    const held = new Promise<void>((resolve) => {
+    const finished = new Promise<void>((resolve) => {
       release = resolve
     })
     let underWay = false
@@ -409,7 +409,7 @@ describe('the HTTP server', () => {
         bus: {
           async produce(record) {
             underWay = true
-            await held
+            await finished
             return bus.produce(record)
           },
         },

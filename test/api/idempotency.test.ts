@@ -67,9 +67,9 @@ describe('Idempotency-Key', () => {
   }
   const headersOf = ({ headers }: Reply) =>
     Object.fromEntries([...headers].filter(([name]) => !/^(x-request-id|kolbak-request-id|date|ratelimit)/.test(name)))
-  const expectSame = (first: Reply, again: Reply) => {
-    expect([again.status, again.text]).to.deep.equal([first.status, first.text])
-    expect(headersOf(again)).to.deep.equal(headersOf(first))
+  const expectSame = (first: Reply, repeated: Reply) => {
+    expect([repeated.status, repeated.text]).to.deep.equal([first.status, first.text])
+    expect(headersOf(repeated)).to.deep.equal(headersOf(first))
   }
   const expectCode = (reply: Reply, status: number, code: string) =>
     expect([reply.status, reply.get('error.code')]).to.deep.equal([status, code])
@@ -116,10 +116,10 @@ describe('Idempotency-Key', () => {
         expect(appended).to.be.greaterThan(before)
         expectCode(await post(path, body, k1, as), 409, 'idempotency_key_in_use')
         ahead = 11_000
-        const again = await post(path, body, k1, as)
-        expect(again.status).to.be.within(200, 201)
+        const repeated = await post(path, body, k1, as)
+        expect(repeated.status).to.be.within(200, 201)
         expect(await api.events()).to.equal(appended)
-        expectSame(again, await post(path, body, k1, as))
+        expectSame(repeated, await post(path, body, k1, as))
       })
     }
     it('returns a working secret after the process died between its append and its response', async () => {
@@ -144,8 +144,8 @@ describe('Idempotency-Key', () => {
       await post('/v1/webhooks', webhook, 'k')
       const [id] = JSON.parse((await api.call('GET', '/v1/webhooks', { as: admin })).text).data.map((row: { id: string }) => row.id)
       await api.call('PATCH', `/v1/webhooks/${id}`, { as: admin, body: { event: 'changed' } })
-      const again = await post('/v1/webhooks', webhook, 'k')
-      expect([again.get('id'), again.get('event'), again.headers.get('etag')]).to.deep.equal([id, 'order.created', '"0"'])
+      const repeated = await post('/v1/webhooks', webhook, 'k')
+      expect([repeated.get('id'), repeated.get('event'), repeated.headers.get('etag')]).to.deep.equal([id, 'order.created', '"0"'])
     })
   })
 
@@ -182,9 +182,9 @@ describe('Idempotency-Key', () => {
         trip = { statement: /update idempotency_keys set answer/, times: 1 }
         expect((await post(path, undefined, 'k1')).status).to.equal(503)
         const before = await replays()
-        const again = await post(path, undefined, 'k1')
-        expect(again.status).to.equal(202)
-        expect(again.get(title === 'delivery' ? 'data.chain' : 'data.0.chain')).to.equal('2')
+        const repeated = await post(path, undefined, 'k1')
+        expect(repeated.status).to.equal(202)
+        expect(repeated.get(title === 'delivery' ? 'data.chain' : 'data.0.chain')).to.equal('2')
         expect(await replays()).to.equal(before)
       })
     }
@@ -235,8 +235,12 @@ describe('Idempotency-Key', () => {
     const overtaking = await post('/v1/webhooks', webhook, 'k')
     ahead = 0
     gate.resolve()
-    const late = await slow
-    expect([late.status, late.get('id'), late.get('secret')]).to.deep.equal([201, overtaking.get('id'), overtaking.get('secret')])
+    const slowReply = await slow
+    expect([slowReply.status, slowReply.get('id'), slowReply.get('secret')]).to.deep.equal([
+      201,
+      overtaking.get('id'),
+      overtaking.get('secret'),
+    ])
     expect(await webhooksOf(admin)).to.equal(1)
   })
   it('returns 422 for another body, another path, or other scopes under the same key', async () => {
@@ -288,10 +292,10 @@ describe('Idempotency-Key', () => {
     }
     expect((await post('/v1/webhooks', webhook, 'k')).status).to.equal(503)
     onAppend = (append) => append()
-    const again = await post('/v1/webhooks', webhook, 'k')
-    expect(again.status).to.equal(201)
+    const repeated = await post('/v1/webhooks', webhook, 'k')
+    expect(repeated.status).to.equal(201)
     expect(await webhooksOf(admin)).to.equal(1)
-    expect((await api.call('GET', `/v1/webhooks/${again.get('id')}`, { as: admin })).status).to.equal(200)
+    expect((await api.call('GET', `/v1/webhooks/${repeated.get('id')}`, { as: admin })).status).to.equal(200)
   })
   it('frees a key after a day, and deletes its row', async () => {
     const first = await post('/v1/webhooks', webhook, 'k')
@@ -314,9 +318,9 @@ describe('Idempotency-Key', () => {
   })
   it('stores responses sealed', async () => {
     const created = await post('/v1/webhooks', webhook, 'k')
-    const { rows: kept } = await api.db.pool.query('select * from idempotency_keys where tenant = $1', [admin.tenant])
+    const { rows: storedRows } = await api.db.pool.query('select * from idempotency_keys where tenant = $1', [admin.tenant])
     const text = JSON.stringify(
-      kept.map(({ plan, answer, ...rest }) => ({ ...rest, plan: plan.toString('latin1'), answer: answer.toString('latin1') })),
+      storedRows.map(({ plan, answer, ...rest }) => ({ ...rest, plan: plan.toString('latin1'), answer: answer.toString('latin1') })),
     )
     for (const secret of [created.get('secret'), localUrl, 'whsec_']) expect(text).to.not.contain(secret)
   })

@@ -18,17 +18,17 @@ describe('GET /v1/deliveries', () => {
     key = await api.key(admin)
     keyWebhook = await api.webhook(key)
     clientWebhook = await api.webhook(admin)
-    const one = async (options: Omit<Parameters<typeof endedDeliveries>[1], 'as'>) => {
+    const endedDelivery = async (options: Omit<Parameters<typeof endedDeliveries>[1], 'as'>) => {
       const [delivery] = await endedDeliveries(api, { as: admin, ...options })
       const at = String(api.produced.at(-1)?.record.accepted_at)
       await waitFor(() => new Date().toISOString() > at) // each event has a time of its own
       return delivery?.id ?? ''
     }
-    ids.failed = await one({ webhook: clientWebhook })
-    ids.ofKey = await one({ webhook: keyWebhook, event: 'order.paid', code: 422 })
-    ids.retrying = await one({ webhook: clientWebhook, type: 'DeliveryFailed', code: 503 })
-    ids.discarded = await one({ webhook: clientWebhook, type: 'DeliveryDiscarded' })
-    ids.success = await one({ webhook: clientWebhook, type: 'DeliverySucceeded' })
+    ids.failed = await endedDelivery({ webhook: clientWebhook })
+    ids.ofKey = await endedDelivery({ webhook: keyWebhook, event: 'order.paid', code: 422 })
+    ids.retrying = await endedDelivery({ webhook: clientWebhook, type: 'DeliveryFailed', code: 503 })
+    ids.discarded = await endedDelivery({ webhook: clientWebhook, type: 'DeliveryDiscarded' })
+    ids.success = await endedDelivery({ webhook: clientWebhook, type: 'DeliverySucceeded' })
   })
   after(() => api.stop())
   const list = async (query = '', as: TestClient | { key: string } = admin) => {

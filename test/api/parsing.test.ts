@@ -121,8 +121,8 @@ describe('the body of a message', () => {
       Buffer.concat(fingerprintParts(fields, bytes).map((part) => Buffer.from(part))).toString('hex')
     fc.assert(
       fc.property(content, payload, content, payload, (a, pa, b, pb) => {
-        const same = a.event === b.event && a.source === b.source && a.event_time === b.event_time && pa.equals(pb)
-        expect(print(a, pa) === print(b, pb)).to.equal(same)
+        const isSameContent = a.event === b.event && a.source === b.source && a.event_time === b.event_time && pa.equals(pb)
+        expect(print(a, pa) === print(b, pb)).to.equal(isSameContent)
       }),
     )
     const base = { event: 'a', source: null, event_time: null }

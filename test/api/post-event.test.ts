@@ -22,7 +22,7 @@ describe('POST /v1/events', () => {
     return { ...produced, message }
   }
   /** Returns the body that a receiver would get for the latest message. */
-  const opened = async (): Promise<string> => {
+  const openedBody = async (): Promise<string> => {
     const { record, message } = last()
     const vault = await api.deps.keyring.vault(record.tenant)
     return vault.open(bodyAad(record.tenant, message.id), message.sealedBody).toString()
@@ -75,14 +75,16 @@ describe('POST /v1/events', () => {
   it('returns 202, and receivers get the payload as it was sent', async () => {
     const payload = '{ "b" : 1.10,"a":12345678901234567890, "\\u00fc":"\\ud800\\u0000", "e":1E400 ,"c":[ ] , "10":1, "9":2}'
     await postRaw(`{"payload":${payload} ,"event":"order.created","id":"as-sent","source":"s"}`)
-    expect(await opened()).to.equal(`{"id":"as-sent","event":"order.created","event_time":null,"source":"s","payload":${payload}}`)
+    expect(await openedBody()).to.equal(`{"id":"as-sent","event":"order.created","event_time":null,"source":"s","payload":${payload}}`)
     const { record, message } = last()
     const noVault = { seal: expect.fail, open: () => expect.fail('it was opened') }
-    expect(openBody(noVault, record.tenant, message.id, message.sealedBody).toString(), 'what goes on in memory').to.equal(await opened())
+    expect(openBody(noVault, record.tenant, message.id, message.sealedBody).toString(), 'what goes on in memory').to.equal(
+      await openedBody(),
+    )
   })
   it('returns 202 and uses the last of two payloads, as JSON.parse does', async () => {
     await postRaw('{"event":"a","payload":{"n":1},"p\\u0061yload":{"n":2},"id":"twice"}')
-    expect(await opened()).to.contain('"payload":{"n":2}}')
+    expect(await openedBody()).to.contain('"payload":{"n":2}}')
   })
   it('returns 202 for a payload of 128 levels, and 422 for a deeper one, because the parsers of many receivers would refuse it', async () => {
     const nested = (levels: number, [open, close] = ['[', ']']) => `{"deep":${open!.repeat(levels - 1)}${close!.repeat(levels - 1)}}`
@@ -105,10 +107,10 @@ describe('POST /v1/events', () => {
   })
   it('returns 202 for a body of 256 KiB', async () => {
     const head = '{"event":"a","payload":{"x":"'
-    const full = `${head}${'x'.repeat(256 * 1024 - head.length - 3)}"}}`
-    expect(full.length).to.equal(256 * 1024)
-    expect((await postRaw(full)).status).to.equal(202)
-    expect((await postRaw(`${full} `)).status).to.equal(413)
+    const fullBody = `${head}${'x'.repeat(256 * 1024 - head.length - 3)}"}}`
+    expect(fullBody.length).to.equal(256 * 1024)
+    expect((await postRaw(fullBody)).status).to.equal(202)
+    expect((await postRaw(`${fullBody} `)).status).to.equal(413)
   })
   it('returns 202 and treats a missing event_time or source like null', async () => {
     await post({ id: 'n1', event: 'a', event_time: null, source: null, payload: {} })
@@ -182,29 +184,29 @@ describe('POST /v1/events', () => {
       })
   })
   describe('returns 422 with every faulty field, and stores nothing, for', () => {
-    const good = { event: 'a', payload: {} }
+    const validEvent = { event: 'a', payload: {} }
     for (const [title, body, paths] of [
       ['nothing given', {}, ['event', 'payload']],
       ['an array', [], ['']],
       ['a string', 'x', ['']],
       ['null', null, ['']],
       ['wrong types', { id: 1, event: 2, event_time: 3, source: 4, payload: 5 }, ['event', 'event_time', 'id', 'payload', 'source']],
-      ['half of a surrogate pair in its source', { ...good, source: 'a\ud800' }, ['source']],
-      ['a payload that is an array', { ...good, payload: [] }, ['payload']],
-      ['a payload that is null', { ...good, payload: null }, ['payload']],
-      ['an id that is null', { ...good, id: null }, ['id']],
-      ['an empty id', { ...good, id: '' }, ['id']],
-      ['an id with a dot', { ...good, id: 'a.b' }, ['id']],
-      ['an id beyond Latin-1', { ...good, id: 'ü' }, ['id']],
-      ['an id with a line end', { ...good, id: 'a\n' }, ['id']],
-      ['an id of 256', { ...good, id: 'x'.repeat(256) }, ['id']],
-      ['a wildcard', { ...good, event: 'order.*' }, ['event']],
-      ['a reserved name', { ...good, event: 'kolbak.test' }, ['event']],
-      ['an event of 256', { ...good, event: 'x'.repeat(256) }, ['event']],
-      ['a source of 256', { ...good, source: 'x'.repeat(256) }, ['source']],
-      ['a time without an offset', { ...good, event_time: '2025-03-31T00:42:50' }, ['event_time']],
-      ['a day that does not exist', { ...good, event_time: '2025-02-30T00:00:00Z' }, ['event_time']],
-      ['unknown fields', { ...good, type: 'x', tenant: 'y' }, ['tenant', 'type']],
+      ['half of a surrogate pair in its source', { ...validEvent, source: 'a\ud800' }, ['source']],
+      ['a payload that is an array', { ...validEvent, payload: [] }, ['payload']],
+      ['a payload that is null', { ...validEvent, payload: null }, ['payload']],
+      ['an id that is null', { ...validEvent, id: null }, ['id']],
+      ['an empty id', { ...validEvent, id: '' }, ['id']],
+      ['an id with a dot', { ...validEvent, id: 'a.b' }, ['id']],
+      ['an id beyond Latin-1', { ...validEvent, id: 'ü' }, ['id']],
+      ['an id with a line end', { ...validEvent, id: 'a\n' }, ['id']],
+      ['an id of 256', { ...validEvent, id: 'x'.repeat(256) }, ['id']],
+      ['a wildcard', { ...validEvent, event: 'order.*' }, ['event']],
+      ['a reserved name', { ...validEvent, event: 'kolbak.test' }, ['event']],
+      ['an event of 256', { ...validEvent, event: 'x'.repeat(256) }, ['event']],
+      ['a source of 256', { ...validEvent, source: 'x'.repeat(256) }, ['source']],
+      ['a time without an offset', { ...validEvent, event_time: '2025-03-31T00:42:50' }, ['event_time']],
+      ['a day that does not exist', { ...validEvent, event_time: '2025-02-30T00:00:00Z' }, ['event_time']],
+      ['unknown fields', { ...validEvent, type: 'x', tenant: 'y' }, ['tenant', 'type']],
     ] as const)
       it(title, async () => {
         const before = api.produced.length

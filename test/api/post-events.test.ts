@@ -18,7 +18,7 @@ describe('POST /v1/events/batch', () => {
     if (produced === undefined) throw new Error('nothing was produced')
     return produced.record
   }
-  const opened = async (): Promise<string[]> => {
+  const openedBodies = async (): Promise<string[]> => {
     const { tenant, messages } = last()
     const vault = await api.deps.keyring.vault(tenant)
     return messages.map((message) => vault.open(bodyAad(tenant, message.id), message.sealedBody).toString())
@@ -56,7 +56,7 @@ describe('POST /v1/events/batch', () => {
     const events = payloads.map((payload, i) => ` {"payload":${payload} ,"event":"e","id":"as-sent-${i}"}\n`)
     const raw = `{ "events" : [1] , "e\\u0076ents":[${events.join(',')}] }`
     expect((await postRaw(raw)).status).to.equal(202)
-    expect(await opened()).to.deep.equal(
+    expect(await openedBodies()).to.deep.equal(
       payloads.map((payload, i) => `{"id":"as-sent-${i}","event":"e","event_time":null,"source":null,"payload":${payload}}`),
     )
   })
@@ -82,9 +82,9 @@ describe('POST /v1/events/batch', () => {
     expect((await post({ events: eventsOf(1_000) })).status).to.equal(202)
     expect(new Set(last().messages.map((message) => message.id)).size).to.equal(1_000)
     const head = '{"events":[{"event":"a","payload":{"x":"'
-    const full = `${head}${'x'.repeat(1024 * 1024 - head.length - 5)}"}}]}`
-    expect((await postRaw(full)).status).to.equal(202)
-    expect((await postRaw(`${full} `)).status).to.equal(413)
+    const fullBody = `${head}${'x'.repeat(1024 * 1024 - head.length - 5)}"}}]}`
+    expect((await postRaw(fullBody)).status).to.equal(202)
+    expect((await postRaw(`${fullBody} `)).status).to.equal(413)
   })
   it('returns 413 record_too_large when ids and names alone fill the body', async () => {
     const source = '\u0001'.repeat(255)
@@ -100,26 +100,26 @@ describe('POST /v1/events/batch', () => {
     expect(api.produced.length).to.equal(before)
   })
   describe('returns 422 with every faulty field, and stores nothing, for', () => {
-    const good = { event: 'a', payload: {} }
+    const validEvent = { event: 'a', payload: {} }
     for (const [title, body, paths] of [
       ['a body without events', {}, ['events']],
       ['an empty list', { events: [] }, ['events']],
       ['more than 1,000', { events: eventsOf(1_001) }, ['events']],
-      ['events that are not a list', { events: good }, ['events']],
-      ['an event alone', good, ['event', 'events', 'payload']],
-      ['an element that is not an object', { events: [good, null, 7] }, ['events.1', 'events.2']],
+      ['events that are not a list', { events: validEvent }, ['events']],
+      ['an event alone', validEvent, ['event', 'events', 'payload']],
+      ['an element that is not an object', { events: [validEvent, null, 7] }, ['events.1', 'events.2']],
       [
         'faults of several elements',
-        { events: [good, { payload: 1 }, good, { event: '*', payload: {}, x: 1 }] },
+        { events: [validEvent, { payload: 1 }, validEvent, { event: '*', payload: {}, x: 1 }] },
         ['events.1.event', 'events.1.payload', 'events.3.event', 'events.3.x'],
       ],
       [
         'an id that occurs twice',
         {
           events: [
-            { ...good, id: 'a' },
-            { ...good, id: 'b' },
-            { ...good, id: 'a' },
+            { ...validEvent, id: 'a' },
+            { ...validEvent, id: 'b' },
+            { ...validEvent, id: 'a' },
           ],
         },
         ['events.2.id'],

@@ -25,33 +25,33 @@ describe('rate limits', () => {
     }
   }
   /** Returns how many of `tries` concurrent requests are allowed. */
-  const letIn = async (limits: ReturnType<typeof limiter>, who: Identity, tries: number) => {
-    const all = await Promise.all(Array.from({ length: tries }, () => outcome(limits.take(who, 'events'))))
+  const countAccepted = async (limits: ReturnType<typeof limiter>, identity: Identity, tries: number) => {
+    const all = await Promise.all(Array.from({ length: tries }, () => outcome(limits.take(identity, 'events'))))
     return all.filter(({ refused }) => !refused).length
   }
 
   it('allow as many requests per second as the limit, and report the remainder', async () => {
     const limits = limiter(2)
-    const who = someone()
-    expect((await outcome(limits.take(who, 'events'))).headers).to.deep.equal({
+    const identity = someone()
+    expect((await outcome(limits.take(identity, 'events'))).headers).to.deep.equal({
       'ratelimit-policy': '"events";q=2;w=1',
       ratelimit: '"events";r=1;t=1',
     })
-    expect((await outcome(limits.take(who, 'events'))).headers.ratelimit).to.equal('"events";r=0;t=1')
-    const third = await outcome(limits.take(who, 'events'))
+    expect((await outcome(limits.take(identity, 'events'))).headers.ratelimit).to.equal('"events";r=0;t=1')
+    const third = await outcome(limits.take(identity, 'events'))
     expect(third.refused).to.equal(true)
     expect(third.headers).to.include({ ratelimit: '"events";r=0;t=1', 'retry-after': '1' })
-    await waitFor(async () => !(await outcome(limits.take(who, 'events'))).refused, { within: 4_000 })
+    await waitFor(async () => !(await outcome(limits.take(identity, 'events'))).refused, { within: 4_000 })
   })
   it('count each caller separately, and events separately from requests', async () => {
     const limits = limiter(1)
     const [first, second] = [someone(), someone()]
-    expect([await letIn(limits, first, 5), await letIn(limits, second, 5)]).to.deep.equal([1, 1])
+    expect([await countAccepted(limits, first, 5), await countAccepted(limits, second, 5)]).to.deep.equal([1, 1])
     expect((await outcome(limits.take(first, 'requests'))).headers['ratelimit-policy']).to.equal('"requests";q=2;w=1')
   })
   it("use a tenant's own limits if it has any", async () => {
     const limits = limiter(1)
-    expect(await letIn(limits, someone({ events_per_second: 7 }), 20)).to.equal(7)
+    expect(await countAccepted(limits, someone({ events_per_second: 7 }), 20)).to.equal(7)
     expect((await outcome(limits.take(someone({ requests_per_second: 9 }), 'requests'))).headers['ratelimit-policy']).to.equal(
       '"requests";q=9;w=1',
     )
@@ -59,26 +59,26 @@ describe('rate limits', () => {
   it('are shared between the live processes', async () => {
     let processes = 3
     const limits = createRateLimits({ eventsPerSecond: 10, requestsPerSecond: 1, processes: () => processes })
-    expect(await letIn(limits, someone(), 20)).to.equal(3)
+    expect(await countAccepted(limits, someone(), 20)).to.equal(3)
     processes = 1
-    expect(await letIn(limits, someone(), 20)).to.equal(10)
+    expect(await countAccepted(limits, someone(), 20)).to.equal(10)
   })
   it("allow one request in several seconds when a process's share is below one per second", async () => {
     const limits = limiter(2, 6)
-    const who = someone()
-    await limits.take(who, 'events')
-    const second = await outcome(limits.take(who, 'events'))
+    const identity = someone()
+    await limits.take(identity, 'events')
+    const second = await outcome(limits.take(identity, 'events'))
     expect([second.refused, second.headers['retry-after']]).to.deep.equal([true, '3'])
   })
   it('allow a whole batch, and take the excess from the following seconds', async () => {
     const limits = limiter(100)
-    const who = someone()
-    await limits.take(who, 'events')
-    expect((await limits.takeMore(who, 'events', 49)).ratelimit).to.equal('"events";r=50;t=1')
-    expect((await limits.takeMore(who, 'events', 250)).ratelimit).to.equal('"events";r=0;t=3')
-    expect((await outcome(limits.take(who, 'events'))).headers['retry-after']).to.equal('3')
-    await limits.takeMore(who, 'events', 100)
-    expect((await outcome(limits.take(who, 'events'))).headers['retry-after']).to.equal('4')
+    const identity = someone()
+    await limits.take(identity, 'events')
+    expect((await limits.takeMore(identity, 'events', 49)).ratelimit).to.equal('"events";r=50;t=1')
+    expect((await limits.takeMore(identity, 'events', 250)).ratelimit).to.equal('"events";r=0;t=3')
+    expect((await outcome(limits.take(identity, 'events'))).headers['retry-after']).to.equal('3')
+    await limits.takeMore(identity, 'events', 100)
+    expect((await outcome(limits.take(identity, 'events'))).headers['retry-after']).to.equal('4')
   })
 
   describe('over HTTP', () => {

@@ -38,7 +38,7 @@ describe('POST /v1/replays', () => {
   it('returns 202 with a job for each webhook that missed something, and replays what matches', async () => {
     const [first, second, fine] = [await api.webhook(admin), await api.webhook(admin), await api.webhook(admin)]
     const refused = await endedDeliveries(api, { as: admin, webhook: first, code: 422, count: 2 })
-    const others = await endedDeliveries(api, { as: admin, webhook: first, code: 500 })
+    const otherDeliveries = await endedDeliveries(api, { as: admin, webhook: first, code: 500 })
     const paid = await endedDeliveries(api, { as: admin, webhook: second, code: 422, event: 'order.paid' })
     await endedDeliveries(api, { as: admin, webhook: fine, type: 'DeliverySucceeded' })
     const started = await replayed({ code: 422 })
@@ -50,7 +50,7 @@ describe('POST /v1/replays', () => {
     expect(await chains(second)).to.have.members(paid.map(({ id }) => id))
     const next = await replayed({ reason: 'http_500', event: 'order.created', webhooks: [first] })
     expect(next.jobs.map(({ webhook_id }) => webhook_id)).to.deep.equal([first])
-    expect(await chains(first)).to.have.members([...refused, ...others].map(({ id }) => id))
+    expect(await chains(first)).to.have.members([...refused, ...otherDeliveries].map(({ id }) => id))
     expect(await replayed({ event: 'order.lost' })).to.deep.equal({ jobs: [], skipped: [] })
   })
   it('returns 202 and names the webhooks for which it starts no job', async () => {
@@ -73,8 +73,8 @@ describe('POST /v1/replays', () => {
     await endedDeliveries(api, { as: admin, webhook: await api.webhook(admin) })
     const headers = { 'idempotency-key': 'once' }
     const first = await replay({}, { headers })
-    const again = await replay({}, { headers })
-    expect([again.status, again.text]).to.deep.equal([202, first.text])
+    const repeated = await replay({}, { headers })
+    expect([repeated.status, repeated.text]).to.deep.equal([202, first.text])
   })
   it('returns 200 for a dry run, which counts and starts nothing', async () => {
     const [first, second] = [await api.webhook(admin), await api.webhook(admin)]
@@ -99,12 +99,12 @@ describe('POST /v1/replays', () => {
   })
   it('replays to a key its own webhooks only', async () => {
     const key = await api.key(admin)
-    const [own, other] = [await api.webhook(key), await api.webhook(admin)]
-    for (const webhook of [own, other]) await endedDeliveries(api, { as: admin, webhook })
+    const [ownWebhook, otherWebhook] = [await api.webhook(key), await api.webhook(admin)]
+    for (const webhook of [ownWebhook, otherWebhook]) await endedDeliveries(api, { as: admin, webhook })
     const response = await replay({}, { as: key })
-    expect(dataOf(response).jobs.map(({ webhook_id }) => webhook_id)).to.deep.equal([own])
-    expect((await replay({ webhooks: [other] }, { as: key })).status).to.equal(404)
-    expect((await replay({ webhooks: [own] }, { as: await api.tenant() })).status).to.equal(404)
+    expect(dataOf(response).jobs.map(({ webhook_id }) => webhook_id)).to.deep.equal([ownWebhook])
+    expect((await replay({ webhooks: [otherWebhook] }, { as: key })).status).to.equal(404)
+    expect((await replay({ webhooks: [ownWebhook] }, { as: await api.tenant() })).status).to.equal(404)
   })
   it('returns 422 for values that are not accepted', async () => {
     for (const [body, path] of [

@@ -40,8 +40,8 @@ describe('POST /v1/deliveries/:id/replay', () => {
     expect(data).to.include({ id: delivery.id, status: 'pending', chain: 2, attempt_count: 0, last_response_code: null, last_reason: null })
     expect(data.attempts.length, 'the earlier attempts stay visible').to.equal(1)
     expect(begun.headers.get('projection-lag')).to.equal(null)
-    const [event, ...more] = await replays(webhook)
-    expect(more).to.deep.equal([])
+    const [event, ...furtherEvents] = await replays(webhook)
+    expect(furtherEvents).to.deep.equal([])
     const produced = api.produced.at(-1)
     const facts = event?.data as DeliveryData
     expect(event?.id).to.equal(replayedId(delivery.id, 2))
@@ -87,9 +87,9 @@ describe('POST /v1/deliveries/:id/replay', () => {
           deliveryLog: {
             ...deliveryLog,
             async find(tenant, id) {
-              const found = first.get(id) ?? deliveryLog.find(tenant, id)
-              first.set(id, found)
-              return found
+              const reading = first.get(id) ?? deliveryLog.find(tenant, id)
+              first.set(id, reading)
+              return reading
             },
           },
         }

@@ -28,11 +28,11 @@ describe('POST /v1/events/:id/replay', () => {
     for (const delivery of deliveries) await delivery.record({ type: 'DeliveryDeadLettered', code: 400 })
     return { id, deliveries }
   }
-  const scheduled = async (of: readonly RoutedDelivery[]) =>
+  const scheduled = async (deliveries: readonly RoutedDelivery[]) =>
     (
       await api.db.pool.query<{ delivery: string; chain: number }>(
         'select delivery, chain from scheduled_deliveries where delivery = any ($1) order by delivery',
-        [of.map((delivery) => delivery.id)],
+        [deliveries.map((delivery) => delivery.id)],
       )
     ).rows
 

@@ -25,8 +25,8 @@ describe('POST /v1/webhooks/:id/replay', () => {
   const job = (id: string) => api.call('GET', `/v1/jobs/${id}`, { as: admin })
   const untilJobEnds = (id: string) =>
     waitFor(async () => {
-      const found = await job(id)
-      return found.get('data.status') === 'running' ? null : found
+      const jobNow = await job(id)
+      return jobNow.get('data.status') === 'running' ? null : jobNow
     })
   /** Starts a replay, waits for the end of its job, and returns the deliveries that were replayed. */
   const replayed = async (webhook: string, body: object = { since }): Promise<string[]> => {
@@ -115,11 +115,11 @@ describe('POST /v1/webhooks/:id/replay', () => {
     const webhook = await api.webhook(admin)
     await endedDeliveries(api, { as: admin, webhook })
     await api.db.pool.query('delete from messages')
-    const [kept] = await endedDeliveries(api, { as: admin, webhook })
+    const [keptDelivery] = await endedDeliveries(api, { as: admin, webhook })
     const begun = await replay(webhook)
     const { data } = (await untilJobEnds(begun.get('data.id'))).body as { data: object }
     expect(data).to.include({ status: 'completed', replayed: 1, skipped: 1 })
-    expect((await chainsBegun(api, webhook)).map((event) => event.data.delivery)).to.deep.equal([kept?.id])
+    expect((await chainsBegun(api, webhook)).map((event) => event.data.delivery)).to.deep.equal([keptDelivery?.id])
   })
   it('returns 202 with the same job for the same Idempotency-Key', async () => {
     const webhook = await api.webhook(admin)
@@ -154,8 +154,8 @@ describe('POST /v1/webhooks/:id/replay', () => {
       idle.replaying()
       for (const [i, reason] of ['webhook_inactive', 'webhook_deleted'].entries())
         await waitFor(async () => {
-          const found = await idle.call('GET', `/v1/jobs/${jobs[i]}`, { as: owner })
-          return found.get('data.status') === 'failed' && found.get('data.reason') === reason
+          const jobNow = await idle.call('GET', `/v1/jobs/${jobs[i]}`, { as: owner })
+          return jobNow.get('data.status') === 'failed' && jobNow.get('data.reason') === reason
         })
       expect([...(await chainsBegun(idle, inactive)), ...(await chainsBegun(idle, deleted))]).to.deep.equal([])
     } finally {

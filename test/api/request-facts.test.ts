@@ -42,8 +42,8 @@ describe('the facts about a request', () => {
     const { jti } = jwt.decode(client.token) as jwt.JwtPayload
     expect((await lastMetadata()).auth).to.deep.equal({ credential: 'token', generation: 1, token: jti })
     const key = await api.key(client)
-    const own = await api.webhook(key)
-    expect((await lastMetadata(own)).auth).to.deep.equal({ credential: 'api_key', generation: null, token: null })
+    const ownWebhook = await api.webhook(key)
+    expect((await lastMetadata(ownWebhook)).auth).to.deep.equal({ credential: 'api_key', generation: null, token: null })
   })
   it('include the sealed address and agent of the caller', async () => {
     await change({ 'user-agent': 'auditor/1.0', 'x-forwarded-for': '203.0.113.7' })

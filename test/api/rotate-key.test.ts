@@ -22,19 +22,19 @@ describe('POST /v1/keys/:id/rotate', () => {
     const webhook = await api.webhook({ key })
     const rotated = await rotate(id)
     expect(rotated.status).to.equal(200)
-    const fresh = rotated.get('data.key')
-    expect(fresh).to.match(/^[A-Z0-9]{12}$/)
-    expect(fresh).to.not.equal(key)
+    const newValue = rotated.get('data.key')
+    expect(newValue).to.match(/^[A-Z0-9]{12}$/)
+    expect(newValue).to.not.equal(key)
     expect(rotated.get('data.id')).to.equal(id)
     expect(Date.parse(rotated.get('data.previous_key_until')) - Date.now()).to.be.within(86_300_000, 86_400_000)
     expect(rotated.headers.get('cache-control')).to.equal('no-store')
     expect(rotated.headers.get('etag')).to.equal('"1"')
-    for (const value of [key, fresh]) {
+    for (const value of [key, newValue]) {
       const read = await api.call('GET', `/v1/webhooks/${webhook}`, { as: { key: value } })
       expect([read.status, read.get('key_id')]).to.deep.equal([200, id])
     }
     const read = await api.call('GET', `/v1/keys/${id}`, { as: admin })
-    expect(read.get('data.key')).to.equal(fresh)
+    expect(read.get('data.key')).to.equal(newValue)
   })
   it('returns 200; after an overlap of a second, the former value stops working', async () => {
     const { id, key } = await api.key(admin)
@@ -54,9 +54,9 @@ describe('POST /v1/keys/:id/rotate', () => {
   it('returns 200 a second time; only the latest of the former values still works', async () => {
     const { id, key } = await api.key(admin)
     const second = (await rotate(id)).get('data.key')
-    const third = (await rotate(id)).get('data.key')
+    const thirdValue = (await rotate(id)).get('data.key')
     await waitFor(async () => !(await opens(key)), { within: 3_000 })
-    for (const value of [second, third]) expect(await opens(value)).to.equal(true)
+    for (const value of [second, thirdValue]) expect(await opens(value)).to.equal(true)
   })
   it('returns 403 scope_exceeds_caller to a caller who may not read the value', async () => {
     const { id } = await api.key(admin)

@@ -22,7 +22,7 @@ describe('POST /v1/webhooks/:id/secret/rotate', () => {
     const row = await findWebhook(api.deps, { tenant: admin.tenant }, id as WebhookId)
     return [row?.secret, row?.previous_secret, row?.previous_secret_until]
   }
-  const given = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo='
+  const givenSecret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo='
 
   it('returns 200 with the webhook and its new secret, which is shown only now; the former one lasts a day', async () => {
     const id = await api.webhook(admin)
@@ -55,7 +55,7 @@ describe('POST /v1/webhooks/:id/secret/rotate', () => {
   })
   it('returns 200 with the secret of the request', async () => {
     const id = await api.webhook(admin)
-    expect((await rotate(id, { body: { secret: given } })).get('secret')).to.equal(given)
+    expect((await rotate(id, { body: { secret: givenSecret } })).get('secret')).to.equal(givenSecret)
   })
   it('returns 200 to the key that created the webhook, and 404 to another key, another tenant, and for an unknown id', async () => {
     const key = await api.key(admin)

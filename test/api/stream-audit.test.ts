@@ -126,14 +126,14 @@ describe('GET /v1/audit', () => {
           type: 'WebhookChanged',
           data: { id: created, event: `e.${i + k}` },
         }))
-        const by = {
+        const author = {
           actor: 'system:test',
           tenant: other.tenant,
           time: new Date(clock).toISOString(),
           $correlationId: 'c',
           $causationId: null,
         } as const
-        await api.deps.streams.append(`webhook-${created}`, decided, past.revision, past, by)
+        await api.deps.streams.append(`webhook-${created}`, decided, past.revision, past, author)
       })
     const lines = await linesOf('?family=webhook', other)
     expect(lines.map((line) => line.revision)).to.deep.equal(Array.from({ length: 1_101 }, (_, i) => i))

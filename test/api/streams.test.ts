@@ -171,19 +171,19 @@ describe('the live streams', () => {
     const deliveries = events.routed([webhook, ofKey])
     for (const delivery of deliveries) events.attempted(delivery, 'DeliverySucceeded')
     await events.flush()
-    const [own, others, foreign, all] = tailsOf
-    await waitFor(() => all!.items.length === 2)
-    await waitFor(() => own!.items.length === 1)
-    expect(own!.items[0]!.data.webhook_id).to.equal(ofKey)
-    expect([others!.items, foreign!.items]).to.deep.equal([[], []])
+    const [ownTail, othersTail, foreignTail, allTail] = tailsOf
+    await waitFor(() => allTail!.items.length === 2)
+    await waitFor(() => ownTail!.items.length === 1)
+    expect(ownTail!.items[0]!.data.webhook_id).to.equal(ofKey)
+    expect([othersTail!.items, foreignTail!.items]).to.deep.equal([[], []])
   })
   it('allow five at a time for each caller', async () => {
     const { owner } = await account()
-    const opened = await Promise.all(Array.from({ length: 5 }, () => open(owner)))
-    expect(opened.map(({ response }) => response.status)).to.deep.equal([200, 200, 200, 200, 200])
+    const streams = await Promise.all(Array.from({ length: 5 }, () => open(owner)))
+    expect(streams.map(({ response }) => response.status)).to.deep.equal([200, 200, 200, 200, 200])
     const refused = await api.call('GET', '/v1/events/stream', { as: owner })
     expect([refused.status, refused.get('error.code')]).to.deep.equal([429, 'too_many_streams'])
-    opened[0]!.tail.close()
+    streams[0]!.tail.close()
     await waitFor(async () => (await open(owner)).response.status === 200, { what: 'a place to be free' })
   })
   it('end when the time that was asked for is over, and when the credential is no longer valid', async () => {

@@ -27,7 +27,7 @@ describe('GET /docs', () => {
   it('shows the request that receivers get, which is a reference in /openapi.json', async () => {
     const options: { responseInterceptor?: (response: object) => { text: string } } = {}
     const script = await (await fetch(`${api.origin}/docs/start.js`)).text()
-    runInNewContext(script, { SwaggerUIBundle: (given: object) => Object.assign(options, given) })
+    runInNewContext(script, { SwaggerUIBundle: (givenOptions: object) => Object.assign(options, givenOptions) })
     const shown = async (path: string) => {
       const url = api.origin + path
       return options.responseInterceptor!({ url, text: await (await fetch(url)).text() }).text

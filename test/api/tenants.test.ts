@@ -86,8 +86,8 @@ describe('/v1/tenants', () => {
       expect(changed.status).to.equal(200)
       expect(JSON.parse(changed.text).data.limits).to.deep.equal({ webhooks: 2, events_per_second: null, requests_per_second: 7 })
       const before = await api.events()
-      const same = await api.call('PATCH', `/v1/tenants/${id}`, { as: operator, body: {} })
-      expect([same.status, same.text]).to.deep.equal([200, changed.text])
+      const unchanged = await api.call('PATCH', `/v1/tenants/${id}`, { as: operator, body: {} })
+      expect([unchanged.status, unchanged.text]).to.deep.equal([200, changed.text])
       expect(await api.events()).to.equal(before)
     })
     it('returns 200, and the limit takes effect within a second', async () => {

@@ -19,8 +19,8 @@ describe('a time in a query', () => {
     client = await api.tenant()
     const { paths } = (await (await fetch(`${api.origin}/openapi.json`)).json()) as Document
     timesByPath = Object.entries(paths).flatMap(([path, { get }]): [string, string[]][] => {
-      const times = get?.parameters.filter(({ in: place, schema }) => place === 'query' && schema.format === 'date-time') ?? []
-      return times.length === 0 ? [] : [[path, times.map(({ name }) => name)]]
+      const timeParameters = get?.parameters.filter(({ in: place, schema }) => place === 'query' && schema.format === 'date-time') ?? []
+      return timeParameters.length === 0 ? [] : [[path, timeParameters.map(({ name }) => name)]]
     })
   })
   after(() => api.stop())
@@ -31,10 +31,10 @@ describe('a time in a query', () => {
     const key = await api.key(client)
     for (const [path, names] of timesByPath)
       for (const name of names) {
-        const known = path.replace('{id}', path.includes('/keys/') ? key.id : id)
-        const accepted = await api.call('GET', `${known}?${name}=2126-03-31T00:42:50+02:00`, { as: client })
+        const pathWithId = path.replace('{id}', path.includes('/keys/') ? key.id : id)
+        const accepted = await api.call('GET', `${pathWithId}?${name}=2126-03-31T00:42:50+02:00`, { as: client })
         expect(accepted.status, `${path} ${name}: ${accepted.text}`).to.equal(200)
-        const refused = await api.call('GET', `${known}?${name}=2126-03-31T00:42:50+0200`, { as: client })
+        const refused = await api.call('GET', `${pathWithId}?${name}=2126-03-31T00:42:50+0200`, { as: client })
         expect(refused.status, `${path} ${name}`).to.equal(422)
         expect(refused.get('error.details.0.message')).to.equal('must be an RFC 3339 time with an offset or Z')
       }

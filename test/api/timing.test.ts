@@ -42,8 +42,8 @@ describe('the response time for wrong credentials', () => {
   it('does not reveal how much of an API key is right', async () => {
     const { key } = await api.key(client)
     // Each guess is new, because a key that was looked up within the last second comes from the cache.
-    const guess = (known: number) => () =>
-      refused('/v1/webhooks', { headers: { 'x-api-key': key.slice(0, known) + randomText(key.length - known) } })
+    const guess = (idLength: number) => () =>
+      refused('/v1/webhooks', { headers: { 'x-api-key': key.slice(0, idLength) + randomText(key.length - idLength) } })
     await expectSameTime({ 'nothing known': guess(0), 'two thirds known': guess(8) }, { rounds })
   })
 })

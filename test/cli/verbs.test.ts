@@ -38,11 +38,11 @@ describe('the verbs of the command line', () => {
   it('have an option or an argument for every field', () => {
     for (const verb of verbs) {
       const command = commandOf(verb)
-      const given = [...command.options.map((option) => option.name()), ...command.registeredArguments.map((argument) => argument.name())]
+      const names = [...command.options.map((option) => option.name()), ...command.registeredArguments.map((argument) => argument.name())]
       for (const field of fieldsFor(verb)) {
         const name = field.path.join('.')
         if (verb.otherwise?.includes(name)) continue
-        expect(given, `${verb.name} ${name}`).to.satisfy(
+        expect(names, `${verb.name} ${name}`).to.satisfy(
           (names: string[]) => names.includes(name) || names.includes(optionName(field, verb.optionNames ?? {})),
         )
       }

@@ -82,8 +82,8 @@ export function openLedger({ urls, authorization, perSecond, arrivals }: LedgerO
     const startedAt = performance.now()
     for (let n = 0; isPosting; n++) {
       await sleep(Math.max(0, startedAt + (n * 1_000) / perSecond - performance.now()))
-      const one = post(n).finally(() => open.delete(one))
-      open.add(one)
+      const request = post(n).finally(() => open.delete(request))
+      open.add(request)
       if (open.size >= maxOpen) await Promise.race(open)
     }
   })()
@@ -117,21 +117,21 @@ export function openLedger({ urls, authorization, perSecond, arrivals }: LedgerO
       let lastProgress = { at: performance.now(), missing: Number.POSITIVE_INFINITY }
       await waitFor(
         () => {
-          const left = missing().length
-          if (left < lastProgress.missing) lastProgress = { at: performance.now(), missing: left }
-          return left === 0 || performance.now() - lastProgress.at > lostAfterMs
+          const missingCount = missing().length
+          if (missingCount < lastProgress.missing) lastProgress = { at: performance.now(), missing: missingCount }
+          return missingCount === 0 || performance.now() - lastProgress.at > lostAfterMs
         },
         { what: 'the accepted events to arrive' },
       )
       const accepted = [...responses.keys()].filter(isAccepted)
-      const own = new Map([...postedAt.keys()].flatMap((id) => (arrivals.has(id) ? [[id, arrivals.get(id)!] as const] : [])))
-      const deliveredAt = [...own.values()].map(([first]) => first!).sort((a, b) => a - b)
-      const delays = [...own].map(([id, [first]]) => first! - postedAt.get(id)!).sort((a, b) => a - b)
+      const ownArrivals = new Map([...postedAt.keys()].flatMap((id) => (arrivals.has(id) ? [[id, arrivals.get(id)!] as const] : [])))
+      const deliveredAt = [...ownArrivals.values()].map(([first]) => first!).sort((a, b) => a - b)
+      const delays = [...ownArrivals].map(([id, [first]]) => first! - postedAt.get(id)!).sort((a, b) => a - b)
       return {
         accepted: accepted.length,
         refused: responses.size - accepted.length,
         lost: missing().length,
-        repeated: repeatedIn(own),
+        repeated: repeatedIn(ownArrivals),
         standStillMs: Math.max(0, ...deliveredAt.map((at, i) => (i === 0 ? 0 : at - deliveredAt[i - 1]!))),
         p99Ms: delays[Math.floor(delays.length * 0.99)] ?? 0,
         lateShare: delays.filter((delay) => delay > lateMs).length / Math.max(1, delays.length),

@@ -15,17 +15,17 @@ import { memoryEventStore } from '../support/memory-event-store.ts'
 import { memoryKeyring } from '../support/memory-keyring.ts'
 
 const tenant = ulid() as TenantId
-const callerOf = (of: TenantId, key_id: KeyId | null = null): Caller => ({
-  tenant: of,
+const callerOf = (tenant: TenantId, key_id: KeyId | null = null): Caller => ({
+  tenant,
   actor: key_id === null ? 'client:shop' : `key:${key_id}`,
   scopes: new Set(),
   key_id,
 })
-const context = (more: Partial<CommandContext> = {}): CommandContext => ({
+const context = (changes: Partial<CommandContext> = {}): CommandContext => ({
   caller: callerOf(tenant),
   correlation_id: 'c1',
   now: '2026-01-01T00:00:00.000Z',
-  ...more,
+  ...changes,
 })
 const create = (id: WebhookId, key_id: KeyId | null = null): WebhookCommand => ({
   ...defaultsOf(webhookFields),
@@ -49,10 +49,10 @@ async function codeOfFailure(work: Promise<unknown>): Promise<string | undefined
 
 describe('the command handler', () => {
   let store: ReturnType<typeof memoryEventStore>
-  let execute: (id: WebhookId, command: WebhookCommand, more?: Partial<CommandContext>) => ReturnType<typeof handleWebhook>
+  let execute: (id: WebhookId, command: WebhookCommand, changes?: Partial<CommandContext>) => ReturnType<typeof handleWebhook>
   let streams: ReturnType<typeof createCommandStreams>
-  const handleWebhook = (id: WebhookId, command: WebhookCommand, more: Partial<CommandContext> = {}) =>
-    handle(streams, webhookDecider, webhookStream(id), command, context(more))
+  const handleWebhook = (id: WebhookId, command: WebhookCommand, changes: Partial<CommandContext> = {}) =>
+    handle(streams, webhookDecider, webhookStream(id), command, context(changes))
   beforeEach(() => {
     store = memoryEventStore()
     streams = createCommandStreams(store, memoryKeyring())
@@ -74,9 +74,9 @@ describe('the command handler', () => {
 
   it('returns the state after the command, its revision and its position', async () => {
     const id = ulid() as WebhookId
-    const made = await execute(id, create(id), { create: true })
-    expect(made).to.include({ revision: 0, changed: true, position: store.events.at(-1)?.position })
-    expect(made.state).to.include({ id, secret: 'whsec_topsecret', created_at: '2026-01-01T00:00:00.000Z' })
+    const createdWebhook = await execute(id, create(id), { create: true })
+    expect(createdWebhook).to.include({ revision: 0, changed: true, position: store.events.at(-1)?.position })
+    expect(createdWebhook.state).to.include({ id, secret: 'whsec_topsecret', created_at: '2026-01-01T00:00:00.000Z' })
     const changed = await execute(id, { type: 'ChangeWebhook', event: 'order.*', is_active: false })
     expect(changed).to.include({ revision: 2, changed: true })
     expect(changed.state).to.include({ event: 'order.*', is_active: false, callback_url: 'https://example.com/secret-path' })
@@ -84,8 +84,8 @@ describe('the command handler', () => {
   it('appends nothing for a command that changes nothing, and returns the present revision of the stream', async () => {
     const id = await created()
     const position = store.events.at(-1)?.position
-    const same = await execute(id, { type: 'ChangeWebhook', event: 'order.created' })
-    expect(same).to.include({ revision: 0, changed: false, position })
+    const unchanged = await execute(id, { type: 'ChangeWebhook', event: 'order.created' })
+    expect(unchanged).to.include({ revision: 0, changed: false, position })
     expect(store.events).to.have.length(1)
   })
 
@@ -101,8 +101,8 @@ describe('the command handler', () => {
       const caller = callerOf(tenant, ownKey)
       for (const id of [await created(otherKey), await created()])
         expect(await codeOfFailure(execute(id, { type: 'ChangeWebhook', event: 'x' }, { caller }))).to.equal('not_found')
-      const own = await created(ownKey)
-      expect(await execute(own, { type: 'ChangeWebhook', event: 'x' }, { caller })).to.include({ revision: 1 })
+      const ownWebhook = await created(ownKey)
+      expect(await execute(ownWebhook, { type: 'ChangeWebhook', event: 'x' }, { caller })).to.include({ revision: 1 })
     })
     it('does not find any key when the caller is a key', async () => {
       const id = ulid() as KeyId
@@ -191,9 +191,9 @@ describe('the command handler', () => {
   describe('an append whose response was lost', () => {
     it('is repeated under the same ids, with the same result as the first time', async () => {
       const id = await created()
-      let lost = 0
+      let lostResponses = 0
       store.afterAppend = () => {
-        if (lost++ < 2) throw new StoreUnavailable('no response')
+        if (lostResponses++ < 2) throw new StoreUnavailable('no response')
       }
       expect(await execute(id, { type: 'ChangeWebhook', event: 'x' })).to.include({ revision: 1, changed: true })
       expect(store.events).to.have.length(2)
@@ -230,9 +230,9 @@ describe('the command handler', () => {
       const id = await created()
       const command: WebhookCommand = { type: 'RotateWebhookSecret', secret: 'whsec_new', previous_secret_until: null }
       await execute(id, command, { causationId })
-      const again = await execute(id, command, { causationId })
+      const repeated = await execute(id, command, { causationId })
       expect(store.events).to.have.length(2)
-      expect(again).to.include({ revision: 1 })
+      expect(repeated).to.include({ revision: 1 })
     })
     it('creates once for one cause, and gets the same result as the first time', async () => {
       const id = ulid() as WebhookId
@@ -249,10 +249,10 @@ describe('the command handler', () => {
       const command: WebhookCommand = { type: 'ChangeWebhook', event: 'first', is_active: false }
       const first = await execute(id, command, { commandId })
       await execute(id, { type: 'ChangeWebhook', event: 'later' })
-      const again = await execute(id, command, { commandId })
-      expect(again).to.deep.equal(first)
-      expect(again).to.include({ revision: 2, changed: true })
-      expect(again.state).to.include({ event: 'first', is_active: false })
+      const repeated = await execute(id, command, { commandId })
+      expect(repeated).to.deep.equal(first)
+      expect(repeated).to.include({ revision: 2, changed: true })
+      expect(repeated.state).to.include({ event: 'first', is_active: false })
       expect(store.events).to.have.length(4)
     })
     it('returns the first result also when If-Match has the revision before the command', async () => {
@@ -352,7 +352,9 @@ describe('the command handler', () => {
     it('can be opened only in its own stream', async () => {
       const [id, other] = [await created(), await created()]
       expect((await streams.read(webhookStream(id))).events[0]?.data).to.include({ secret: 'whsec_topsecret' })
-      const [ownEvent, otherEvent] = [id, other].map((one) => store.events.find((event) => event.stream === webhookStream(one))!)
+      const [ownEvent, otherEvent] = [id, other].map(
+        (webhookId) => store.events.find((event) => event.stream === webhookStream(webhookId))!,
+      )
       Object.assign(ownEvent!.data, { secret: (otherEvent!.data as { secret: string }).secret })
       expect(await codeOfFailure(streams.read(webhookStream(id)))).to.equal('seal_broken')
     })

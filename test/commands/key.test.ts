@@ -86,8 +86,8 @@ describe('keys', () => {
   })
   it('belong to their tenant until they are deleted', () => {
     const live = given(created).state()
-    const gone = given(created, deleted).state()
+    const deletedState = given(created, deleted).state()
     expect(live && keyDecider.ownerOf(live)).to.deep.equal({ tenant, key_id: null })
-    expect(gone && keyDecider.ownerOf(gone)).to.equal(null)
+    expect(deletedState && keyDecider.ownerOf(deletedState)).to.equal(null)
   })
 })

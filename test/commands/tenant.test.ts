@@ -97,9 +97,9 @@ describe('clients', () => {
     })
   })
   it('are issued once, even after they were revoked', () => {
-    const again = { type: 'IssueClient', client_id, name: 'Other', scopes: [], secret_hmac: 'bb' } as const
-    given(registered, issued).when(again).thenRefused('already_exists')
-    given(registered, issued, revoked).when(again).thenRefused('already_exists')
+    const issueAgain = { type: 'IssueClient', client_id, name: 'Other', scopes: [], secret_hmac: 'bb' } as const
+    given(registered, issued).when(issueAgain).thenRefused('already_exists')
+    given(registered, issued, revoked).when(issueAgain).thenRefused('already_exists')
   })
   it('are admins only in the tenant `default`', () => {
     const admin = { type: 'IssueClient', client_id, name: 'Admin', scopes: ['admin'], secret_hmac: 'aa' } as const
@@ -132,12 +132,12 @@ describe('clients', () => {
   it('are not revoked when they are the last admin', () => {
     const admin = (name: string) =>
       fact('ClientIssued', { id: defaultTenant, client_id: name as ClientId, name, scopes: ['admin'], secret_hmac: 'aa' })
-    const theirs = fact('TenantRegistered', { id: defaultTenant, name: 'default' })
+    const defaultRegistered = fact('TenantRegistered', { id: defaultTenant, name: 'default' })
     const revoke = { type: 'RevokeClient', client_id: 'one' as ClientId } as const
-    const gone = fact('ClientRevoked', { id: defaultTenant, client_id: 'two' as ClientId, generation: 2 })
-    given(theirs, admin('one')).when(revoke).thenRefused('last_admin')
-    given(theirs, admin('one'), admin('two'), gone).when(revoke).thenRefused('last_admin')
-    given(theirs, admin('one'), admin('two'))
+    const clientRevoked = fact('ClientRevoked', { id: defaultTenant, client_id: 'two' as ClientId, generation: 2 })
+    given(defaultRegistered, admin('one')).when(revoke).thenRefused('last_admin')
+    given(defaultRegistered, admin('one'), admin('two'), clientRevoked).when(revoke).thenRefused('last_admin')
+    given(defaultRegistered, admin('one'), admin('two'))
       .when(revoke)
       .then(fact('ClientRevoked', { id: defaultTenant, client_id: 'one' as ClientId, generation: 2 }))
   })

@@ -123,8 +123,8 @@ describe('webhooks', () => {
   })
   it('belong to their tenant and the key that created them until they are deleted', () => {
     const live = given(created).state()
-    const gone = given(created, deleted).state()
+    const deletedState = given(created, deleted).state()
     expect(live && webhookDecider.ownerOf(live)).to.deep.equal({ tenant, key_id })
-    expect(gone && webhookDecider.ownerOf(gone)).to.equal(null)
+    expect(deletedState && webhookDecider.ownerOf(deletedState)).to.equal(null)
   })
 })

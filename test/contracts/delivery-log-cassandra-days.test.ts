@@ -12,19 +12,19 @@ const delivery = { ...base, status: 'pending', next_attempt_at: null } as const
 
 /** A list in memory that counts how often it is read. */
 function list(rows: readonly Position[], counts: (row: Position) => boolean = () => true) {
-  const asked: { day: string; limit: number }[] = []
+  const queries: { day: string; limit: number }[] = []
   return {
-    asked,
+    asked: queries,
     async read(day: string, { since, before }: Range, limit: number): Promise<Position[]> {
-      asked.push({ day, limit })
+      queries.push({ day, limit })
       return rows
         .filter((row) => dayOf(row.at) === day && row.at >= since)
         .filter((row) => row.at < before.at || (row.at === before.at && row.delivery < before.delivery))
         .sort((a, b) => b.at - a.at || (a.delivery < b.delivery ? 1 : -1))
         .slice(0, limit)
     },
-    check: async (some: readonly Position[]): Promise<Delivery[]> =>
-      some.filter(counts).map((row) => ({ ...delivery, delivery: row.delivery as Delivery['delivery'] })),
+    check: async (positions: readonly Position[]): Promise<Delivery[]> =>
+      positions.filter(counts).map((row) => ({ ...delivery, delivery: row.delivery as Delivery['delivery'] })),
   }
 }
 

@@ -16,7 +16,7 @@ const newestFirst = (a: DeliveryFact, b: DeliveryFact): number =>
 
 describeWithCassandra('rows of the delivery log on Cassandra', () => {
   let opened: OpenedLog
-  const own = () => ({ webhook: ulid() as WebhookId, tenant: ulid() as TenantId })
+  const newIds = () => ({ webhook: ulid() as WebhookId, tenant: ulid() as TenantId })
   before(async () => {
     opened = await openCassandraLog()
   })
@@ -25,13 +25,19 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
 
   it('are kept for the rest of the retention, even when they are written late', async () => {
     const { log, history } = opened
-    const late = fact({ ...own(), type: 'DeliveryDeadLettered', accepted_at: daysAgo(20), time: daysAgo(1) })
-    const key = { tenant: late.tenant, message: late.message, fingerprint: 'late', event: late.event, place: placeOf('kafka', 0, 0n, 0) }
-    await history.record([late])
-    await log.archive([{ ...key, accepted_at: late.accepted_at, sealedBody: Buffer.from('late') }])
+    const lateFact = fact({ ...newIds(), type: 'DeliveryDeadLettered', accepted_at: daysAgo(20), time: daysAgo(1) })
+    const key = {
+      tenant: lateFact.tenant,
+      message: lateFact.message,
+      fingerprint: 'late',
+      event: lateFact.event,
+      place: placeOf('kafka', 0, 0n, 0),
+    }
+    await history.record([lateFact])
+    await log.archive([{ ...key, accepted_at: lateFact.accepted_at, sealedBody: Buffer.from('late') }])
     const ends = [
-      ...(await allRows('facts_1', 'webhook as id, ttl(place) as ttl')).filter(({ id }) => id === late.webhook),
-      ...(await allRows('dead_letters_by_tenant_1', 'delivery as id, ttl(webhook) as ttl')).filter(({ id }) => id === late.delivery),
+      ...(await allRows('facts_1', 'webhook as id, ttl(place) as ttl')).filter(({ id }) => id === lateFact.webhook),
+      ...(await allRows('dead_letters_by_tenant_1', 'delivery as id, ttl(webhook) as ttl')).filter(({ id }) => id === lateFact.delivery),
       ...(await allRows('sealed_bodies', 'fingerprint as id, ttl(sealed_body) as ttl')).filter(({ id }) => id === 'late'),
     ].map(({ ttl }) => Number(ttl))
     expect(ends).to.have.length(3)
@@ -39,11 +45,11 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
   })
 
   it('are not written after the retention', async () => {
-    const gone = fact({ ...own(), type: 'DeliveryDeadLettered', accepted_at: daysAgo(30.01) })
-    const there = fact({ ...own(), type: 'DeliveryDeadLettered' })
+    const expiredFact = fact({ ...newIds(), type: 'DeliveryDeadLettered', accepted_at: daysAgo(30.01) })
+    const keptFact = fact({ ...newIds(), type: 'DeliveryDeadLettered' })
     const place = placeOf('kafka', 0, 0n, 0)
-    await opened.history.record([gone, there])
-    await opened.log.archive([{ ...messageRefOf(gone), fingerprint: 'gone', place, sealedBody: Buffer.from('gone') }])
+    await opened.history.record([expiredFact, keptFact])
+    await opened.log.archive([{ ...messageRefOf(expiredFact), fingerprint: 'gone', place, sealedBody: Buffer.from('gone') }])
     const tables = [
       'facts_1',
       'deliveries_by_webhook_1',
@@ -54,22 +60,22 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
     ]
     for (const table of tables) {
       const ids = (await allRows(table, 'delivery')).map(({ delivery }) => delivery)
-      expect(ids, table).to.include(there.delivery).and.not.include(gone.delivery)
+      expect(ids, table).to.include(keptFact.delivery).and.not.include(expiredFact.delivery)
     }
     expect((await allRows('sealed_bodies', 'fingerprint')).map(({ fingerprint }) => fingerprint)).to.not.include('gone')
   })
 
   it('leave out null values instead of writing tombstones', async () => {
-    const full = fact({ ...own(), type: 'DeliveryFailed', code: 500, reason: 'http_500', response: 'sealed', delay_seconds: 5 })
-    await opened.history.record([full])
+    const fullFact = fact({ ...newIds(), type: 'DeliveryFailed', code: 500, reason: 'http_500', response: 'sealed', delay_seconds: 5 })
+    await opened.history.record([fullFact])
     // The same row is written again: a null would erase the stored value.
-    await opened.history.record([{ ...full, code: null, duration_ms: null, reason: null, response: null, delay_seconds: null }])
-    const [attempt] = (await opened.history.attempts([full]))[0] ?? []
-    expect(attempt).to.include({ code: 500, duration_ms: full.duration_ms, reason: 'http_500', response: 'sealed' })
+    await opened.history.record([{ ...fullFact, code: null, duration_ms: null, reason: null, response: null, delay_seconds: null }])
+    const [attempt] = (await opened.history.attempts([fullFact]))[0] ?? []
+    expect(attempt).to.include({ code: 500, duration_ms: fullFact.duration_ms, reason: 'http_500', response: 'sealed' })
   })
 
   it('have no earlier state of a delivery that ends within one batch', async () => {
-    const routed = fact({ ...own(), type: 'MessageRouted' })
+    const routed = fact({ ...newIds(), type: 'MessageRouted' })
     const succeeded: DeliveryFact = { ...routed, type: 'DeliverySucceeded', attempt: 1, event_id: randomUUID() as EventId }
     await opened.history.record([succeeded, routed, routed])
     const statuses = (await allRows('deliveries_by_status_1', 'delivery, status')).filter(({ delivery }) => delivery === routed.delivery)
@@ -77,7 +83,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
   })
 
   it('are found over many days, most of which are empty', async () => {
-    const webhook = own()
+    const webhook = newIds()
     const offsets = [0, 0.001, 1, 1.5, 2, 9, 9.0001, 9.0002, 17, 25, 29.5, 29.9]
     const facts = offsets.flatMap((days) =>
       Array.from({ length: 3 }, () => fact({ ...webhook, type: 'DeliverySucceeded', accepted_at: daysAgo(days), time: daysAgo(0) })),
@@ -95,8 +101,8 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
       expect(listed.map(({ delivery }) => delivery)).to.deep.equal(expected)
     }
     const between = { since: daysAgo(17.5), until: daysAgo(8.5) }
-    const some = await opened.history.history(webhook.webhook, { tenant: webhook.tenant, limit: 100, ...between })
-    expect(some.map(({ delivery }) => delivery)).to.deep.equal(
+    const firstPage = await opened.history.history(webhook.webhook, { tenant: webhook.tenant, limit: 100, ...between })
+    expect(firstPage.map(({ delivery }) => delivery)).to.deep.equal(
       facts
         .filter((f) => f.accepted_at >= between.since && f.accepted_at < between.until)
         .sort(newestFirst)
@@ -105,7 +111,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
   })
 
   it('are found behind thousands of rows that lead to an earlier state', async () => {
-    const webhook = own()
+    const webhook = newIds()
     const routed = Array.from({ length: 3_000 }, (_, i) => fact({ ...webhook, type: 'MessageRouted', accepted_at: daysAgo(1, i) }))
     await opened.history.record(routed)
     await opened.history.record(
@@ -120,7 +126,7 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
   })
 
   it('are found when they are dead letters, for many webhooks and for few', async () => {
-    const { tenant } = own()
+    const { tenant } = newIds()
     const webhooks = Array.from({ length: 20 }, () => ulid() as WebhookId)
     const dead = webhooks.map((webhook, i) =>
       fact({ tenant, webhook, type: 'DeliveryDeadLettered', accepted_at: daysAgo(5), time: daysAgo(3 - i / 10) }),
@@ -134,8 +140,8 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
   })
 
   it('do not include a fact that cannot be stored, and the error names it wherever it is in a batch', async () => {
-    const good = Array.from({ length: 20 }, () => fact({ type: 'DeliverySucceeded' }))
-    const bad = [
+    const goodFacts = Array.from({ length: 20 }, () => fact({ type: 'DeliverySucceeded' }))
+    const badFacts = [
       fact({ type: 'DeliverySucceeded', accepted_at: '2026-02-30T00:00:00.000Z' }),
       fact({ type: 'DeliverySucceeded', accepted_at: 'yesterday' }),
       fact({ type: 'DeliverySucceeded', time: '2026-01-01T25:00:00.000Z' }),
@@ -146,14 +152,14 @@ describeWithCassandra('rows of the delivery log on Cassandra', () => {
       fact({ type: 'DeliverySucceeded', duration_ms: Number.NaN }),
       fact({ type: 'DeliverySucceeded', correlation_id: 'x'.repeat(2 << 20) }),
     ]
-    for (const [i, one] of bad.entries()) {
-      const failure = await opened.history.record(good.toSpliced(i * 2, 0, one)).then(
+    for (const [i, one] of badFacts.entries()) {
+      const failure = await opened.history.record(goodFacts.toSpliced(i * 2, 0, one)).then(
         () => null,
         (error: unknown) => error,
       )
       expect(failure, `fact ${i}`).to.be.instanceOf(FactRefused)
       expect(failure).to.include({ event_id: one.event_id })
     }
-    await opened.history.record(good)
+    await opened.history.record(goodFacts)
   })
 })

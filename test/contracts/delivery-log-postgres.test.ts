@@ -167,25 +167,25 @@ describe('delivery log on Postgres', () => {
     const log = await open()
     const { tenant } = fact({ type: 'MessageRouted' })
     const accepted_at = new Date().toISOString()
-    const kept = await Promise.all(
+    const keptBodies = await Promise.all(
       ['a', 'b'].map(async (id) => {
         const body: TestBody = { tenant, accepted_at, message: id as MessageId, fingerprint: id, sealedBody: Buffer.from(id) }
         const place = await bus.produce({ tenant, accepted_at, correlation_id: 'c', messages: [asMessage(body)] })
         return keyOf(body, place)
       }),
     )
-    const broken = parsePlace(kept[0]!.place)
+    const broken = parsePlace(keptBodies[0]!.place)
     await database.pool.query(`update messages set record = '\\x00ff' where partition = $1 and "offset" = $2`, [
       broken.partition,
       broken.offset,
     ])
-    expect(await log.bodies(kept)).to.deep.equal([null, Buffer.from('b')])
+    expect(await log.bodies(keptBodies)).to.deep.equal([null, Buffer.from('b')])
   })
 
   it('names the fact that Postgres cannot store, wherever it is in a batch', async () => {
     const log = await open()
-    const good = Array.from({ length: 20 }, () => fact({ type: 'DeliverySucceeded' }))
-    const bad = [
+    const goodFacts = Array.from({ length: 20 }, () => fact({ type: 'DeliverySucceeded' }))
+    const badFacts = [
       fact({ type: 'DeliverySucceeded', reason: 'a\u0000b' }),
       fact({ type: 'DeliverySucceeded', accepted_at: '2026-02-30T00:00:00.000Z' }),
       fact({ type: 'DeliverySucceeded', accepted_at: 'yesterday' }),
@@ -195,8 +195,8 @@ describe('delivery log on Postgres', () => {
       fact({ type: 'DeliverySucceeded', code: 1.5 }),
       fact({ type: 'DeliverySucceeded', code: 2 ** 40 }),
     ]
-    for (const [i, one] of bad.entries()) {
-      const facts = [...good]
+    for (const [i, one] of badFacts.entries()) {
+      const facts = [...goodFacts]
       facts.splice((i * 3) % 20, 0, one)
       const failure = await log
         .historyOf(1)
@@ -208,15 +208,15 @@ describe('delivery log on Postgres', () => {
       expect(failure, `fact ${i}`).to.be.instanceOf(FactRefused)
       expect(failure).to.include({ event_id: one.event_id })
     }
-    await log.historyOf(1).record(good)
+    await log.historyOf(1).record(goodFacts)
   })
 
   it('needs one row for a delivery that ends with its first request', async () => {
     const log = await open()
     const routed = fact({ type: 'MessageRouted' })
-    const own = { webhook: routed.webhook, delivery: routed.delivery, tenant: routed.tenant }
+    const key = { webhook: routed.webhook, delivery: routed.delivery, tenant: routed.tenant }
     await log.historyOf(1).record([routed])
-    await log.historyOf(1).record([fact({ ...own, type: 'DeliverySucceeded' })])
+    await log.historyOf(1).record([fact({ ...key, type: 'DeliverySucceeded' })])
     const { rows } = await database.pool.query(
       'select (select count(*) from deliveries) as deliveries, (select count(*) from attempts) as attempts',
     )
@@ -240,10 +240,10 @@ describe('delivery log on Postgres', () => {
   it('drops whole days, and writes again to a day that another process has dropped', async () => {
     const log = await open({})
     const other = await open({})
-    const on = (day: string) => fact({ type: 'MessageRouted', accepted_at: `${day}T12:00:00.000Z` })
+    const factOn = (day: string) => fact({ type: 'MessageRouted', accepted_at: `${day}T12:00:00.000Z` })
     await log.makeBuild(2)
-    for (const build of [1, 2]) await log.historyOf(build).record([on('2020-01-01'), on('2020-01-02')])
-    await log.archive([{ ...on('2020-01-01'), sealedBody: Buffer.from('{}') }])
+    for (const build of [1, 2]) await log.historyOf(build).record([factOn('2020-01-01'), factOn('2020-01-02')])
+    await log.archive([{ ...factOn('2020-01-01'), sealedBody: Buffer.from('{}') }])
     expect(await other.dropDaysBefore('2020-01-02')).to.deep.equal([
       'deliveries_20200101',
       'attempts_20200101',
@@ -251,7 +251,7 @@ describe('delivery log on Postgres', () => {
       'delivery_history_2.attempts_20200101',
       'sealed_bodies_20200101',
     ])
-    await log.historyOf(1).record([on('2020-01-01')])
+    await log.historyOf(1).record([factOn('2020-01-01')])
     const { rows } = await database.pool.query('select tableoid::regclass::text as partition from deliveries order by 1')
     expect(rows).to.deep.equal([{ partition: 'deliveries_20200101' }, { partition: 'deliveries_20200102' }])
   })
@@ -260,22 +260,22 @@ describe('delivery log on Postgres', () => {
     const log = await open()
     const other = await open()
     await Promise.all([log.makeBuild(2), other.makeBuild(2)])
-    const [old, made] = [log.historyOf(1), log.historyOf(2)]
+    const [oldBuild, newBuild] = [log.historyOf(1), log.historyOf(2)]
     const failed = fact({ type: 'DeliveryFailed' })
     const ended = { ...failed, type: 'DeliverySucceeded', event_id: randomUUID() as EventId, attempt: 2, delay_seconds: null } as const
-    await old.record([failed])
-    await made.record([failed])
-    await made.record([ended])
-    expect((await old.states([failed]))[0]?.status).to.equal('retrying')
-    expect((await made.states([failed]))[0]?.status).to.equal('success')
-    expect((await made.attempts([failed]))[0]).to.have.length(2)
+    await oldBuild.record([failed])
+    await newBuild.record([failed])
+    await newBuild.record([ended])
+    expect((await oldBuild.states([failed]))[0]?.status).to.equal('retrying')
+    expect((await newBuild.states([failed]))[0]?.status).to.equal('success')
+    expect((await newBuild.attempts([failed]))[0]).to.have.length(2)
     await other.dropBuild(1)
     await other.dropBuild(1)
-    expect((await made.history(failed.webhook, { tenant: failed.tenant, limit: 10 })).map((found) => found.status)).to.deep.equal([
+    expect((await newBuild.history(failed.webhook, { tenant: failed.tenant, limit: 10 })).map((found) => found.status)).to.deep.equal([
       'success',
     ])
-    expect(await codeOfFailure(old.record([failed]))).to.equal('42883')
-    expect(await codeOfFailure(old.states([failed]))).to.equal('42P01')
+    expect(await codeOfFailure(oldBuild.record([failed]))).to.equal('42883')
+    expect(await codeOfFailure(oldBuild.states([failed]))).to.equal('42P01')
     // A build that is made after another one was dropped has the same indexes too.
     await log.makeBuild(3)
     await log.makeBuild(3)
@@ -287,7 +287,7 @@ describe('delivery log on Postgres', () => {
     await log.historyOf(3).record([ended, failed])
     expect((await log.historyOf(3).states([failed]))[0]?.status).to.equal('success')
     await log.dropBuild(2)
-    expect(await codeOfFailure(made.attempts([failed]))).to.equal('42P01')
+    expect(await codeOfFailure(newBuild.attempts([failed]))).to.equal('42P01')
     expect(() => log.historyOf(0)).to.throw(RangeError)
   })
 

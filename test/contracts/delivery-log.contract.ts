@@ -120,17 +120,17 @@ const factsOfOne = fc
   )
   .filter(({ requests, isRouted, replays }) => requests.length + Number(isRouted) + replays.length > 0)
   .map(({ requests, isRouted, replays, webhook }): DeliveryFact[] => {
-    const own = { webhook, delivery: newDelivery(), tenant: newTenant() }
+    const key = { webhook, delivery: newDelivery(), tenant: newTenant() }
     return [
-      ...(isRouted ? [fact({ ...own, type: 'MessageRouted' })] : []),
-      ...replays.map((chain) => fact({ ...own, type: 'DeliveryReplayed', chain, time: at(100) })),
-      ...requests.map(({ ms, event_id, delay_seconds, ...rest }) =>
+      ...(isRouted ? [fact({ ...key, type: 'MessageRouted' })] : []),
+      ...replays.map((chain) => fact({ ...key, type: 'DeliveryReplayed', chain, time: at(100) })),
+      ...requests.map(({ ms, event_id, delay_seconds, ...otherFields }) =>
         fact({
-          ...own,
-          ...rest,
+          ...key,
+          ...otherFields,
           event_id: event_id as EventId,
           time: at(ms),
-          delay_seconds: rest.type === 'DeliveryFailed' ? delay_seconds : null,
+          delay_seconds: otherFields.type === 'DeliveryFailed' ? delay_seconds : null,
         }),
       ),
     ]
@@ -193,27 +193,27 @@ export function deliveryLogContract(
 
       it('of success decide the state of their chain, even when other facts come later', async () => {
         const routed = fact({ type: 'MessageRouted' })
-        const own = { ...keyOf(routed), tenant: routed.tenant }
-        await log.record([fact({ ...own, type: 'DeliverySucceeded', attempt: 1 })])
+        const key = { ...keyOf(routed), tenant: routed.tenant }
+        await log.record([fact({ ...key, type: 'DeliverySucceeded', attempt: 1 })])
         await log.record([
           routed,
-          fact({ ...own, type: 'DeliveryFailed', attempt: 2 }),
-          fact({ ...own, type: 'DeliveryDeadLettered', attempt: 3 }),
+          fact({ ...key, type: 'DeliveryFailed', attempt: 2 }),
+          fact({ ...key, type: 'DeliveryDeadLettered', attempt: 3 }),
         ])
-        expect(await stateOf(own)).to.include({ status: 'success', attempt: 1, next_attempt_at: null })
-        expect(await attemptsOf(own)).to.have.length(3)
+        expect(await stateOf(key)).to.include({ status: 'success', attempt: 1, next_attempt_at: null })
+        expect(await attemptsOf(key)).to.have.length(3)
       })
 
       it('of a later chain win over every fact of an earlier chain', async () => {
         const succeeded = fact({ type: 'DeliverySucceeded', attempt: 3 })
-        const own = { ...keyOf(succeeded), tenant: succeeded.tenant }
+        const key = { ...keyOf(succeeded), tenant: succeeded.tenant }
         await log.record([succeeded])
-        await log.record([fact({ ...own, type: 'DeliveryReplayed', chain: 2 })])
-        expect(await stateOf(own)).to.include({ status: 'pending', chain: 2, attempt: 0 })
-        await log.record([fact({ ...own, type: 'DeliveryFailed', chain: 2, attempt: 1, time: at(500), delay_seconds: 1.5 })])
-        expect(await stateOf(own)).to.include({ status: 'retrying', chain: 2, attempt: 1, next_attempt_at: at(2_000) })
+        await log.record([fact({ ...key, type: 'DeliveryReplayed', chain: 2 })])
+        expect(await stateOf(key)).to.include({ status: 'pending', chain: 2, attempt: 0 })
+        await log.record([fact({ ...key, type: 'DeliveryFailed', chain: 2, attempt: 1, time: at(500), delay_seconds: 1.5 })])
+        expect(await stateOf(key)).to.include({ status: 'retrying', chain: 2, attempt: 1, next_attempt_at: at(2_000) })
         await log.record([succeeded])
-        expect(await stateOf(own)).to.include({ status: 'retrying' })
+        expect(await stateOf(key)).to.include({ status: 'retrying' })
       })
 
       it('of two requests with the same chain and attempt are both listed', async () => {
@@ -224,8 +224,10 @@ export function deliveryLogContract(
           [twin, first],
         ]) {
           const delivery = newDelivery()
-          for (const one of order)
-            await log.record([{ ...one, delivery, event_id: `${one.event_id.slice(0, 24)}${delivery.slice(24)}` as EventId }])
+          for (const orderedFact of order)
+            await log.record([
+              { ...orderedFact, delivery, event_id: `${orderedFact.event_id.slice(0, 24)}${delivery.slice(24)}` as EventId },
+            ])
           const listed = await attemptsOf({ ...first, delivery })
           expect(listed.map(({ reason, code, time }) => ({ reason, code, time }))).to.deep.equal([
             { reason: 'timeout', code: null, time: at(10) },
@@ -235,7 +237,7 @@ export function deliveryLogContract(
       })
 
       it('keep every character and number, and times to the millisecond', async () => {
-        const one = fact({
+        const failedFact = fact({
           type: 'DeliveryFailed',
           accepted_at: `${today}T23:59:59.999Z`,
           time: `${today}T23:59:59.001Z`,
@@ -249,9 +251,9 @@ export function deliveryLogContract(
           code: null,
           delay_seconds: 0.001,
         })
-        await log.record([one])
-        expect(await stateOf(one)).to.deep.equal(folded([one]).state)
-        expect(await attemptsOf(one)).to.deep.equal(folded([one]).attempts)
+        await log.record([failedFact])
+        expect(await stateOf(failedFact)).to.deep.equal(folded([failedFact]).state)
+        expect(await attemptsOf(failedFact)).to.deep.equal(folded([failedFact]).attempts)
         const midnight = fact({ type: 'MessageRouted', accepted_at: `${today}T00:00:00.000Z`, correlation_id: '' })
         await log.record([midnight])
         expect(await stateOf(midnight)).to.deep.equal(folded([midnight]).state)
@@ -265,26 +267,26 @@ export function deliveryLogContract(
       })
 
       it('that cannot be stored are named in the error, and the others can be stored without them', async () => {
-        const good = Array.from({ length: 9 }, () => fact({ type: 'DeliverySucceeded' }))
-        const bad = fact({ type: 'DeliverySucceeded', chain: 2 ** 31 })
-        const failure = await log.record([...good.slice(0, 4), bad, ...good.slice(4)]).then(
+        const goodFacts = Array.from({ length: 9 }, () => fact({ type: 'DeliverySucceeded' }))
+        const badFact = fact({ type: 'DeliverySucceeded', chain: 2 ** 31 })
+        const failure = await log.record([...goodFacts.slice(0, 4), badFact, ...goodFacts.slice(4)]).then(
           () => null,
           (error: unknown) => error,
         )
         expect(failure).to.be.instanceOf(FactRefused)
-        expect(failure).to.include({ event_id: bad.event_id })
-        await log.record(good)
-        expect((await log.states(good.map(keyOf))).every((state) => state?.status === 'success')).to.equal(true)
-        expect(await stateOf(bad)).to.equal(null)
+        expect(failure).to.include({ event_id: badFact.event_id })
+        await log.record(goodFacts)
+        expect((await log.states(goodFacts.map(keyOf))).every((state) => state?.status === 'success')).to.equal(true)
+        expect(await stateOf(badFact)).to.equal(null)
       })
     })
 
     describe('states and attempts', () => {
       it('are returned in the order of the keys, with null and no attempts for an unknown delivery', async () => {
-        const known = [fact({ type: 'DeliverySucceeded' }), fact({ type: 'DeliveryFailed' })]
-        await log.record(known)
+        const knownFacts = [fact({ type: 'DeliverySucceeded' }), fact({ type: 'DeliveryFailed' })]
+        await log.record(knownFacts)
         const unknown = fact({ type: 'MessageRouted' })
-        const keys = [known[1]!, unknown, known[0]!, known[1]!].map(keyOf)
+        const keys = [knownFacts[1]!, unknown, knownFacts[0]!, knownFacts[1]!].map(keyOf)
         expect((await log.states(keys)).map((state) => state?.status ?? null)).to.deep.equal(['retrying', null, 'success', 'retrying'])
         expect((await log.attempts(keys)).map((list) => list.length)).to.deep.equal([1, 0, 1, 1])
         expect(await log.states([])).to.deep.equal([])
@@ -292,20 +294,20 @@ export function deliveryLogContract(
       })
 
       it('include at most the newest 100 attempts, oldest first', async () => {
-        const own = { webhook: newWebhook(), delivery: newDelivery(), tenant: newTenant() }
-        const many = Array.from({ length: 130 }, (_, i) => fact({ ...own, type: 'DeliveryFailed', attempt: i + 1, time: at(i) }))
+        const key = { webhook: newWebhook(), delivery: newDelivery(), tenant: newTenant() }
+        const many = Array.from({ length: 130 }, (_, i) => fact({ ...key, type: 'DeliveryFailed', attempt: i + 1, time: at(i) }))
         await log.record(many)
-        const listed = await attemptsOf({ ...own, accepted_at: at(0) })
+        const listed = await attemptsOf({ ...key, accepted_at: at(0) })
         expect(listed.map((attempt) => attempt.attempt)).to.deep.equal(Array.from({ length: 100 }, (_, i) => i + 31))
       })
 
       it('can be found by id alone, for the tenant only', async () => {
-        const one = fact({ type: 'DeliveryFailed' })
-        await log.record([one])
-        expect(await log.find(one.tenant, one.delivery)).to.deep.equal(folded([one]).state)
-        expect(await log.find(newTenant(), one.delivery)).to.equal(null)
-        expect(await log.find(one.tenant, newDelivery())).to.equal(null)
-        expect(await log.find(one.tenant, 'no such id' as DeliveryId)).to.equal(null)
+        const failedFact = fact({ type: 'DeliveryFailed' })
+        await log.record([failedFact])
+        expect(await log.find(failedFact.tenant, failedFact.delivery)).to.deep.equal(folded([failedFact]).state)
+        expect(await log.find(newTenant(), failedFact.delivery)).to.equal(null)
+        expect(await log.find(failedFact.tenant, newDelivery())).to.equal(null)
+        expect(await log.find(failedFact.tenant, 'no such id' as DeliveryId)).to.equal(null)
       })
     })
 
@@ -385,19 +387,21 @@ export function deliveryLogContract(
       })
 
       it('lists the same attempts for listed deliveries as for their keys', async () => {
-        const own = { webhook: newWebhook(), tenant: newTenant() }
-        const made = Array.from({ length: 10 }, (_, i) => {
-          const one = { ...own, delivery: newDelivery(), accepted_at: at(i) }
-          const first = fact({ ...one, type: types[i % 5]!, time: at(1_000 + i) })
-          return i < 5 ? [first] : [first, fact({ ...one, type: types[(i + 2) % 5]!, attempt: 1 + (i % 3), time: at(2_000 + i) })]
+        const owner = { webhook: newWebhook(), tenant: newTenant() }
+        const deliveries = Array.from({ length: 10 }, (_, i) => {
+          const key = { ...owner, delivery: newDelivery(), accepted_at: at(i) }
+          const first = fact({ ...key, type: types[i % 5]!, time: at(1_000 + i) })
+          return i < 5 ? [first] : [first, fact({ ...key, type: types[(i + 2) % 5]!, attempt: 1 + (i % 3), time: at(2_000 + i) })]
         })
-        await log.record(made.flat())
-        const shown = await log.history(own.webhook, { tenant: own.tenant, limit: 100 })
+        await log.record(deliveries.flat())
+        const shown = await log.history(owner.webhook, { tenant: owner.tenant, limit: 100 })
         const listed = await log.attempts(shown)
-        expect(listed).to.deep.equal(made.map((facts) => folded(facts).attempts).reverse())
+        expect(listed).to.deep.equal(deliveries.map((facts) => folded(facts).attempts).reverse())
         expect(await log.attempts(shown.map(keyOf))).to.deep.equal(listed)
         // The last request in the list may no longer be the last one of the delivery.
-        await log.record(made.map(([one], i) => fact({ ...own, ...keyOf(one!), type: 'DeliverySucceeded', chain: 2, time: at(3_000 + i) })))
+        await log.record(
+          deliveries.map(([key], i) => fact({ ...owner, ...keyOf(key!), type: 'DeliverySucceeded', chain: 2, time: at(3_000 + i) })),
+        )
         const later = await log.attempts(shown)
         expect(later.map((attempts) => attempts.filter(({ chain }) => chain === 1))).to.deep.equal(listed)
       })
@@ -443,14 +447,14 @@ export function deliveryLogContract(
         expect(await log.undelivered({ tenant: newTenant(), status: 'failed', limit: 9 })).to.deep.equal([])
       })
       it('follow a delivery into its next status', async () => {
-        const own = { tenant: newTenant(), delivery: newDelivery(), webhook: newWebhook() }
+        const key = { tenant: newTenant(), delivery: newDelivery(), webhook: newWebhook() }
         const count = async (status: 'failed' | 'retrying' | 'pending') =>
-          (await log.undelivered({ tenant: own.tenant, status, limit: 9 })).length
-        await log.record([fact({ ...own, type: 'DeliveryFailed' })])
+          (await log.undelivered({ tenant: key.tenant, status, limit: 9 })).length
+        await log.record([fact({ ...key, type: 'DeliveryFailed' })])
         expect([await count('failed'), await count('retrying')]).to.deep.equal([0, 1])
-        await log.record([fact({ ...own, type: 'DeliveryDeadLettered', attempt: 2 })])
+        await log.record([fact({ ...key, type: 'DeliveryDeadLettered', attempt: 2 })])
         expect([await count('failed'), await count('retrying')]).to.deep.equal([1, 0])
-        await log.record([fact({ ...own, type: 'DeliverySucceeded', chain: 2 })])
+        await log.record([fact({ ...key, type: 'DeliverySucceeded', chain: 2 })])
         expect([await count('failed'), await count('retrying'), await count('pending')]).to.deep.equal([0, 0, 0])
       })
       it('are filtered by event, reason, status code and time, as is the history of a webhook', async () => {
@@ -546,14 +550,14 @@ export function deliveryLogContract(
 
       it('leave the list when they are replayed, even when facts come late, until they die again', async () => {
         const dead = fact({ type: 'DeliveryDeadLettered', attempt: 8 })
-        const own = { ...keyOf(dead), tenant: dead.tenant }
+        const key = { ...keyOf(dead), tenant: dead.tenant }
         const ids = async () => (await log.deadLetters({ tenant: dead.tenant, limit: 10 })).map((d) => `${d.delivery}/${d.chain}`)
         await log.record([dead])
         expect(await ids()).to.deep.equal([`${dead.delivery}/1`])
-        await log.record([fact({ ...own, type: 'DeliveryReplayed', chain: 2 })])
+        await log.record([fact({ ...key, type: 'DeliveryReplayed', chain: 2 })])
         await log.record([dead])
         expect(await ids()).to.deep.equal([])
-        await log.record([fact({ ...own, type: 'DeliveryDeadLettered', chain: 2, attempt: 1, time: at(99) })])
+        await log.record([fact({ ...key, type: 'DeliveryDeadLettered', chain: 2, attempt: 1, time: at(99) })])
         expect(await ids()).to.deep.equal([`${dead.delivery}/2`])
       })
 
@@ -601,14 +605,14 @@ export function deliveryLogContract(
       })
 
       it('may be archived again, and an empty list may be archived', async () => {
-        const one = bodyWith({ sealedBody: Buffer.from('again') })
-        const [key] = await harness.keep([one])
+        const archivedBody = bodyWith({ sealedBody: Buffer.from('again') })
+        const [key] = await harness.keep([archivedBody])
         await log.archive([
-          { ...key!, sealedBody: one.sealedBody },
-          { ...key!, sealedBody: one.sealedBody },
+          { ...key!, sealedBody: archivedBody.sealedBody },
+          { ...key!, sealedBody: archivedBody.sealedBody },
         ])
         await log.archive([])
-        expect(await log.bodies([key!])).to.deep.equal([one.sealedBody])
+        expect(await log.bodies([key!])).to.deep.equal([archivedBody.sealedBody])
       })
 
       it('are empty after an erasure, and stay so when they are archived again', async () => {
@@ -636,8 +640,8 @@ export function deliveryLogContract(
         expect(await log.deadLetters({ tenant, limit: 10 })).to.have.length(1)
         // A fact that comes later is stored and expires with the next sweep, or is not stored.
         await log.record(facts.slice(0, 1))
-        const [late] = await log.states([keyOf(facts[0]!)])
-        expect(late?.status ?? null).to.equal(expiry.expires === 'by itself' ? null : 'failed')
+        const [lateState] = await log.states([keyOf(facts[0]!)])
+        expect(lateState?.status ?? null).to.equal(expiry.expires === 'by itself' ? null : 'failed')
         if (expiry.expires === 'by itself') await expiring.drop()
       })
     })

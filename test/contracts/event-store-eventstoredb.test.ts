@@ -32,13 +32,13 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
   /** The server, if it is the double. */
   const double = () => server as EventStoreDbProcess
   let store: EventStore
-  const opened: EventStore[] = []
+  const openStores: EventStore[] = []
   /** A real server has events of earlier tests. Subscriptions begin after them. */
   let before: Checkpoint | null
   const open = async (options: Partial<EventStoreDbOptions> = {}) => {
-    const fresh = await createEventStoreDbStore({ url: server.url, dayStreamMaxAgeSeconds: 3_600, log: silentLog, ...options })
-    opened.push(fresh)
-    return fresh
+    const newStore = await createEventStoreDbStore({ url: server.url, dayStreamMaxAgeSeconds: 3_600, log: silentLog, ...options })
+    openStores.push(newStore)
+    return newStore
   }
   beforeEach(async () => {
     server = await startStoreServer({ isEmpty: false })
@@ -46,11 +46,11 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
     before = await store.head(everyFamily)
   })
   afterEach(async () => {
-    await Promise.all(opened.splice(0).map((each) => each.close()))
+    await Promise.all(openStores.splice(0).map((each) => each.close()))
     await server.stop()
   })
   const idsOf = (events: readonly NewEvent[]) => events.map((event) => event.id)
-  const reader = () => opened.at(-1) ?? store
+  const reader = () => openStores.at(-1) ?? store
   const upTo = (count: number) => Array.from({ length: count }, (_, i) => i)
   const appendCalls = async () => {
     const { append, batchAppend } = await double().calls()
@@ -92,15 +92,15 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       expect((await open()).identity).to.equal(store.identity)
       const other = await startEventStoreDb()
       expect((await open({ url: other.url })).identity).to.not.equal(store.identity)
-      await opened.pop()?.close()
+      await openStores.pop()?.close()
       await other.stop()
     })
     itOnDouble('returns one identity when many processes start for the first time at once', async () => {
-      const empty = await startEventStoreDb()
-      const stores = await Promise.all(upTo(8).map(() => open({ url: empty.url })))
+      const emptyServer = await startEventStoreDb()
+      const stores = await Promise.all(upTo(8).map(() => open({ url: emptyServer.url })))
       expect(new Set(stores.map((each) => each.identity)).size).to.equal(1)
-      await Promise.all(opened.splice(-8).map((each) => each.close()))
-      await empty.stop()
+      await Promise.all(openStores.splice(-8).map((each) => each.close()))
+      await emptyServer.stop()
     })
   })
 
@@ -117,9 +117,9 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       expect(appends).to.be.at.most(4)
       const stored = await store.read(stream)
       lists.forEach((events, i) => {
-        const own = stored.find((event) => event.id === events.at(-1)?.id)
-        expect(results[i]?.revision).to.equal(own?.revision)
-        expect((results[i]?.position ?? '') >= (own?.position ?? '?')).to.equal(true)
+        const ownEvent = stored.find((event) => event.id === events.at(-1)?.id)
+        expect(results[i]?.revision).to.equal(ownEvent?.revision)
+        expect((results[i]?.position ?? '') >= (ownEvent?.position ?? '?')).to.equal(true)
       })
       expect((await live).events.map((event) => event.revision)).to.deep.equal(upTo(200))
     })
@@ -133,14 +133,14 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
       const stream = anAttempts()
       const [stored, other] = [someEvents(2), someEvents(1)]
       const first = await store.append(stream, stored, 'any')
-      const [again, mixed, fresh] = await Promise.allSettled([
+      const [repeatResult, mixedResult, newResult] = await Promise.allSettled([
         store.append(stream, stored, 'any'),
         store.append(stream, [stored[0]!, anEvent()], 'any'),
         store.append(stream, other, 'any'),
       ])
-      expect(again).to.have.property('value').that.deep.equals(first)
-      expect(mixed).to.have.property('reason').that.is.instanceOf(RevisionConflict)
-      expect(fresh).to.have.property('value').that.includes({ revision: 2 })
+      expect(repeatResult).to.have.property('value').that.deep.equals(first)
+      expect(mixedResult).to.have.property('reason').that.is.instanceOf(RevisionConflict)
+      expect(newResult).to.have.property('value').that.includes({ revision: 2 })
       expect((await store.read(stream)).map((event) => event.id)).to.deep.equal([...stored, ...other].map((event) => event.id))
     })
     it('get the first results again when they repeat appends of long ago', async () => {
@@ -157,8 +157,8 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
     it('are stored once when two concurrent ones have the same ids', async () => {
       const stream = anAttempts()
       const events = someEvents(2)
-      const [one, two] = await Promise.all([store.append(stream, events, 'any'), store.append(stream, events, 'any')])
-      expect(two).to.deep.equal(one)
+      const [firstAppend, secondAppend] = await Promise.all([store.append(stream, events, 'any'), store.append(stream, events, 'any')])
+      expect(secondAppend).to.deep.equal(firstAppend)
       expect(await store.read(stream)).to.have.length(2)
     })
   })
@@ -261,13 +261,13 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
     it('has stored an append once when its process died and another process repeats it with `since`', async () => {
       const stream = anAttempts()
       const since = new Date().toISOString()
-      const [events, others] = [someEvents(2), someEvents(1)]
+      const [events, otherEvents] = [someEvents(2), someEvents(1)]
       await store.append(stream, events, 'any')
       await server.restart() // a restarted server has forgotten the ids
       const next = await open()
       const results = await Promise.all([
         next.append(stream, events, 'any', { since }),
-        next.append(stream, others, 'any', { since }),
+        next.append(stream, otherEvents, 'any', { since }),
         next.append(stream, someEvents(1), 'any'),
       ])
       expect(results[0].revision).to.equal(1)
@@ -408,9 +408,9 @@ describe('the event store on EventStoreDB, beyond the contract', () => {
     const follow = () => collect(store, { after: before, families: ['attempts'], streams, until: (events) => events.length === 300 })
     const live = Promise.all([follow(), follow(), follow()])
     for (let i = 0; i < 30; i++) await store.append(stream, someEvents(10), 'any')
-    const answers = await live
-    for (const { events } of answers) expect(events.map((event) => event.revision)).to.deep.equal(upTo(300))
-    expect(answers[1]!.events).to.deep.equal(await store.read(stream))
+    const results = await live
+    for (const { events } of results) expect(events.map((event) => event.revision)).to.deep.equal(upTo(300))
+    expect(results[1]!.events).to.deep.equal(await store.read(stream))
     const { subscribe } = await double().calls()
     expect(subscribe).to.be.at.most(4) // each may read alone until it has reached the shared one
   })

@@ -54,19 +54,19 @@ describe('the event store on Postgres, beyond the contract', () => {
 
   describe('ids', () => {
     it('are unique in all command streams: an id that another stream uses is refused', async () => {
-      const [here, there] = [aWebhook(), aTenant()]
-      const [used] = someEvents(1) as [NewEvent]
-      await store.append(there, [used], 'none')
-      for (const events of [[used], [anEvent(), used]])
-        expect(await errorOf(store.append(here, events, 'any'))).to.be.instanceOf(EventRefused)
-      expect(await store.read(here)).to.deep.equal([])
+      const [webhookStream, tenantStream] = [aWebhook(), aTenant()]
+      const [usedEvent] = someEvents(1) as [NewEvent]
+      await store.append(tenantStream, [usedEvent], 'none')
+      for (const events of [[usedEvent], [anEvent(), usedEvent]])
+        expect(await errorOf(store.append(webhookStream, events, 'any'))).to.be.instanceOf(EventRefused)
+      expect(await store.read(webhookStream)).to.deep.equal([])
     })
     it('are unique in all streams of a day, and may be used again on another day', async () => {
-      const [used] = someEvents(1) as [NewEvent]
-      await store.append(attemptsOn('2026-11-20'), [used], 'none')
-      const error = await errorOf(store.append(aRouting('2026-11-20T23:59:59.999Z'), [used], 'none'))
+      const [usedEvent] = someEvents(1) as [NewEvent]
+      await store.append(attemptsOn('2026-11-20'), [usedEvent], 'none')
+      const error = await errorOf(store.append(aRouting('2026-11-20T23:59:59.999Z'), [usedEvent], 'none'))
       expect(error).to.be.instanceOf(EventRefused)
-      expect((await store.append(attemptsOn('2026-11-21'), [used], 'none')).revision).to.equal(0)
+      expect((await store.append(attemptsOn('2026-11-21'), [usedEvent], 'none')).revision).to.equal(0)
     })
     it('are refused when one append has an id twice; names that Postgres would change are refused too', async () => {
       const event = anEvent()
@@ -125,13 +125,13 @@ describe('the event store on Postgres, beyond the contract', () => {
           const past = streams.get(stream) ?? []
           const head = past.length - 1
           const conflict = `conflict, ${head}`
-          const places = ids.map((id) => past.indexOf(id))
+          const indexes = ids.map((id) => past.indexOf(id))
           const number = expected === 'none' ? -1 : expected
           if (typeof number === 'number' && number < head)
-            return places.every((place, i) => place === number + 1 + i) ? `revision ${number + ids.length}` : conflict
+            return indexes.every((place, i) => place === number + 1 + i) ? `revision ${number + ids.length}` : conflict
           if (expected === 'some' ? head < 0 : typeof number === 'number' && number > head) return conflict
-          if (places[0]! >= 0) return places.every((place) => place >= 0) ? `revision ${places.at(-1)}` : conflict
-          const isElsewhere = ids.some((id) => [...streams.values()].some((others) => others.includes(id)))
+          if (indexes[0]! >= 0) return indexes.every((place) => place >= 0) ? `revision ${indexes.at(-1)}` : conflict
+          const isElsewhere = ids.some((id) => [...streams.values()].some((otherIds) => otherIds.includes(id)))
           if (isElsewhere) return 'refused'
           streams.set(stream, [...past, ...ids])
           return `revision ${head + ids.length}`
@@ -293,15 +293,15 @@ describe('the event store on Postgres, beyond the contract', () => {
     it('are dropped when they are old and every reader has passed them', async () => {
       const old = await store.append(attemptsOn('2026-10-01'), someEvents(2), 'any')
       const later = await store.append(attemptsOn('2026-10-02'), someEvents(2), 'any')
-      const kept = someEvents(2)
-      await store.append(attemptsOn('2026-11-20'), kept, 'any')
+      const keptEvents = someEvents(2)
+      await store.append(attemptsOn('2026-11-20'), keptEvents, 'any')
       await waitFor(async () => (await partitions()).includes('day_events_20261121'))
       expect(await store.dropDaysBefore('2026-10-01', later.position)).to.deep.equal([])
       expect(await store.dropDaysBefore('2026-11-01', old.position)).to.deep.equal(['day_events_20261001', 'day_events_20261003'])
       expect(await store.dropDaysBefore('2026-11-01', later.position)).to.deep.equal(['day_events_20261002'])
       expect(await partitions()).to.deep.equal(['day_events_20261120', 'day_events_20261121'])
       expect(await store.read(attemptsOn('2026-10-01'))).to.deep.equal([])
-      expect(await idsAfter(null, dayFamilies)).to.deep.equal(kept.map((event) => event.id))
+      expect(await idsAfter(null, dayFamilies)).to.deep.equal(keptEvents.map((event) => event.id))
       const { rows } = await database.pool.query<{ day: string }>('select day::text from day_event_marks')
       expect(rows).to.deep.equal([{ day: '2026-11-20' }])
     })

@@ -34,18 +34,18 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
   describe(`the event store on ${adapter}`, () => {
     let engine: EventStoreEngine
     let store: EventStore
-    const opened: EventStore[] = []
+    const openStores: EventStore[] = []
     const open = async (dayStreamMaxAgeSeconds = monthSeconds) => {
-      const fresh = await engine.open({ dayStreamMaxAgeSeconds })
-      opened.push(fresh)
-      return fresh
+      const newStore = await engine.open({ dayStreamMaxAgeSeconds })
+      openStores.push(newStore)
+      return newStore
     }
     before(async () => {
       engine = await makeEngine()
       store = await open()
     })
     after(async () => {
-      await Promise.all(opened.map((each) => each.close()))
+      await Promise.all(openStores.map((each) => each.close()))
       await engine.drop()
     })
 
@@ -103,18 +103,18 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
         })
         it('stores nothing of an append that conflicts', async () => {
           const stream = aStream()
-          const kept = someEvents(2)
-          await store.append(stream, kept, 'none')
+          const keptEvents = someEvents(2)
+          await store.append(stream, keptEvents, 'none')
           await conflictOf(stream, someEvents(3), 0)
-          expect(await idsIn(stream)).to.deep.equal(kept.map((event) => event.id))
+          expect(await idsIn(stream)).to.deep.equal(keptEvents.map((event) => event.id))
         })
         it('lets one of many appends win a race for a revision, and returns the last revision to the others', async () => {
           const stream = aStream()
           await store.append(stream, someEvents(1), 'none')
           const results = await Promise.allSettled(Array.from({ length: 12 }, () => store.append(stream, someEvents(1), 0)))
-          const lost = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
-          expect(lost).to.have.length(11)
-          for (const error of lost) expect(error).to.be.instanceOf(RevisionConflict).and.to.include({ actual: 1 })
+          const rejections = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []))
+          expect(rejections).to.have.length(11)
+          for (const error of rejections) expect(error).to.be.instanceOf(RevisionConflict).and.to.include({ actual: 1 })
         })
         it('shows the event that caused a conflict to every read that begins after the conflict', async () => {
           const stream = aStream()
@@ -282,8 +282,8 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
     describe('an append that cannot be stored', () => {
       it('is too large above 1 MiB, in one event or in all events together', async () => {
         const stream = aWebhook()
-        const one = await errorOf(store.append(stream, [anEvent({ data: { big: 'x'.repeat(1 << 20) } })], 'none'))
-        expect(one).to.be.instanceOf(EventTooLarge).and.to.include({ code: 'event_too_large' })
+        const tooLarge = await errorOf(store.append(stream, [anEvent({ data: { big: 'x'.repeat(1 << 20) } })], 'none'))
+        expect(tooLarge).to.be.instanceOf(EventTooLarge).and.to.include({ code: 'event_too_large' })
         const half = () => anEvent({ data: { big: '€'.repeat(180_000) } }) // 540,000 bytes
         expect(await errorOf(store.append(stream, [half(), half()], 'none'))).to.be.instanceOf(EventTooLarge)
         expect((await store.append(stream, [half()], 'none')).revision).to.equal(0)
@@ -292,12 +292,12 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
         it(`fails alone among the appends that are written with it, in ${kind}`, async () => {
           const poison = [3, 17].map(() => store.append(aStream(), [anEvent({ id: 'not-a-uuid' as EventId })], 'any'))
           const streams = Array.from({ length: 30 }, aStream)
-          const good = streams.map((stream) => store.append(stream, someEvents(2), 'none'))
-          for (const bad of poison)
-            expect(await errorOf(bad))
+          const goodAppends = streams.map((stream) => store.append(stream, someEvents(2), 'none'))
+          for (const badEvent of poison)
+            expect(await errorOf(badEvent))
               .to.be.instanceOf(EventRefused)
               .and.to.include({ code: 'event_refused' })
-          for (const each of good) expect((await each).revision).to.equal(1)
+          for (const each of goodAppends) expect((await each).revision).to.equal(1)
         })
       it('fails alone when it conflicts, among the appends that are written with it', async () => {
         const streams = Array.from({ length: 20 }, aTenant)
@@ -391,24 +391,31 @@ export function eventStoreContract(adapter: string, makeEngine: () => Promise<Ev
         const ids = all.map((event) => event.id)
         expect(new Set(ids).size).to.equal(ids.length)
         for (const { checkpoint, count } of seen) {
-          const rest = checkpoint >= head ? [] : await allAfter(checkpoint === '' ? null : checkpoint, everyFamily, streams, 3)
-          expect(rest.map((event) => event.id)).to.deep.equal(ids.slice(count))
+          const laterEvents = checkpoint >= head ? [] : await allAfter(checkpoint === '' ? null : checkpoint, everyFamily, streams, 3)
+          expect(laterEvents.map((event) => event.id)).to.deep.equal(ids.slice(count))
         }
       })
       it('is live: it yields events that are appended later, by this process or another one', async () => {
         const other = await open()
-        const [here, there] = [anAttempts(), aWebhook()]
+        const [attemptsStream, webhookStream] = [anAttempts(), aWebhook()]
         const live = collect(store, {
           families: everyFamily,
           after: await store.head(everyFamily),
-          streams: [here, there],
+          streams: [attemptsStream, webhookStream],
           until: (events) => events.length === 6,
         })
         for (let i = 0; i < 3; i++) {
-          await store.append(here, someEvents(1), 'any', { patient: true })
-          await other.append(there, someEvents(1), 'any')
+          await store.append(attemptsStream, someEvents(1), 'any', { patient: true })
+          await other.append(webhookStream, someEvents(1), 'any')
         }
-        expect((await live).events.map((event) => event.stream)).to.deep.equal([here, there, here, there, here, there])
+        expect((await live).events.map((event) => event.stream)).to.deep.equal([
+          attemptsStream,
+          webhookStream,
+          attemptsStream,
+          webhookStream,
+          attemptsStream,
+          webhookStream,
+        ])
       })
       it('never yields a stream out of order, nor a position twice, while many append', async () => {
         const streams = [aTenant(), anAttempts(), aWebhook(), anAttempts()]

@@ -32,7 +32,7 @@ import { waitFor } from '../support/wait-for.ts'
 
 /** With these credentials in a call, the client appends by the RPC Append. Without them, it appends by BatchAppend. */
 const credentials = { username: 'none', password: 'none' }
-const some = (count: number) => Array.from({ length: count }, () => jsonEvent({ id: randomUUID(), type: 'Tested', data: { n: 1 } }))
+const someEvents = (count: number) => Array.from({ length: count }, () => jsonEvent({ id: randomUUID(), type: 'Tested', data: { n: 1 } }))
 const aStream = () => `webhook-${randomUUID()}`
 
 describe("EventStoreDB's double", () => {
@@ -81,9 +81,9 @@ describe("EventStoreDB's double", () => {
     ['BatchAppend', {}],
   ] as const)
     describe(`appending by ${rpc}`, () => {
-      const append = (stream: string, events: ReturnType<typeof some>, expectedRevision: AppendExpectedRevision) =>
+      const append = (stream: string, events: ReturnType<typeof someEvents>, expectedRevision: AppendExpectedRevision) =>
         client.appendToStream(stream, events, { ...options, expectedRevision })
-      const wrong = async (stream: string, events: ReturnType<typeof some>, expectedRevision: AppendExpectedRevision) => {
+      const wrong = async (stream: string, events: ReturnType<typeof someEvents>, expectedRevision: AppendExpectedRevision) => {
         const error = await errorOf(append(stream, events, expectedRevision))
         if (!(error instanceof WrongExpectedVersionError)) throw error
         return error.actualVersion
@@ -91,53 +91,53 @@ describe("EventStoreDB's double", () => {
       it('uses that RPC', async () => {
         const name = rpc === 'Append' ? 'append' : 'batchAppend'
         const before = server.faults.calls[name]
-        await append(aStream(), some(1), ANY)
+        await append(aStream(), someEvents(1), ANY)
         // One call of BatchAppend carries many appends.
         expect(server.faults.calls[name]).to.be.at.least(rpc === 'Append' ? before + 1 : 1)
       })
       it('accepts an append only when the stream is as expected', async () => {
         const stream = aStream()
-        expect(await wrong(stream, some(1), STREAM_EXISTS)).to.equal('no_stream')
-        expect(await wrong(stream, some(1), 0n)).to.equal('no_stream')
-        expect((await append(stream, some(3), NO_STREAM)).nextExpectedRevision).to.equal(2n)
-        expect(await wrong(stream, some(1), NO_STREAM)).to.equal(2n)
-        expect(await wrong(stream, some(1), 1n)).to.equal(2n)
-        expect(await wrong(stream, some(1), 3n)).to.equal(2n)
-        expect((await append(stream, some(1), 2n)).nextExpectedRevision).to.equal(3n)
-        expect((await append(stream, some(1), STREAM_EXISTS)).nextExpectedRevision).to.equal(4n)
-        expect((await append(stream, some(1), ANY)).nextExpectedRevision).to.equal(5n)
+        expect(await wrong(stream, someEvents(1), STREAM_EXISTS)).to.equal('no_stream')
+        expect(await wrong(stream, someEvents(1), 0n)).to.equal('no_stream')
+        expect((await append(stream, someEvents(3), NO_STREAM)).nextExpectedRevision).to.equal(2n)
+        expect(await wrong(stream, someEvents(1), NO_STREAM)).to.equal(2n)
+        expect(await wrong(stream, someEvents(1), 1n)).to.equal(2n)
+        expect(await wrong(stream, someEvents(1), 3n)).to.equal(2n)
+        expect((await append(stream, someEvents(1), 2n)).nextExpectedRevision).to.equal(3n)
+        expect((await append(stream, someEvents(1), STREAM_EXISTS)).nextExpectedRevision).to.equal(4n)
+        expect((await append(stream, someEvents(1), ANY)).nextExpectedRevision).to.equal(5n)
       })
       it('treats a stream that has only metadata as existing', async () => {
         const stream = aStream()
         await client.setStreamMetadata(stream, { maxAge: 60 }, options)
-        expect((await append(stream, some(1), STREAM_EXISTS)).nextExpectedRevision).to.equal(0n)
+        expect((await append(stream, someEvents(1), STREAM_EXISTS)).nextExpectedRevision).to.equal(0n)
       })
       for (const expected of [ANY, STREAM_EXISTS, NO_STREAM, 1n] as const)
         it(`returns the first result for a repeat, expecting ${expected}`, async () => {
           const stream = aStream()
-          if (expected !== NO_STREAM) await append(stream, some(2), NO_STREAM)
-          const events = some(3)
+          if (expected !== NO_STREAM) await append(stream, someEvents(2), NO_STREAM)
+          const events = someEvents(3)
           const first = await append(stream, events, expected)
-          await append(stream, some(2), ANY)
+          await append(stream, someEvents(2), ANY)
           expect(await append(stream, events, expected)).to.deep.equal(first)
           expect(await read(stream)).to.have.length(expected === NO_STREAM ? 5 : 7)
         })
       it('refuses an append whose first id is stored and a later one is not, with any expectation', async () => {
         const stream = aStream()
-        const events = some(2)
+        const events = someEvents(2)
         await append(stream, events, NO_STREAM)
         for (const expected of [ANY, STREAM_EXISTS, NO_STREAM] as const)
-          expect(await wrong(stream, [...events, ...some(1)], expected)).to.equal(1n)
+          expect(await wrong(stream, [...events, ...someEvents(1)], expected)).to.equal(1n)
       })
       it('appends with `any` if the first id is not stored, even if later ones are', async () => {
         const stream = aStream()
-        const events = some(1)
+        const events = someEvents(1)
         await append(stream, events, NO_STREAM)
-        expect((await append(stream, [...some(1), ...events], ANY)).nextExpectedRevision).to.equal(2n)
+        expect((await append(stream, [...someEvents(1), ...events], ANY)).nextExpectedRevision).to.equal(2n)
       })
       it('searches ids only in that stream, and with an exact revision only after that revision', async () => {
         const [stream, other] = [aStream(), aStream()]
-        const events = some(3)
+        const events = someEvents(3)
         await append(stream, events, NO_STREAM)
         expect((await append(other, events, ANY)).nextExpectedRevision).to.equal(2n)
         expect(await wrong(stream, events.slice(1), NO_STREAM)).to.equal(2n)
@@ -152,10 +152,10 @@ describe("EventStoreDB's double", () => {
       })
       it('refuses a tombstoned stream, with any expectation', async () => {
         const stream = aStream()
-        await append(stream, some(1), NO_STREAM)
+        await append(stream, someEvents(1), NO_STREAM)
         await client.tombstoneStream(stream)
         for (const expected of [ANY, STREAM_EXISTS, NO_STREAM, 0n] as const)
-          expect(await errorOf(append(stream, some(1), expected))).to.be.instanceOf(StreamDeletedError)
+          expect(await errorOf(append(stream, someEvents(1), expected))).to.be.instanceOf(StreamDeletedError)
         expect(await errorOf(read(stream))).to.be.instanceOf(StreamDeletedError)
       })
     })
@@ -177,8 +177,8 @@ describe("EventStoreDB's double", () => {
       call.write(new streams.AppendReq().setProposedMessage(message))
       await waitFor(() => server.faults.calls.append > before)
       proxy.cut()
-      await client.appendToStream(stream, some(1))
-      await client.appendToStream(stream, some(1))
+      await client.appendToStream(stream, someEvents(1))
+      await client.appendToStream(stream, someEvents(1))
       expect(await read(stream)).to.deep.equal([0, 1])
     } finally {
       raw.close()
@@ -188,7 +188,7 @@ describe("EventStoreDB's double", () => {
   describe('reading a stream', () => {
     it('goes forwards and backwards from a revision, inclusive', async () => {
       const stream = aStream()
-      await client.appendToStream(stream, some(5))
+      await client.appendToStream(stream, someEvents(5))
       expect(await read(stream, { fromRevision: 2n })).to.deep.equal([2, 3, 4])
       expect(await read(stream, { fromRevision: 3n, direction: BACKWARDS, maxCount: 2 })).to.deep.equal([3, 2])
       expect(await read(stream, { fromRevision: END, direction: BACKWARDS })).to.deep.equal([4, 3, 2, 1, 0])
@@ -200,7 +200,7 @@ describe("EventStoreDB's double", () => {
     })
     it('hides events by the last metadata of the stream', async () => {
       const stream = aStream()
-      await client.appendToStream(stream, some(6))
+      await client.appendToStream(stream, someEvents(6))
       await client.setStreamMetadata(stream, { maxCount: 2 })
       expect(await read(stream)).to.deep.equal([4, 5])
       await client.setStreamMetadata(stream, { truncateBefore: 3 })
@@ -211,10 +211,10 @@ describe("EventStoreDB's double", () => {
     it('hides events that are too old: a stream with only such events is empty, and $all still has them', async () => {
       const stream = aStream()
       await client.setStreamMetadata(stream, { maxAge: 5 })
-      await client.appendToStream(stream, some(2))
+      await client.appendToStream(stream, someEvents(2))
       expect(await read(stream)).to.deep.equal([0, 1])
       await waitFor(async () => (await read(stream)).length === 0, { what: 'the events to age' })
-      expect((await client.appendToStream(stream, some(1))).nextExpectedRevision).to.equal(2n)
+      expect((await client.appendToStream(stream, someEvents(1))).nextExpectedRevision).to.equal(2n)
       expect(await read(stream)).to.deep.equal([2])
       const { seen } = await follow(`${stream}@2`)
       expect(seen).to.include.members([`$$${stream}@0`, `${stream}@0`, `${stream}@1`])
@@ -225,13 +225,13 @@ describe("EventStoreDB's double", () => {
     it('cannot be read, and continues its revisions when it is written again', async () => {
       const stream = aStream()
       await client.setStreamMetadata(stream, { maxAge: 3_600 })
-      await client.appendToStream(stream, some(3))
+      await client.appendToStream(stream, someEvents(3))
       await client.deleteStream(stream)
       expect(await errorOf(read(stream))).to.be.instanceOf(StreamNotFoundError)
-      expect(await errorOf(client.appendToStream(stream, some(1), { credentials, expectedRevision: STREAM_EXISTS }))).to.be.instanceOf(
-        StreamDeletedError,
-      )
-      expect((await client.appendToStream(stream, some(2), { expectedRevision: NO_STREAM })).nextExpectedRevision).to.equal(4n)
+      expect(
+        await errorOf(client.appendToStream(stream, someEvents(1), { credentials, expectedRevision: STREAM_EXISTS })),
+      ).to.be.instanceOf(StreamDeletedError)
+      expect((await client.appendToStream(stream, someEvents(2), { expectedRevision: NO_STREAM })).nextExpectedRevision).to.equal(4n)
       expect(await read(stream)).to.deep.equal([3, 4])
       expect((await client.getStreamMetadata(stream)).metadata).to.deep.equal({ truncateBefore: 3 })
       // The metadata that restore the stream come after the events.
@@ -240,17 +240,17 @@ describe("EventStoreDB's double", () => {
     })
     it('exists again when it gets metadata, without its earlier events', async () => {
       const stream = aStream()
-      await client.appendToStream(stream, some(2))
+      await client.appendToStream(stream, someEvents(2))
       await client.deleteStream(stream)
       await client.setStreamMetadata(stream, { maxAge: 60 })
       expect((await client.getStreamMetadata(stream)).metadata).to.deep.equal({ maxAge: 60, truncateBefore: 2 })
       expect(await read(stream)).to.deep.equal([])
-      expect((await client.appendToStream(stream, some(1))).nextExpectedRevision).to.equal(2n)
+      expect((await client.appendToStream(stream, someEvents(1))).nextExpectedRevision).to.equal(2n)
     })
     it('must exist, and have the expected revision', async () => {
       const stream = aStream()
       expect(await errorOf(client.deleteStream(stream))).to.be.instanceOf(WrongExpectedVersionError)
-      await client.appendToStream(stream, some(2))
+      await client.appendToStream(stream, someEvents(2))
       const error = await errorOf(client.deleteStream(stream, { expectedRevision: 0n }))
       expect(error).to.be.instanceOf(WrongExpectedVersionError).and.to.include({ actualVersion: 1n })
       await client.deleteStream(stream, { expectedRevision: 1n })
@@ -265,37 +265,39 @@ describe("EventStoreDB's double", () => {
         Array.from({ length: 160 }, async (_, i) => {
           const stream = streams[i % 8]!
           const writer = i % 3 === 0 ? other : client
-          const { nextExpectedRevision, position } = await writer.appendToStream(stream, some(2), i % 2 === 0 ? { credentials } : {})
+          const { nextExpectedRevision, position } = await writer.appendToStream(stream, someEvents(2), i % 2 === 0 ? { credentials } : {})
           return { name: `${stream}@${nextExpectedRevision}`, commit: position?.commit ?? -1n }
         }),
       )
       await other.dispose()
       const end = aStream()
-      await client.appendToStream(end, some(1))
-      const [one, two] = await Promise.all([follow(`${end}@0`), follow(`${end}@0`)])
-      expect(two).to.deep.equal(one)
-      one.positions.reduce((before, position) => {
+      await client.appendToStream(end, someEvents(1))
+      const [firstReader, secondReader] = await Promise.all([follow(`${end}@0`), follow(`${end}@0`)])
+      expect(secondReader).to.deep.equal(firstReader)
+      firstReader.positions.reduce((before, position) => {
         expect(position.commit > before.commit).to.equal(true)
         return position
       })
-      for (const { name, commit } of appends) expect(one.positions[one.seen.indexOf(name)]?.commit).to.equal(commit)
+      for (const { name, commit } of appends) expect(firstReader.positions[firstReader.seen.indexOf(name)]?.commit).to.equal(commit)
       for (const stream of streams)
-        expect(one.seen.filter((name) => name.startsWith(stream))).to.deep.equal(Array.from({ length: 40 }, (_, i) => `${stream}@${i}`))
+        expect(firstReader.seen.filter((name) => name.startsWith(stream))).to.deep.equal(
+          Array.from({ length: 40 }, (_, i) => `${stream}@${i}`),
+        )
     })
     it('continues after any position without gap or repeat', async () => {
       const [stream, end] = [aStream(), aStream()]
-      for (let i = 0; i < 5; i++) await client.appendToStream(stream, some(1 + (i % 3)))
-      await client.appendToStream(end, some(1))
+      for (let i = 0; i < 5; i++) await client.appendToStream(stream, someEvents(1 + (i % 3)))
+      await client.appendToStream(end, someEvents(1))
       const { seen, positions } = await follow(`${end}@0`)
       for (const at of [0, 5, seen.length - 6, seen.length - 2])
         expect((await follow(`${end}@0`, { fromPosition: positions[at]! })).seen).to.deep.equal(seen.slice(at + 1))
     })
     it('reports the progress of a filtered subscription after each window, and at the end of the stored events', async () => {
       const prefix = `wanted-${randomUUID()}`
-      const { position: from } = await client.appendToStream(aStream(), some(1))
+      const { position: from } = await client.appendToStream(aStream(), someEvents(1))
       const reported: string[] = []
-      await client.appendToStream(`${prefix}-1`, some(2))
-      const { position: last } = await client.appendToStream(aStream(), some(23))
+      await client.appendToStream(`${prefix}-1`, someEvents(2))
+      const { position: last } = await client.appendToStream(aStream(), someEvents(23))
       const subscription = client.subscribeToAll({
         fromPosition: from!,
         filter: streamNameFilter({
@@ -317,9 +319,9 @@ describe("EventStoreDB's double", () => {
         ...Array.from({ length: 3 }, () => 'checkpoint true'),
         'caught up',
       ])
-      await client.appendToStream(aStream(), some(5)) // the third window is full
+      await client.appendToStream(aStream(), someEvents(5)) // the third window is full
       await waitFor(() => reported.at(-1) === 'checkpoint false')
-      await client.appendToStream(`${prefix}-1`, some(1))
+      await client.appendToStream(`${prefix}-1`, someEvents(1))
       await waitFor(() => reported.at(-1) === 'event 2')
       await subscription.unsubscribe()
     })
@@ -331,12 +333,12 @@ describe("EventStoreDB's double", () => {
       for (let race = 0; race < 60; race++) {
         const stream = aStream()
         const lost = async () => {
-          const error = await errorOf(client.appendToStream(stream, some(1), { credentials, expectedRevision: NO_STREAM }))
+          const error = await errorOf(client.appendToStream(stream, someEvents(1), { credentials, expectedRevision: NO_STREAM }))
           expect(error).to.be.instanceOf(WrongExpectedVersionError)
           const seen = await read(stream).catch(() => [])
           if (seen.length === 0) unseen++
         }
-        const won = client.appendToStream(stream, some(1), { credentials, expectedRevision: NO_STREAM })
+        const won = client.appendToStream(stream, someEvents(1), { credentials, expectedRevision: NO_STREAM })
         await lost()
         await won
         expect(await read(stream)).to.deep.equal([0])
@@ -349,9 +351,9 @@ describe("EventStoreDB's double", () => {
     it('removes the events that the settings of their stream hide from $all for ever', async () => {
       const stream = aStream()
       await client.setStreamMetadata(stream, { maxCount: 1 })
-      await client.appendToStream(stream, some(3), { credentials })
+      await client.appendToStream(stream, someEvents(3), { credentials })
       const end = aStream()
-      await client.appendToStream(end, some(1), { credentials })
+      await client.appendToStream(end, someEvents(1), { credentials })
       const revisionsInAll = async () => (await follow(`${end}@0`)).seen.filter((name) => name.startsWith(`${stream}@`))
       expect(await revisionsInAll()).to.have.length(3)
       await server.scavenge()
@@ -366,14 +368,14 @@ describe("EventStoreDB's double", () => {
   describe('after a restart', () => {
     it('has every event that it confirmed, with the same ids, revisions, positions and settings', async () => {
       const [stream, deleted, dead] = [aStream(), aStream(), aStream()]
-      const events = some(3)
+      const events = someEvents(3)
       const first = await client.appendToStream(stream, events, { credentials, expectedRevision: NO_STREAM })
       await client.setStreamMetadata(stream, { maxCount: 2 })
-      for (const each of [deleted, dead]) await client.appendToStream(each, some(2))
+      for (const each of [deleted, dead]) await client.appendToStream(each, someEvents(2))
       await client.deleteStream(deleted)
       await client.tombstoneStream(dead)
       const end = aStream()
-      await client.appendToStream(end, some(1))
+      await client.appendToStream(end, someEvents(1))
       const before = await follow(`${end}@0`)
       await stop()
       await start()
@@ -382,13 +384,13 @@ describe("EventStoreDB's double", () => {
       expect(await read(stream)).to.deep.equal([1, 2])
       expect(await errorOf(read(deleted))).to.be.instanceOf(StreamNotFoundError)
       expect(await errorOf(read(dead))).to.be.instanceOf(StreamDeletedError)
-      expect((await client.appendToStream(deleted, some(1))).nextExpectedRevision).to.equal(2n)
-      const { position } = await client.appendToStream(end, some(1))
+      expect((await client.appendToStream(deleted, someEvents(1))).nextExpectedRevision).to.equal(2n)
+      const { position } = await client.appendToStream(end, someEvents(1))
       expect((position?.commit ?? 0n) > (before.positions.at(-1)?.commit ?? 0n)).to.equal(true)
     })
     it('has forgotten the ids of `any` and `stream_exists` appends, and compares ids of exact appends with its log', async () => {
       const stream = aStream()
-      const events = some(1)
+      const events = someEvents(1)
       const repeat = async (expectedRevision: AppendExpectedRevision) =>
         (await client.appendToStream(stream, events, { credentials, expectedRevision })).nextExpectedRevision
       expect(await repeat(NO_STREAM)).to.equal(0n)
@@ -403,12 +405,12 @@ describe("EventStoreDB's double", () => {
     })
     it('leaves out a write that a crash interrupted', async () => {
       const stream = aStream()
-      await client.appendToStream(stream, some(1))
+      await client.appendToStream(stream, someEvents(1))
       await stop()
       appendFileSync(join(data, 'events.jsonl'), `[["${stream}",1,99999999,"`)
       await start()
       expect(await read(stream)).to.deep.equal([0])
-      expect((await client.appendToStream(stream, some(1))).nextExpectedRevision).to.equal(1n)
+      expect((await client.appendToStream(stream, someEvents(1))).nextExpectedRevision).to.equal(1n)
       await stop()
       await start()
       expect(await read(stream)).to.deep.equal([0, 1])

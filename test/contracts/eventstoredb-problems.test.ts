@@ -19,7 +19,7 @@ import { waitFor } from '../support/wait-for.ts'
 
 const users = { kolbak: { password: 'p@ss:word?&', isAdmin: true }, guest: { password: 'guest', isAdmin: false } }
 /** The names in the certificate of a test server. */
-const own = ['IP:127.0.0.1', 'DNS:localhost']
+const ownNames = ['IP:127.0.0.1', 'DNS:localhost']
 const tlsOf = ({ key, cert }: Certificate) => ({ key, certificate: cert })
 const login = `kolbak:${encodeURIComponent(users.kolbak.password)}`
 
@@ -40,7 +40,7 @@ describe('the event store on EventStoreDB names what is wrong', () => {
     authority = createAuthority()
     caFile = join(folder, 'ca.pem')
     await writeFile(caFile, authority.cert)
-    secure = await started(startEventStoreDb({ tls: tlsOf(authority.issue(own)), users }))
+    secure = await started(startEventStoreDb({ tls: tlsOf(authority.issue(ownNames)), users }))
     plain = await started(startEventStoreDb())
   })
   after(async () => {
@@ -96,7 +96,7 @@ describe('the event store on EventStoreDB names what is wrong', () => {
             .and.to.include('tlsCAFile')
       })
       it('when the certificate has expired', async () => {
-        const server = await started(startEventStoreDb({ tls: tlsOf(authority.issue(own, -1)) }))
+        const server = await started(startEventStoreDb({ tls: tlsOf(authority.issue(ownNames, -1)) }))
         expect(await problemOf(urlOf(server, { cluster }))).to.include('certificate of EventStoreDB has expired')
       })
       it('when the certificate is for another name', async () => {
@@ -167,13 +167,13 @@ describe('a cluster of EventStoreDB without a leader', () => {
       }),
     )
     const leader = await cluster.leader()
-    const others = cluster.nodes.filter((node) => node !== leader)
-    await Promise.all(others.map((node) => node.kill()))
+    const otherNodes = cluster.nodes.filter((node) => node !== leader)
+    await Promise.all(otherNodes.map((node) => node.kill()))
     await waitFor(() => store.problem !== null, { what: 'the problem' })
     expect(store.problem).to.match(/cluster of EventStoreDB has no leader/)
     const failures = await Promise.all([store.head(['webhook']), store.read(aWebhook()), open()].map(errorOf))
     for (const failure of failures) expect(failure).to.have.property('message', store.problem)
-    await others[0]!.restart()
+    await otherNodes[0]!.restart()
     await waitFor(() => store.problem === null, { what: 'the end of the problem' })
     await store.head(['webhook'])
     expect(linesOf('event_store.unavailable')[0]).to.include('has no leader')

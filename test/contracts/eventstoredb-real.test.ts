@@ -71,9 +71,9 @@ describe('the helpers of tests on a real EventStoreDB', () => {
       expect(performance.now() - startedAt).to.be.at.least(190)
       await server.slow(0)
       await expectOutages(server, store, stream)
-      const again = await openRealServer(real, { isEmpty: true })
-      expect(await (await open(again.url)).read(stream)).to.deep.equal([])
-      await again.stop()
+      const reopened = await openRealServer(real, { isEmpty: true })
+      expect(await (await open(reopened.url)).read(stream)).to.deep.equal([])
+      await reopened.stop()
     } finally {
       await server.stop()
       await end(real, 1)

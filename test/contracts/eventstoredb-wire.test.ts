@@ -77,20 +77,20 @@ describe('the messages of EventStoreDB', () => {
 
 describe('the events that a process has appended itself', () => {
   it('are taken once, and only with the same bytes', () => {
-    const own = createOwnEvents()
+    const ownEvents = createOwnEvents()
     const stream = anAttempts()
-    const [same, other] = [anEvent({ data: { text: 'ü' } }), anEvent({ data: { n: 1 } })]
-    own.add(encodeAppend(stream, [same, other], 'any'))
-    expect(own.take(readResponse(same, stream))).to.equal(same)
-    expect(own.take(readResponse(same, stream))).to.equal(undefined)
-    expect(own.take(readResponse({ ...other, data: { n: 2 } }, stream))).to.equal(undefined)
+    const [remembered, other] = [anEvent({ data: { text: 'ü' } }), anEvent({ data: { n: 1 } })]
+    ownEvents.add(encodeAppend(stream, [remembered, other], 'any'))
+    expect(ownEvents.take(readResponse(remembered, stream))).to.equal(remembered)
+    expect(ownEvents.take(readResponse(remembered, stream))).to.equal(undefined)
+    expect(ownEvents.take(readResponse({ ...other, data: { n: 2 } }, stream))).to.equal(undefined)
   })
   it('are forgotten, the oldest first, beyond 8 MiB', () => {
-    const own = createOwnEvents()
+    const ownEvents = createOwnEvents()
     const stream = anAttempts()
     const big = Array.from({ length: 12 }, () => anEvent({ data: { text: 'x'.repeat(900_000) } }))
-    for (const event of big) own.add(encodeAppend(stream, [event], 'any'))
-    expect(own.take(readResponse(big[0]!, stream))).to.equal(undefined)
-    expect(own.take(readResponse(big[11]!, stream))).to.equal(big[11])
+    for (const event of big) ownEvents.add(encodeAppend(stream, [event], 'any'))
+    expect(ownEvents.take(readResponse(big[0]!, stream))).to.equal(undefined)
+    expect(ownEvents.take(readResponse(big[11]!, stream))).to.equal(big[11])
   })
 })

@@ -39,13 +39,13 @@ describe('the message bus on Postgres, beside the message index', () => {
   })
   afterEach(async () => {
     for (const collector of collectors) await collector.stop()
-    for (const one of members) await one.close()
+    for (const busMember of members) await busMember.close()
     await database.drop()
   })
   const member = async (options: Partial<Parameters<typeof postgresBusMember>[0]> = {}) => {
-    const opened = await postgresBusMember({ url: database.url, consumers: () => 1, partitions: 2, ...options })
-    members.push(opened)
-    return opened
+    const newMember = await postgresBusMember({ url: database.url, consumers: () => 1, partitions: 2, ...options })
+    members.push(newMember)
+    return newMember
   }
   const consuming = async ({ bus, statements }: PostgresBusMember, partitions = 2) => {
     const isFirst = !statements.includes('messages-settled')
@@ -171,10 +171,10 @@ describe('the message bus on Postgres, beside the message index', () => {
     const produce = ({ bus }: PostgresBusMember, k: number) => bus.produce(record(...inAnyOrder(k).map((id) => message(id))))
     await Promise.all(all.flatMap((opened, k) => [0, 1, 2].map((more) => produce(opened, k + more))))
     await waitFor(() => readers.reduce((sum, { seen }) => sum + seen.length, 0) === 6)
-    const given = readers.flatMap(({ seen }) =>
+    const receivedEntries = readers.flatMap(({ seen }) =>
       seen.flatMap(({ record: { bytes, entries } }) => idsOf(bytes).filter((_, i) => entries?.[i] != null)),
     )
-    expect(given.sort()).to.deep.equal([...ids].sort())
+    expect(receivedEntries.sort()).to.deep.equal([...ids].sort())
     expect(await indexed()).to.have.length(60)
   })
 })

@@ -42,14 +42,14 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
   let collectors: Collector[]
   let loads: { stop(): Promise<void> }[]
   const member = async (options: Partial<Parameters<typeof kafkaBusMember>[0]> = {}) => {
-    const fresh = await kafkaBusMember({ brokers: kafka().brokers, topic, ...options })
-    members.push(fresh)
-    return fresh
+    const newMember = await kafkaBusMember({ brokers: kafka().brokers, topic, ...options })
+    members.push(newMember)
+    return newMember
   }
   const loading = (bus: MessageBus, lanes?: number) => {
-    const one = load(bus, lanes)
-    loads.push(one)
-    return one
+    const testLoad = load(bus, lanes)
+    loads.push(testLoad)
+    return testLoad
   }
   const collecting = (bus: MessageBus, saved?: Map<number, bigint>) => {
     const collector = collect(bus, saved)
@@ -63,9 +63,9 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     loads = []
   })
   afterEach(async () => {
-    await Promise.all(loads.map((one) => one.stop()))
+    await Promise.all(loads.map((testLoad) => testLoad.stop()))
     await Promise.all(collectors.map((collector) => collector.stop()))
-    await Promise.all(members.map((one) => one.close()))
+    await Promise.all(members.map((busMember) => busMember.close()))
   })
 
   /** Checks that every stored record is found at its place, and that each place is used once. */
@@ -118,14 +118,14 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
 
   for (const how of ['cut', 'deafen'] as const)
     it(`continues when its connections are ${how === 'cut' ? 'cut' : 'silent'} repeatedly`, async () => {
-      const one = await member({ requestTimeoutMs: 1_000 })
-      const { bus } = one
+      const busMember = await member({ requestTimeoutMs: 1_000 })
+      const { bus } = busMember
       const collector = collecting(bus)
       const producing = loading(bus, 4)
       for (let i = 1; i <= 4; i++) {
         const target = producing.stored.size + 200
         await waitFor(() => producing.stored.size > target, { what: `producing to continue after fault ${i}` })
-        one[how]()
+        busMember[how]()
       }
       const target = producing.stored.size + 200
       await waitFor(() => producing.stored.size > target)
@@ -138,65 +138,67 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
     // A member produces to its own partitions. The third only produces and owns none, so it distributes its records over all.
     const [first, second, third] = [await member(), await member(), await member()]
     const saved = new Map<number, bigint>()
-    const one = collecting(first.bus, saved)
-    await waitFor(() => one.owned.size === 4)
-    const before = new Map(one.owned)
+    const firstCollector = collecting(first.bus, saved)
+    await waitFor(() => firstCollector.owned.size === 4)
+    const before = new Map(firstCollector.owned)
     const producing = loading(third.bus)
-    await waitFor(() => one.seen.length > 300)
+    await waitFor(() => firstCollector.seen.length > 300)
     // Both members save their offsets in the same map, as in Postgres.
-    const two = collecting(second.bus, saved)
-    await waitFor(() => one.owned.size === 2 && two.owned.size === 2)
-    const retained = [...one.owned.values()]
+    const secondCollector = collecting(second.bus, saved)
+    await waitFor(() => firstCollector.owned.size === 2 && secondCollector.owned.size === 2)
+    const retained = [...firstCollector.owned.values()]
     expect(retained.every((partition) => before.get(partition.partition) === partition && partition.isHeld())).to.equal(true)
-    const seen = one.seen.length
-    await waitFor(() => one.seen.length > seen + 200 && two.seen.length > 100)
-    await two.stop()
-    await waitFor(() => one.owned.size === 4)
-    expect(retained.every((partition) => one.owned.get(partition.partition) === partition && !partition.lost.aborted)).to.equal(true)
+    const seen = firstCollector.seen.length
+    await waitFor(() => firstCollector.seen.length > seen + 200 && secondCollector.seen.length > 100)
+    await secondCollector.stop()
+    await waitFor(() => firstCollector.owned.size === 4)
+    expect(retained.every((partition) => firstCollector.owned.get(partition.partition) === partition && !partition.lost.aborted)).to.equal(
+      true,
+    )
     await producing.stop()
-    await waitFor(() => one.seen.length + two.seen.length >= producing.stored.size)
-    const kept = new Set(retained.map(({ partition }) => partition))
-    const offsets = [...one.seen, ...two.seen].filter(({ partition }) => kept.has(partition))
-    for (const partition of kept) {
+    await waitFor(() => firstCollector.seen.length + secondCollector.seen.length >= producing.stored.size)
+    const keptPartitions = new Set(retained.map(({ partition }) => partition))
+    const offsets = [...firstCollector.seen, ...secondCollector.seen].filter(({ partition }) => keptPartitions.has(partition))
+    for (const partition of keptPartitions) {
       const partitionOffsets = offsets.filter((s) => s.partition === partition).map((s) => s.record.offset)
       expect(partitionOffsets).to.deep.equal(partitionOffsets.map((_, i) => BigInt(i)))
     }
-    const ids = new Set([...one.ids(), ...two.ids()])
+    const ids = new Set([...firstCollector.ids(), ...secondCollector.ids()])
     expect([...producing.stored.keys()].filter((id) => !ids.has(id))).to.deep.equal([])
   })
 
   it('releases its partitions at once when it stops as planned', async () => {
     const [first, second] = [await member({ sessionTimeoutMs: 20_000 }), await member({ sessionTimeoutMs: 20_000 })]
-    const one = collecting(first.bus)
-    await waitFor(() => one.owned.size === 4)
-    await one.stop()
-    const two = collecting(second.bus)
-    await waitFor(() => two.owned.size === 4, { within: 10_000 })
+    const firstCollector = collecting(first.bus)
+    await waitFor(() => firstCollector.owned.size === 4)
+    await firstCollector.stop()
+    const secondCollector = collecting(second.bus)
+    await waitFor(() => secondCollector.owned.size === 4, { within: 10_000 })
   })
 
   it('leaves the group when it stops while it joins, so that the others do not wait for its session', async () => {
     const [first, second] = [await member({ sessionTimeoutMs: 20_000 }), await member({ sessionTimeoutMs: 20_000 })]
-    const one = collecting(first.bus)
-    await waitFor(() => one.owned.size === 4)
+    const firstCollector = collecting(first.bus)
+    await waitFor(() => firstCollector.owned.size === 4)
     const admin = new Kafka({ brokers: [...kafka().brokers], logLevel: logLevel.NOTHING }).admin()
     await admin.connect()
     try {
       const group = async () => (await admin.describeGroups([`group-of-${topic}`])).groups[0]!
       // The group prepares a rebalance until the first member sends its next heartbeat. If that was too quick to be seen, the second member tries again.
       for (let isJoining = false; !isJoining; ) {
-        const two = collecting(second.bus)
+        const secondCollector = collecting(second.bus)
         await waitFor(async () => {
           isJoining = (await group()).state === 'PreparingRebalance'
-          return isJoining || two.owned.size > 0
+          return isJoining || secondCollector.owned.size > 0
         })
-        await two.stop()
+        await secondCollector.stop()
         const isAlone = async () => {
-          const { state, members: present } = await group()
-          return state === 'Stable' && present.length === 1
+          const { state, members: presentMembers } = await group()
+          return state === 'Stable' && presentMembers.length === 1
         }
         await waitFor(isAlone, { within: 10_000, what: 'the group to go on without the second member' })
       }
-      await waitFor(() => one.owned.size === 4)
+      await waitFor(() => firstCollector.owned.size === 4)
     } finally {
       await admin.disconnect()
     }

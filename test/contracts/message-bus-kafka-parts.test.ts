@@ -15,7 +15,7 @@ describe('the intake of a partition', () => {
       fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.nat(5), async (steps, startAt) => {
         const lost = new AbortController()
         let paused = false
-        const taken = createIntake({
+        const intake = createIntake({
           startAt: BigInt(startAt),
           lost: lost.signal,
           waitMs: 0,
@@ -24,22 +24,22 @@ describe('the intake of a partition', () => {
             paused = false
           },
         })
-        const out: bigint[] = []
+        const offsets: bigint[] = []
         for (const { back, count, fetch } of steps) {
           if (!paused) {
-            const from = Math.max(0, Number(taken.next) - back)
+            const from = Math.max(0, Number(intake.next) - back)
             expect(
-              taken.add(
+              intake.add(
                 BigInt(from),
                 Array.from({ length: count }, (_, i) => recordAt(from + i)),
               ),
             ).to.equal(true)
-            paused = taken.isFull
+            paused = intake.isFull
           }
-          for (const { offset } of await taken.fetch(fetch)) out.push(offset)
+          for (const { offset } of await intake.fetch(fetch)) offsets.push(offset)
         }
-        while (BigInt(startAt + out.length) < taken.next) for (const { offset } of await taken.fetch(3)) out.push(offset)
-        expect(out).to.deep.equal(out.map((_, i) => BigInt(startAt + i)))
+        while (BigInt(startAt + offsets.length) < intake.next) for (const { offset } of await intake.fetch(3)) offsets.push(offset)
+        expect(offsets).to.deep.equal(offsets.map((_, i) => BigInt(startAt + i)))
         expect(paused).to.equal(false)
       }),
       { numRuns: 100 },
@@ -48,13 +48,13 @@ describe('the intake of a partition', () => {
 
   it('takes no records after a gap, and returns none after the partition is lost', async () => {
     const lost = new AbortController()
-    const taken = createIntake({ startAt: 5n, lost: lost.signal, waitMs: 5_000, full: { records: 10, bytes: 1_000 }, onRoom() {} })
-    expect(taken.add(6n, [recordAt(6)])).to.equal(false)
-    const waiting = taken.fetch(10)
+    const intake = createIntake({ startAt: 5n, lost: lost.signal, waitMs: 5_000, full: { records: 10, bytes: 1_000 }, onRoom() {} })
+    expect(intake.add(6n, [recordAt(6)])).to.equal(false)
+    const waiting = intake.fetch(10)
     lost.abort()
     expect(await waiting).to.deep.equal([])
-    taken.add(5n, [recordAt(5)])
-    expect(await taken.fetch(10)).to.deep.equal([])
+    intake.add(5n, [recordAt(5)])
+    expect(await intake.fetch(10)).to.deep.equal([])
   })
 })
 

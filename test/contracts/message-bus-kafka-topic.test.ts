@@ -13,9 +13,9 @@ describeWithKafka('the topic of the message bus on Kafka', (kafka) => {
   let members: KafkaBusMember[]
   let admin: Admin
   const member = async (options: Partial<Parameters<typeof kafkaBusMember>[0]> = {}) => {
-    const fresh = await kafkaBusMember({ brokers: kafka().brokers, topic, ...options })
-    members.push(fresh)
-    return fresh
+    const newMember = await kafkaBusMember({ brokers: kafka().brokers, topic, ...options })
+    members.push(newMember)
+    return newMember
   }
   const failure = async (options: Partial<Parameters<typeof kafkaBusMember>[0]>): Promise<string | undefined> => {
     try {
@@ -35,7 +35,7 @@ describeWithKafka('the topic of the message bus on Kafka', (kafka) => {
     members = []
   })
   afterEach(async () => {
-    await Promise.all(members.map((one) => one.close()))
+    await Promise.all(members.map((busMember) => busMember.close()))
   })
 
   /** Creates topics, and waits until the broker knows them. */
@@ -54,20 +54,22 @@ describeWithKafka('the topic of the message bus on Kafka', (kafka) => {
       'min.insync.replicas': '1',
       'max.message.bytes': String(4 << 20),
     })
-    const [one] = await Promise.all([member({ partitions: 5 }), member({ partitions: 5 })])
-    expect((await one.bus.ends()).size).to.equal(5)
-    const places = await Promise.all(Array.from({ length: 40 }, async () => parsePlace(await one.bus.produce(record(message('m'))))))
+    const [firstMember] = await Promise.all([member({ partitions: 5 }), member({ partitions: 5 })])
+    expect((await firstMember.bus.ends()).size).to.equal(5)
+    const places = await Promise.all(
+      Array.from({ length: 40 }, async () => parsePlace(await firstMember.bus.produce(record(message('m'))))),
+    )
     expect(places.every(({ partition }) => partition < 5)).to.equal(true)
   })
 
   it('assigns added partitions to existing members', async () => {
     const before = await member({ partitions: 2 })
-    const one = collect(before.bus)
-    await waitFor(() => one.owned.size === 2)
+    const firstCollector = collect(before.bus)
+    await waitFor(() => firstCollector.owned.size === 2)
     const after = await member({ partitions: 4 })
-    const two = collect(after.bus)
-    await waitFor(() => one.owned.size === 2 && two.owned.size === 2)
-    await Promise.all([one.stop(), two.stop()])
+    const secondCollector = collect(after.bus)
+    await waitFor(() => firstCollector.owned.size === 2 && secondCollector.owned.size === 2)
+    await Promise.all([firstCollector.stop(), secondCollector.stop()])
   })
 
   it('has its added partitions read within seconds by a member that was not restarted', async () => {

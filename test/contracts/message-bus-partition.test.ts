@@ -34,9 +34,9 @@ function memoryLog(options: { readLimit: number; failures: readonly boolean[] })
     async read(known: bigint, through: bigint | null) {
       await setImmediate()
       if (options.failures[reads++]) throw new Error('the connection is lost')
-      const wanted = records.filter(({ offset }) => offset > known && (through === null || offset <= through))
+      const matching = records.filter(({ offset }) => offset > known && (through === null || offset <= through))
       await setImmediate()
-      return { records: wanted.slice(0, options.readLimit), complete: wanted.length < options.readLimit }
+      return { records: matching.slice(0, options.readLimit), complete: matching.length < options.readLimit }
     },
     async settled() {
       await setImmediate()
@@ -49,7 +49,7 @@ describe('the view of an owned partition', () => {
   const count = fc.integer({ min: 1, max: 6 })
   const polled = fc.boolean()
   const failures = fc.constantFrom<boolean[]>([], [], [], [], [], [true], [false, true])
-  const own = fc.record({ kind: fc.constant('own' as const), count, polled })
+  const ownProduce = fc.record({ kind: fc.constant('own' as const), count, polled })
   const gap = fc.record({ kind: fc.constant('gap' as const), count, polled })
   const foreign = fc.record({ kind: fc.constant('foreign' as const), count, polled })
   const pace = fc.record({ kind: fc.constantFrom('fetch' as const, 'turns' as const), count, polled })
@@ -63,12 +63,12 @@ describe('the view of an owned partition', () => {
       maxHeld: { records: 12, bytes: 1_000 },
       reader: { read: log.read, settled: log.settled, onError() {} },
     })
-    const out: bigint[] = []
+    const offsets: bigint[] = []
     const fetches: Promise<void>[] = []
     const fetch = async (max: number) => {
       const fetched = await view.fetch(max)
       expect(fetched.length).to.be.at.most(max)
-      out.push(...fetched.map(({ offset }) => offset))
+      offsets.push(...fetched.map(({ offset }) => offset))
     }
     for (const step of steps)
       if (step.kind === 'fetch') fetches.push(fetch(step.count))
@@ -84,16 +84,16 @@ describe('the view of an owned partition', () => {
       }
     const expected = log.records.map(({ offset }) => offset).filter((offset) => offset >= BigInt(startAt))
     await Promise.all(fetches)
-    for (let tries = 0; out.length < expected.length && tries < 60; tries++) {
+    for (let tries = 0; offsets.length < expected.length && tries < 60; tries++) {
       if (polls) view.seen(log.last)
       await fetch(7)
     }
-    expect(out).to.deep.equal(expected)
+    expect(offsets).to.deep.equal(expected)
     lost.abort()
   }
 
   it('returns every record once and in order, whether records are handed over or read', async () => {
-    const steps = fc.array(fc.oneof(own, foreign, gap, pace), { maxLength: 30 })
+    const steps = fc.array(fc.oneof(ownProduce, foreign, gap, pace), { maxLength: 30 })
     await fc.assert(
       fc.asyncProperty(steps, fc.nat(4), fc.integer({ min: 1, max: 8 }), failures, (s, startAt, readLimit, failing) =>
         run(s, startAt, memoryLog({ readLimit, failures: failing }), true),
@@ -105,7 +105,7 @@ describe('the view of an owned partition', () => {
   it('needs no poll for records that this process has produced or that existed at its start', async () => {
     const steps = fc.array(
       fc.oneof(
-        own.map((step) => ({ ...step, polled: false })),
+        ownProduce.map((step) => ({ ...step, polled: false })),
         pace,
       ),
       { maxLength: 30 },

@@ -42,16 +42,16 @@ describe('message bus on Postgres', () => {
   let database: TestDatabase
   let members: PostgresBusMember[]
   const member = async (options: Partial<Parameters<typeof postgresBusMember>[0]> = {}) => {
-    const fresh = await postgresBusMember({ url: database.url, consumers: () => 1, ...options })
-    members.push(fresh)
-    return fresh
+    const newMember = await postgresBusMember({ url: database.url, consumers: () => 1, ...options })
+    members.push(newMember)
+    return newMember
   }
   beforeEach(async () => {
     database = await freshDatabase()
     members = []
   })
   afterEach(async () => {
-    for (const one of members) await one.close()
+    for (const busMember of members) await busMember.close()
     await database.drop()
   })
 
@@ -74,12 +74,12 @@ describe('message bus on Postgres', () => {
   })
 
   it('prefers partitions that it owns when it produces', async () => {
-    const [one, two] = [await member({ consumers: () => 2 }), await member({ consumers: () => 2 })]
-    const collector = collect(one.bus)
-    const other = collect(two.bus)
+    const [firstMember, secondMember] = [await member({ consumers: () => 2 }), await member({ consumers: () => 2 })]
+    const collector = collect(firstMember.bus)
+    const other = collect(secondMember.bus)
     await waitFor(() => collector.owned.size === 2 && other.owned.size === 2)
     const places = []
-    for (let i = 0; i < 8; i++) places.push(parsePlace(await one.bus.produce(record(message(`m${i}`)))))
+    for (let i = 0; i < 8; i++) places.push(parsePlace(await firstMember.bus.produce(record(message(`m${i}`)))))
     expect(new Set(places.map((place) => place.partition))).to.deep.equal(new Set(collector.owned.keys()))
     await collector.stop()
     await other.stop()
@@ -203,13 +203,13 @@ describe('message bus on Postgres', () => {
 
   it('creates the day partition of each record, and lets a record without a valid day fail alone', async () => {
     const { bus } = await member()
-    const on = (accepted_at: string) => bus.produce({ ...record(message(accepted_at)), accepted_at })
+    const produceOn = (accepted_at: string) => bus.produce({ ...record(message(accepted_at)), accepted_at })
     const results = await Promise.allSettled([
-      on('2031-12-31T23:59:59.999Z'),
-      on('2032-01-01T00:00:00.000Z'),
-      on('2032-02-30T00:00:00.000Z'),
-      on('yesterday'),
-      on('2020-02-29T12:00:00.000Z'),
+      produceOn('2031-12-31T23:59:59.999Z'),
+      produceOn('2032-01-01T00:00:00.000Z'),
+      produceOn('2032-02-30T00:00:00.000Z'),
+      produceOn('yesterday'),
+      produceOn('2020-02-29T12:00:00.000Z'),
     ])
     expect(results.map((result) => result.status)).to.deep.equal(['fulfilled', 'fulfilled', 'rejected', 'rejected', 'fulfilled'])
     const { rows } = await database.pool.query('select day::text as day, tableoid::regclass::text as partition from messages order by day')
@@ -230,9 +230,10 @@ describe('message bus on Postgres', () => {
 
   it('drops whole day partitions, but none with an unread record', async () => {
     const { bus } = await member({ partitions: 2 })
-    const on = async (day: string) => parsePlace(await bus.produce({ ...record(message(day)), accepted_at: `${day}T12:00:00.000Z` }))
+    const produceOn = async (day: string) => parsePlace(await bus.produce({ ...record(message(day)), accepted_at: `${day}T12:00:00.000Z` }))
     const places = []
-    for (const day of ['2020-01-01', '2020-01-01', '2020-01-02', '2020-01-02', '2020-01-03', '2020-01-03']) places.push(await on(day))
+    for (const day of ['2020-01-01', '2020-01-01', '2020-01-02', '2020-01-02', '2020-01-03', '2020-01-03'])
+      places.push(await produceOn(day))
     const next = places.find((place) => place.offset === 1n)!
     const days = (names: string[]) => names.filter((name) => !name.endsWith('0104')) // this partition is empty, because it was created in advance
     expect(days(await bus.dropDaysBefore('2020-01-03', new Map()))).to.deep.equal([])

@@ -127,8 +127,8 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       const { bus } = await harness.member()
       const other = await harness.member()
       const collector = collect(bus)
-      const producer = async (from: MessageBus, who: string) => {
-        for (let i = 0; i < 40; i++) await from.produce(record(message(`${who}-${i}`), message(`${who}-${i}-second`)))
+      const producer = async (from: MessageBus, name: string) => {
+        for (let i = 0; i < 40; i++) await from.produce(record(message(`${name}-${i}`), message(`${name}-${i}-second`)))
       }
       await Promise.all(Array.from({ length: 24 }, (_, i) => producer(i % 3 === 0 ? other.bus : bus, `p${i}`)))
       await waitFor(() => collector.seen.length >= 24 * 40)
@@ -145,21 +145,23 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       const first = await harness.member()
       const saved = new Map<number, bigint>()
       const before = collect(first.bus, saved, 7)
-      const early = await Promise.all(Array.from({ length: 60 }, (_, i) => first.bus.produce(record(message(`early-${i}`)))))
+      const earlyPlaces = await Promise.all(Array.from({ length: 60 }, (_, i) => first.bus.produce(record(message(`early-${i}`)))))
       await waitFor(() => before.seen.length === 60)
       await before.stop()
       await first.close()
 
       const second = await harness.member()
-      const late = await Promise.all(Array.from({ length: 30 }, (_, i) => second.bus.produce(record(message(`late-${i}`)))))
+      const latePlaces = await Promise.all(Array.from({ length: 30 }, (_, i) => second.bus.produce(record(message(`late-${i}`)))))
       // One partition is read again from the middle.
-      const again = parsePlace(early[20]!)
-      saved.set(again.partition, again.offset)
-      const repeated = early.map(parsePlace).filter((place) => place.partition === again.partition && place.offset >= again.offset)
+      const restart = parsePlace(earlyPlaces[20]!)
+      saved.set(restart.partition, restart.offset)
+      const repeated = earlyPlaces
+        .map(parsePlace)
+        .filter((place) => place.partition === restart.partition && place.offset >= restart.offset)
       const after = collect(second.bus, saved, 7)
-      await waitFor(() => after.seen.length >= late.length + repeated.length)
+      await waitFor(() => after.seen.length >= latePlaces.length + repeated.length)
       await after.stop()
-      const expected = [...late, ...repeated.map((p) => placeOf(p.bus, p.partition, p.offset, 0))]
+      const expected = [...latePlaces, ...repeated.map((p) => placeOf(p.bus, p.partition, p.offset, 0))]
       expect(after.places(second.bus.identity).sort()).to.deep.equal(expected.sort())
     })
 
@@ -271,10 +273,10 @@ export function messageBusContract(name: string, make: () => Promise<BusHarness>
       const refused = results.filter((result) => result.status === 'rejected')
       expect(refused.length).to.be.greaterThan(0)
       expect(refused.every((result) => result.reason instanceof BusFull)).to.equal(true)
-      const taken = results.flatMap((result, i) => (result.status === 'fulfilled' ? [`m${i}`] : []))
-      await waitFor(() => collector.seen.length >= taken.length)
+      const accepted = results.flatMap((result, i) => (result.status === 'fulfilled' ? [`m${i}`] : []))
+      await waitFor(() => collector.seen.length >= accepted.length)
       await collector.stop()
-      expect(collector.ids().sort()).to.deep.equal(taken.sort())
+      expect(collector.ids().sort()).to.deep.equal(accepted.sort())
       await bus.produce(record(message('later')))
     })
   })

@@ -136,15 +136,15 @@ describe('the check of a database at the start', () => {
       await connect(db.url, { name: 'b', statementTimeoutMs: 0 }),
     ]
     /** The free sessions of a pooler in transaction mode. A connection has a session only until its transaction ends. */
-    const free = [...sessions]
+    const freeSessions = [...sessions]
     const pooled = () => {
-      let held: (typeof sessions)[number] | undefined
+      let heldSession: (typeof sessions)[number] | undefined
       return {
         async query(text: string) {
-          const session = held ?? free.shift()!
+          const session = heldSession ?? freeSessions.shift()!
           const result = await session.query(text)
-          held = /^begin/.test(text) || (held !== undefined && !/^rollback/.test(text)) ? session : undefined
-          if (held === undefined) free.unshift(session)
+          heldSession = /^begin/.test(text) || (heldSession !== undefined && !/^rollback/.test(text)) ? session : undefined
+          if (heldSession === undefined) freeSessions.unshift(session)
           return result
         },
       } as unknown as Pick<(typeof sessions)[number], 'query'>

@@ -318,7 +318,7 @@ describe('the dispatcher', () => {
   it('delivers a backlog of batches of 200 messages', async () => {
     for (let i = 0; i < 30; i++) {
       const many = await Promise.all(Array.from({ length: 200 }, () => record({ event: 'nobody.wants' })))
-      bus.put({ ...many[0]!, messages: many.flatMap((one) => one.messages) })
+      bus.put({ ...many[0]!, messages: many.flatMap((messageRecord) => messageRecord.messages) })
     }
     await start()
     await waitFor(async () => (await saved.startAt(0)) === 30n)
@@ -327,8 +327,8 @@ describe('the dispatcher', () => {
   it('quarantines a message that the database refuses, and routes the others of its batch', async () => {
     await start()
     await subscribe('/a')
-    const bad = await record({ id: 'bad' })
-    bus.put({ ...bad, messages: bad.messages.map((m) => ({ ...m, event: 'order.\u0000' })) })
+    const badRecord = await record({ id: 'bad' })
+    bus.put({ ...badRecord, messages: badRecord.messages.map((m) => ({ ...m, event: 'order.\u0000' })) })
     bus.put(await record({ id: 'good' }))
     await done(2n)
     expect(ids('/a')).to.deep.equal(['good'])

@@ -49,7 +49,7 @@ describe('the manager of deleted keys', () => {
   it('deactivates the webhooks that the key created, with the reason and the cause', async () => {
     const [key, other] = [await world.newKey(tenant), await world.newKey(tenant)]
     const ownWebhooks = [await world.newWebhook(tenant, { key_id: key.id }), await world.newWebhook(tenant, { key_id: key.id })]
-    const others = [await world.newWebhook(tenant, { key_id: other.id }), await world.newWebhook(tenant)]
+    const otherWebhooks = [await world.newWebhook(tenant, { key_id: other.id }), await world.newWebhook(tenant)]
     const deleted = await remove(key.id, 'deactivate')
     await run()
     for (const { id } of ownWebhooks) {
@@ -58,7 +58,7 @@ describe('the manager of deleted keys', () => {
       expect(event?.metadata).to.include({ actor: 'system:key-manager', tenant, $correlationId: 'test' })
       expect(event?.metadata.$causationId).to.equal(await idAt(key.id, deleted.revision))
     }
-    for (const { id } of others) expect(await is_active(id)).to.equal(true)
+    for (const { id } of otherWebhooks) expect(await is_active(id)).to.equal(true)
   })
   const idAt = async (key: KeyId, revision: number) => (await world.store.read(`key-${key}`, { from: revision, limit: 1 }))[0]?.id
 

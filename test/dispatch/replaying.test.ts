@@ -106,27 +106,27 @@ describe('replay jobs', () => {
   })
   it('start no page while the history is behind', async () => {
     const webhook = await api.webhook(admin)
-    const [wanted] = await endedDeliveries(api, { as: admin, webhook })
+    const [delivery] = await endedDeliveries(api, { as: admin, webhook })
     // The history is said to be behind this event.
     const [other] = await endedDeliveries(api, { as: admin, webhook: await api.webhook(admin) })
     await api.call('POST', `/v1/deliveries/${other?.id}/replay`, { as: admin })
     const id = await begin(webhook)
-    let [isThere, asked] = [false, 0]
+    let [isThere, calls] = [false, 0]
     api.replaying({
       waiter: {
         async waitFor(projection) {
           expect(projection).to.equal('deliveries')
-          asked++
+          calls++
           return isThere
         },
       },
     })
-    await waitFor(() => asked > 1)
+    await waitFor(() => calls > 1)
     expect(await get(id)).to.include({ status: 'running', replayed: 0 })
     expect(await chainsBegun(api, webhook)).to.deep.equal([])
     isThere = true
     await completed(id)
-    await expectOnce(webhook, [wanted?.id ?? ''])
+    await expectOnce(webhook, [delivery?.id ?? ''])
   })
   it('consider every delivery even when statuses change, by its status when its page is stored', async () => {
     const webhook = await api.webhook(admin)
@@ -150,28 +150,28 @@ describe('replay jobs', () => {
     })
     expect(await completed(id)).to.include({ replayed: 219 })
     const begun = (await chainsBegun(api, webhook)).map(({ data }) => `${data.delivery} ${data.chain}`)
-    const expected = deliveries.slice(1).map((one, i) => `${one.id} ${i === 0 ? 3 : 2}`)
+    const expected = deliveries.slice(1).map((delivery, i) => `${delivery.id} ${i === 0 ? 3 : 2}`)
     expect(begun.sort()).to.deep.equal(expected.sort())
   })
   it('wait while their webhook has many scheduled deliveries, and let other jobs continue', async () => {
     const [greedy, other] = [await api.webhook(admin), await api.webhook(admin)]
     await endedDeliveries(api, { as: admin, webhook: greedy, count: 1 })
-    const [wanted] = await endedDeliveries(api, { as: admin, webhook: other })
+    const [delivery] = await endedDeliveries(api, { as: admin, webhook: other })
     await api.db.pool.query(
       `insert into scheduled_deliveries (delivery, tenant, webhook, message, place, fingerprint, event, accepted_at, correlation_id, chain, attempt, parked_at)
        select gen_random_uuid(), $1, $2, 'm' || n, 'p', 'f', 'e', now(), 'c', 1, 1, now() from generate_series(1, 1001) n`,
       [admin.tenant, greedy],
     )
-    const [waiting, free] = [await begin(greedy), await begin(other)]
+    const [waitingJob, freeJob] = [await begin(greedy), await begin(other)]
     api.replaying()
-    await completed(free)
-    await expectOnce(other, [wanted?.id ?? ''])
-    expect(await get(waiting)).to.include({ status: 'running', replayed: 0 })
+    await completed(freeJob)
+    await expectOnce(other, [delivery?.id ?? ''])
+    expect(await get(waitingJob)).to.include({ status: 'running', replayed: 0 })
     await api.db.pool.query(
       'delete from scheduled_deliveries where webhook = $1 and ctid in (select ctid from scheduled_deliveries where webhook = $1 limit 1)',
       [greedy],
     )
-    expect(await completed(waiting)).to.include({ replayed: 1 })
+    expect(await completed(waitingJob)).to.include({ replayed: 1 })
   })
   it('fail with a reason after an error that a retry cannot repair, and are retried after any other error', async () => {
     const [wide, shaky] = [await api.webhook(admin), await api.webhook(admin)]

@@ -10,16 +10,18 @@ describe('the responsiveness of a webhook', () => {
     responsiveness.assess(0)
     return responsiveness
   }
-  const times = <T>(count: number, value: T): T[] => Array.from({ length: count }, () => value)
+  const repeat = <T>(count: number, value: T): T[] => Array.from({ length: count }, () => value)
 
   it('is slow before the first response', () => {
     expect(responsivenessAfter().isFast).to.equal(false)
   })
   it('is fast while the median of the last nine durations is at most a second', () => {
     expect(responsivenessAfter({ ms: 1_000 }).isFast).to.equal(true)
-    expect(responsivenessAfter(...times(5, { ms: 10 }), ...times(4, { ms: 5_000 })).isFast).to.equal(true)
-    expect(responsivenessAfter(...times(4, { ms: 10 }), ...times(5, { ms: 5_000 })).isFast).to.equal(false)
-    expect(responsivenessAfter(...times(20, { ms: 5_000 }), ...times(5, { ms: 10 })).isFast, 'older durations are forgotten').to.equal(true)
+    expect(responsivenessAfter(...repeat(5, { ms: 10 }), ...repeat(4, { ms: 5_000 })).isFast).to.equal(true)
+    expect(responsivenessAfter(...repeat(4, { ms: 10 }), ...repeat(5, { ms: 5_000 })).isFast).to.equal(false)
+    expect(responsivenessAfter(...repeat(20, { ms: 5_000 }), ...repeat(5, { ms: 10 })).isFast, 'older durations are forgotten').to.equal(
+      true,
+    )
   })
   it('counts the age of an open request as a duration once it exceeds a second', () => {
     const responsiveness = responsivenessAfter({ ms: 10 })
@@ -42,8 +44,8 @@ describe('the responsiveness of a webhook', () => {
   })
   it('opens its circuit breaker after five failures in a row, and closes it after a success', () => {
     const failure = { ok: false, ms: 10 }
-    expect(responsivenessAfter(...times(4, failure)).breaker).to.equal('closed')
-    const broken = responsivenessAfter(...times(5, failure))
+    expect(responsivenessAfter(...repeat(4, failure)).breaker).to.equal('closed')
+    const broken = responsivenessAfter(...repeat(5, failure))
     expect(broken.breaker).to.equal('open')
     expect(broken.concurrencyLimit(true)).to.equal(1)
     broken.recordResponse({ ok: true, duration_ms: 10 })
@@ -51,7 +53,7 @@ describe('the responsiveness of a webhook', () => {
     expect(broken.concurrencyLimit(false)).to.equal(4)
   })
   it('earns a higher limit by quick responses, which applies only while it may exceed the normal limit', () => {
-    const responsiveness = responsivenessAfter(...times(3, { ms: 100 }))
+    const responsiveness = responsivenessAfter(...repeat(3, { ms: 100 }))
     expect(responsiveness.concurrencyLimit(true)).to.equal(7)
     expect(responsiveness.concurrencyLimit(false)).to.equal(4)
   })

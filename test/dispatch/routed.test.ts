@@ -39,16 +39,16 @@ describe('routed messages, read from events', () => {
   }
 
   it('have the webhooks of all their parts in order, even if many other events lie between the parts', async () => {
-    const others = Array.from({ length: 50 }, (_, i) => routedEvent(`other${i}`, 0, 1))
-    const [whole, ...more] = await routedMessagesOf(
+    const otherEvents = Array.from({ length: 50 }, (_, i) => routedEvent(`other${i}`, 0, 1))
+    const [wholeMessage, ...furtherMessages] = await routedMessagesOf(
       store,
-      await appendAndReadLast([routedEvent('1', 0, 3), ...others, routedEvent('1', 1, 3), routedEvent('1', 2, 3)]),
+      await appendAndReadLast([routedEvent('1', 0, 3), ...otherEvents, routedEvent('1', 1, 3), routedEvent('1', 2, 3)]),
     )
-    expect(more).to.deep.equal([])
-    expect(whole).to.deep.include({ message: '1', webhooks, matched_at: '7', accepted_at })
-    expect(whole?.deliveries.map(({ delivery, webhook, chain, attempt }) => ({ delivery, webhook, chain, attempt }))).to.deep.equal(
+    expect(furtherMessages).to.deep.equal([])
+    expect(wholeMessage).to.deep.include({ message: '1', webhooks, matched_at: '7', accepted_at })
+    expect(wholeMessage?.deliveries.map(({ delivery, webhook, chain, attempt }) => ({ delivery, webhook, chain, attempt }))).to.deep.equal(
       webhooks.map((webhook) => ({
-        delivery: deliveryId(tenant, whole!.message, whole!.place, webhook),
+        delivery: deliveryId(tenant, wholeMessage!.message, wholeMessage!.place, webhook),
         ...{ webhook, chain: 1, attempt: 1 },
       })),
     )

@@ -32,14 +32,14 @@ describe('the routing gate', () => {
       return at(5)
     }
     const gate = createRoutingGate({ head, webhookCache: cache, log: silentLog })
-    const opened = gate.open()
+    const opening = gate.open()
     readModel.checkpoint = at(4)
     const before = readModel.refreshes
     await waitFor(() => readModel.refreshes > before + 2)
-    expect(await settledSoon(opened)).to.equal(false)
+    expect(await settledSoon(opening)).to.equal(false)
     expect(gate.isOpen).to.equal(false)
     readModel.checkpoint = at(5)
-    expect(await opened).to.equal(true)
+    expect(await opening).to.equal(true)
     expect(gate.isOpen).to.equal(true)
     await gate.refresh()
     expect(headQueries).to.equal(1)

@@ -20,9 +20,10 @@ describe('scheduled deliveries', () => {
   beforeEach(() => db.pool.query('truncate scheduled_deliveries'))
 
   const project = (...events: RecordedEvent[]) => scheduleRetries(sqlOn(db.pool), events)
-  const failed = (of: DeliveryRef, delay_seconds = 0) =>
-    attemptEvent(of, 'DeliveryFailed', { code: 503, duration_ms: 1, reason: 'http_503', response: null, delay_seconds })
-  const succeeded = (of: DeliveryRef) => attemptEvent(of, 'DeliverySucceeded', { code: 200, duration_ms: 1, reason: null, response: null })
+  const failed = (ref: DeliveryRef, delay_seconds = 0) =>
+    attemptEvent(ref, 'DeliveryFailed', { code: 503, duration_ms: 1, reason: 'http_503', response: null, delay_seconds })
+  const succeeded = (ref: DeliveryRef) =>
+    attemptEvent(ref, 'DeliverySucceeded', { code: 200, duration_ms: 1, reason: null, response: null })
   const rows = async () => {
     const result = await db.pool.query<{
       delivery: string

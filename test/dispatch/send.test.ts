@@ -222,14 +222,14 @@ describe('sending a request', () => {
   })
   it('connects only to the address that was checked, even if a name changes (DNS rebinding)', async () => {
     // The first query of the name returns an allowed address, and every later query another address.
-    const asked: string[] = []
+    const resolvedHosts: string[] = []
     const addresses = ['127.0.0.1', '10.0.0.7', '127.0.0.1', '169.254.169.254']
     const rebound = createSender({
       ...options,
       policy: local,
       resolve: async (host) => {
-        asked.push(host)
-        return { addresses: [{ address: addresses[(asked.length - 1) % addresses.length] ?? '', family: 4 }] }
+        resolvedHosts.push(host)
+        return { addresses: [{ address: addresses[(resolvedHosts.length - 1) % addresses.length] ?? '', family: 4 }] }
       },
     })
     receiver.setResponse('/rebound', failures.closesAfterwards)
@@ -240,7 +240,7 @@ describe('sending a request', () => {
       outcomes.push(reply.code ?? reply.reason)
     }
     expect(outcomes).to.deep.equal([200, 'address_refused', 200, 'address_refused'])
-    expect(asked).to.have.length(4)
+    expect(resolvedHosts).to.have.length(4)
     await rebound.close()
   })
   it('checks the address to which a name resolves at the time of the request', async () => {

@@ -48,27 +48,27 @@ describe('the slots', () => {
 
   it('bound the requests of one webhook, and start the next when one ends', async () => {
     const slots = startSlots()
-    const held = await Promise.all([1, 2, 3, 4].map(() => take(slots, 'w')))
+    const heldSlots = await Promise.all([1, 2, 3, 4].map(() => take(slots, 'w')))
     const fifth = slots.acquire(hook('w'), tenant('a'))
     expect(await isSettled(fifth)).to.equal(false)
-    end(held[0]!, { ok: true, duration_ms: 1 })
+    end(heldSlots[0]!, { ok: true, duration_ms: 1 })
     expect(await fifth).to.not.equal('parked')
     expect(slots.inFlight).to.equal(4)
   })
   it('free a slot at its response, and grant none while too many attempts are not recorded', async () => {
     const slots = startSlots({ total: 8, perWebhook: 2, unrecorded: 2, ...patient })
     for (const t of ['a', 'b', 'c', 'd']) await makeFast(slots, t, t)
-    const held = await Promise.all(['a', 'a', 'b', 'b', 'c', 'c', 'd', 'd'].map((t) => take(slots, t, t)))
+    const heldSlots = await Promise.all(['a', 'a', 'b', 'b', 'c', 'c', 'd', 'd'].map((t) => take(slots, t, t)))
     const next = slots.acquire(hook('a'), tenant('a'))
     expect(await isSettled(next)).to.equal(false)
-    held[0]!.responded({ ok: true, duration_ms: 1 })
+    heldSlots[0]!.responded({ ok: true, duration_ms: 1 })
     expect(await isSettled(next)).to.equal(true)
-    held[2]!.responded({ ok: true, duration_ms: 1 }) // Two attempts are unrecorded now.
+    heldSlots[2]!.responded({ ok: true, duration_ms: 1 }) // Two attempts are unrecorded now.
     const last = slots.acquire(hook('b'), tenant('b'))
     expect(await isSettled(last)).to.equal(false)
-    held[0]!.release()
+    heldSlots[0]!.release()
     expect(await isSettled(last)).to.equal(true)
-    held[0]!.release() // A second release has no effect.
+    heldSlots[0]!.release() // A second release has no effect.
     expect(slots.inFlight).to.equal(8)
   })
   it('let more rows be claimed ahead for a faster healthy webhook, and park them when it stalls', async () => {
@@ -105,10 +105,10 @@ describe('the slots', () => {
     }
     it('increase while it responds quickly, and return to the normal limit once it takes longer', async () => {
       const slots = startSlots({ total: 200, perHighThroughputWebhook: 8, ...patient })
-      for (const most of [4, 8, 8]) {
-        const held = await begin(slots)
-        expect(held).to.have.length(most)
-        for (const slot of held) end(slot, quick)
+      for (const limit of [4, 8, 8]) {
+        const heldSlots = await begin(slots)
+        expect(heldSlots).to.have.length(limit)
+        for (const slot of heldSlots) end(slot, quick)
       }
       for (let i = 0; i < 9; i++) end(await take(slots, 'w'), { ok: true, duration_ms: 500 })
       expect(await begin(slots)).to.have.length(4)
@@ -127,7 +127,7 @@ describe('the slots', () => {
     })
     it('stay at the normal limit while its tenant or the pool is busy, so that hanging webhooks leave slots for others', async () => {
       const slots = startSlots({ total: 200, perHighThroughputWebhook: 16, ...patient }) // A tenant may use 50 slots.
-      const webhooks = ['w1', 'w2', 'w3'].flatMap((webhook) => ['a', 'b', 'c'].map((of) => [`${webhook}-${of}`, of] as const))
+      const webhooks = ['w1', 'w2', 'w3'].flatMap((webhook) => ['a', 'b', 'c'].map((tenant) => [`${webhook}-${tenant}`, tenant] as const))
       for (const [webhook, of] of webhooks) for (let i = 0; i < 20; i++) end(await take(slots, webhook, of), quick)
       const begun = new Map<string, number>()
       for (const [webhook, of] of webhooks) begun.set(webhook, (await begin(slots, webhook, of)).length)
@@ -183,7 +183,7 @@ describe('the slots', () => {
     /** A memory of 64 deliveries, of which a webhook that does not respond well may use 5. */
     const memory = { maxWaitingBytes: 64 * deliveryBytes, ...patient }
     /** Acquires slots and counts those that wait and those that are parked. */
-    const enter = async (slots: Slots, webhook: string, owner: string, count: number) => {
+    const acquireMany = async (slots: Slots, webhook: string, owner: string, count: number) => {
       const tally = { waiting: count, parked: 0 }
       for (let i = 0; i < count; i++)
         void slots.acquire(hook(webhook), tenant(owner)).then((slot) => {
@@ -196,7 +196,7 @@ describe('the slots', () => {
     const fill = async (slots: Slots, webhook: string, owner: string, count: number) => {
       await makeFast(slots, webhook, owner)
       await Promise.all([1, 2, 3, 4].map(() => take(slots, webhook, owner)))
-      return enter(slots, webhook, owner, count)
+      return acquireMany(slots, webhook, owner, count)
     }
     const settle = () => new Promise((resolve) => setImmediate(resolve))
 
@@ -225,12 +225,12 @@ describe('the slots', () => {
     it('park the newest deliveries of the webhook that uses most, so that its oldest ones are not delayed', async () => {
       const slots = startSlots(memory)
       await makeFast(slots, 'w', 'a')
-      const held = await Promise.all([1, 2, 3, 4].map(() => take(slots, 'w', 'a')))
+      const heldSlots = await Promise.all([1, 2, 3, 4].map(() => take(slots, 'w', 'a')))
       const waiting = Array.from({ length: 64 }, () => slots.acquire(hook('w'), tenant('a')))
       const other = await fill(slots, 'other', 'b', 8)
       expect(other.parked).to.equal(0)
       for (const newest of waiting.slice(56)) expect(await newest).to.equal('parked')
-      end(held[0]!, { ok: true, duration_ms: 1 })
+      end(heldSlots[0]!, { ok: true, duration_ms: 1 })
       expect(await waiting[0]).to.not.equal('parked')
     })
     it('keep only the part of an unresponsive webhook, as soon as its requests have lasted for a second', async () => {
@@ -240,7 +240,7 @@ describe('the slots', () => {
       expect(waiting.parked).to.equal(0)
       now = 1_500
       await waitFor(() => waiting.parked === 55)
-      expect(await enter(slots, 'w', 'a', 3)).to.deep.equal({ waiting: 0, parked: 3 })
+      expect(await acquireMany(slots, 'w', 'a', 3)).to.deep.equal({ waiting: 0, parked: 3 })
     })
     it('park the rest of a long backlog, so that the offset can move', async () => {
       let now = 0
@@ -259,13 +259,13 @@ describe('the slots', () => {
     let now = 0
     const slots = startSlots({ total: 4, perWebhook: 10 }, () => now)
     for (const t of ['a', 'b', 'c', 'd', 'e']) await makeFast(slots, t, t)
-    const held = await Promise.all(['a', 'b', 'c', 'd'].map((t) => take(slots, t, t)))
+    const heldSlots = await Promise.all(['a', 'b', 'c', 'd'].map((t) => take(slots, t, t)))
     const fifth = slots.acquire(hook('e'), tenant('e'))
     now = 600
     const sixth = slots.acquire(hook('e'), tenant('e'))
     await new Promise((resolve) => setTimeout(resolve, 250)) // Two sweeps pass in this time.
     expect(await isSettled(fifth)).to.equal(false)
-    end(held[0]!, { ok: true, duration_ms: 1 })
+    end(heldSlots[0]!, { ok: true, duration_ms: 1 })
     expect(await fifth).to.have.property('release')
     expect(await isSettled(sixth)).to.equal(false)
   })
@@ -273,12 +273,12 @@ describe('the slots', () => {
     const slots = startSlots({ total: 1, perWebhook: 4, ...patient })
     const first = await take(slots, 'busy', 'a')
     const order: string[] = []
-    const enter = (w: string, t: string) =>
+    const acquire = (w: string, t: string) =>
       slots.acquire(hook(w), tenant(t)).then((slot) => {
         order.push(w)
         if (slot !== 'parked') end(slot, { ok: true, duration_ms: 1 })
       })
-    const all = [enter('busy', 'a'), enter('busy', 'a'), enter('busy', 'a'), enter('quiet', 'b')]
+    const all = [acquire('busy', 'a'), acquire('busy', 'a'), acquire('busy', 'a'), acquire('quiet', 'b')]
     end(first, { ok: true, duration_ms: 1 })
     await Promise.all(all)
     expect(order.indexOf('quiet')).to.be.lessThan(2)
@@ -287,12 +287,12 @@ describe('the slots', () => {
     const slots = startSlots({ total: 1, perWebhook: 4, ...patient })
     const first = await take(slots, 'busy', 'a')
     const order: string[] = []
-    const enter = (w: string, t: string) =>
+    const acquire = (w: string, t: string) =>
       slots.acquire(hook(w), tenant(t)).then((slot) => {
         order.push(t)
         if (slot !== 'parked') end(slot, { ok: true, duration_ms: 1 })
       })
-    const all = [...Array.from({ length: 50 }, (_, n) => enter(`w${n}`, 'a')), enter('quiet', 'b')]
+    const all = [...Array.from({ length: 50 }, (_, n) => acquire(`w${n}`, 'a')), acquire('quiet', 'b')]
     end(first, { ok: true, duration_ms: 1 })
     await Promise.all(all)
     expect(order.indexOf('b')).to.be.lessThan(2)

@@ -90,19 +90,19 @@ describe('the webhook cache', () => {
     const first = cache.refresh()
     pending.webhooks = [await row('new')] // The webhook was created after the snapshot of the first refresh.
     const second = cache.refresh()
-    const third = cache.refresh()
+    const thirdRefresh = cache.refresh()
     beforeResult = undefined
     release()
-    await Promise.all([first, second, third])
+    await Promise.all([first, second, thirdRefresh])
     expect(cursors).to.have.length(2)
     expect(cache.match(tenant, 'order.created')).to.deep.equal(['new'])
   })
   it('never runs two refreshes at a time, even if a call comes just as a refresh ends', async () => {
     const cache = create()
     let running = 0
-    let most = 0
+    let mostAtOnce = 0
     beforeResult = async () => {
-      most = Math.max(most, ++running)
+      mostAtOnce = Math.max(mostAtOnce, ++running)
       await new Promise((resolve) => setImmediate(resolve))
       running--
     }
@@ -110,7 +110,7 @@ describe('the webhook cache', () => {
     const second = cache.refresh()
     await first
     await Promise.all([cache.refresh(), second, cache.refresh()])
-    expect(most).to.equal(1)
+    expect(mostAtOnce).to.equal(1)
   })
   it('keeps the newer of two revisions of a webhook', async () => {
     const cache = create()

@@ -117,8 +117,8 @@ describe('the command line', () => {
   })
   it('sets and changes every field of a webhook', async () => {
     const secret = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
-    const given = ['--description', 'of the test', '--retry-delays', '5,0.5', '--secret', secret, '--active', 'false']
-    const created = await dataOf<{ id: string }>('webhooks', 'create', receiver.url('/fields'), 'fields', ...given)
+    const givenOptions = ['--description', 'of the test', '--retry-delays', '5,0.5', '--secret', secret, '--active', 'false']
+    const created = await dataOf<{ id: string }>('webhooks', 'create', receiver.url('/fields'), 'fields', ...givenOptions)
     expect(created).to.deep.include({ description: 'of the test', retry_delays: [5, 0.5], secret, is_active: false })
     const change = ['--event', 'fields.*', '--description', 'changed', '--retry-delays', '9', '--active', 'true']
     const changed = await dataOf('webhooks', 'update', created.id, ...change)
@@ -296,11 +296,11 @@ describe('the command line', () => {
       timesOf.empty.push(Number(stderr))
       timesOf.webhooks.push(Number((await runProgram('cli/kolbak.ts', ['webhooks'], variables)).err))
     }
-    const [empty, webhooks] = [Math.min(...timesOf.empty), Math.min(...timesOf.webhooks)]
-    expect(empty).to.be.above(0)
-    expect(webhooks, `beside ${empty} ms`)
+    const [emptyMs, webhooksMs] = [Math.min(...timesOf.empty), Math.min(...timesOf.webhooks)]
+    expect(emptyMs).to.be.above(0)
+    expect(webhooksMs, `beside ${emptyMs} ms`)
       .to.be.above(0)
-      .and.below(9 * empty)
+      .and.below(9 * emptyMs)
   })
 
   describe('listen', () => {

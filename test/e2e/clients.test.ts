@@ -47,9 +47,9 @@ describe('clients that were not written for Kolbak', () => {
     })
     const headers = { authorization: `Bearer ${(token as { access_token: string }).access_token}` }
 
-    const made = await operation('createWebhook')(null, { callback_url: receiver.url('/generated'), event: 'generated' }, { headers })
-    expect(made.status).to.equal(201)
-    const webhook = made.data as { id: string; secret: string }
+    const created = await operation('createWebhook')(null, { callback_url: receiver.url('/generated'), event: 'generated' }, { headers })
+    expect(created.status).to.equal(201)
+    const webhook = created.data as { id: string; secret: string }
     receiver.verify('/generated', webhook.secret)
     expect((await operation('getWebhook')({ id: webhook.id }, null, { headers })).data).to.include({ id: webhook.id, event: 'generated' })
 

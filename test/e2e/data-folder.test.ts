@@ -55,11 +55,11 @@ describe('a data folder', () => {
   it('whose password file is missing or wrong is refused with one sentence, and gets no new password', async () => {
     const path = await fill()
     await rename(path('postgres-password'), path('kept'))
-    const lost = await services.failToStart()
-    expect(lost.stderr).to.match(
+    const failure = await services.failToStart()
+    expect(failure.stderr).to.match(
       /^kolbak: \S+postgres-password is missing, and the Postgres of this folder accepts no other .*\(password_lost\)$/,
     )
-    expect(lost.code).to.equal(78)
+    expect(failure.code).to.equal(78)
     expect(await files()).to.not.include('postgres-password')
 
     await writeFile(path('postgres-password'), 'another-password\n', { mode: 0o600 })

@@ -36,16 +36,16 @@ export function withDeliveries(): Deliveries {
     api = await clientOf(service.url)
   })
   const path = () => `/hook-${++paths}`
-  const subscribe: Deliveries['subscribe'] = async (at, event, more = {}) => {
+  const subscribe: Deliveries['subscribe'] = async (at, event, fields = {}) => {
     const isPath = at.startsWith('/')
     const callback_url = isPath ? receiver.url(at) : at
-    const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url, event, ...more })
+    const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url, event, ...fields })
     if (isPath) receiver.verify(at, webhook.secret)
     return webhook
   }
-  const post: Deliveries['post'] = async (event, more = {}) => {
+  const post: Deliveries['post'] = async (event, fields = {}) => {
     const id = `evt_${++events}`
-    await api.post('/v1/events', { id, event, payload: { n: events }, ...more })
+    await api.post('/v1/events', { id, event, payload: { n: events }, ...fields })
     return id
   }
   return {

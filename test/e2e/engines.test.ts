@@ -60,12 +60,12 @@ describeOn('engines at the start', ['eventstoredb', 'kafka', 'cassandra'], () =>
   it('are refused when they are not the same as at the last start', async () => {
     const service = await start()
     await service.kill('SIGTERM')
-    const others: [Record<string, string>, RegExp][] = [
+    const invalidVariables: [Record<string, string>, RegExp][] = [
       [{ EVENTSTOREDB_URL: '' }, /event store was eventstoredb-\S+ the last time, and is postgres now/],
       [{ KAFKA_TOPIC: 'another' }, /message bus was kafka-\S+ the last time, and is kafka-\S+-another now/],
       [{ CASSANDRA_KEYSPACE: 'another' }, /delivery log was cassandra-\S+ the last time/],
     ]
-    for (const [more, sentence] of others) {
+    for (const [more, sentence] of invalidVariables) {
       const { code, stderr } = await failToStart(more)
       expect(code, stderr).to.equal(78)
       expect(stderr).to.match(sentence).and.to.include('kolbak move')

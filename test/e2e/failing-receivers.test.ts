@@ -19,8 +19,8 @@ describe('delivery to receivers that fail', () => {
   it('deactivates the webhook on 410, with the reason', async () => {
     const { delivery } = await expectOutcome(410, 'failed')
     const webhook = await waitFor(async () => {
-      const found = await deliveries.api.get<WebhookResponse>(`/v1/webhooks/${delivery.webhook_id}`)
-      return found.is_active ? undefined : found
+      const webhookNow = await deliveries.api.get<WebhookResponse>(`/v1/webhooks/${delivery.webhook_id}`)
+      return webhookNow.is_active ? undefined : webhookNow
     })
     expect(webhook.deactivation_reason).to.equal('gone')
   })

@@ -17,9 +17,9 @@ describe('one webhook beside others, end to end', () => {
     it(`sends a webhook that responds ${pace} no more requests at once than its share, and delivers everything`, async () => {
       const at = path()
       let now = 0
-      let most = 0
+      let mostInFlight = 0
       receiver.setResponse(at, (_request, response) => {
-        most = Math.max(most, ++now)
+        mostInFlight = Math.max(mostInFlight, ++now)
         setTimeout(() => {
           now--
           response.end()
@@ -28,7 +28,7 @@ describe('one webhook beside others, end to end', () => {
       const webhook = await subscribe(at, `burst.${pace}`)
       await Promise.all(Array.from({ length: 200 }, () => post(`burst.${pace}`)))
       await waitFor(() => new Set(receiver.received(at).map((r) => r.body.id)).size === 200)
-      expect(most).to.be.within(2, share)
+      expect(mostInFlight).to.be.within(2, share)
       // On a busy machine a request may time out and be retried. So the test expects that each attempt is made once.
       const attempts = receiver.received(at).map((r) => `${r.body.id} ${r.headers['kolbak-attempt']}`)
       expect(new Set(attempts).size).to.equal(attempts.length)
@@ -40,10 +40,10 @@ describe('one webhook beside others, end to end', () => {
     })
 
   it('parks the deliveries of a hanging webhook, and delivers to another webhook meanwhile', async () => {
-    const [hanging, good] = [path(), path()]
+    const [hanging, healthy] = [path(), path()]
     receiver.setResponse(hanging, failures.hangs)
     const stuck = await subscribe(hanging, 'park.hang')
-    await subscribe(good, 'park.good')
+    await subscribe(healthy, 'park.good')
     await Promise.all(Array.from({ length: 60 }, () => post('park.hang')))
     const tookMs = await machineTimeOf(async () => expectDelivery(deliveries.api, await post('park.good'), 'success'))
     expect(tookMs, 'less than one time-out of the hanging receiver').to.be.lessThan(3_000)

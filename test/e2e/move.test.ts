@@ -27,8 +27,8 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       },
     })
     const { receiver, start } = services
-    const move = (more: Record<string, string>) =>
-      runProgram('cli/kolbak.ts', ['move', port], services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...more }))
+    const move = (variables: Record<string, string>) =>
+      runProgram('cli/kolbak.ts', ['move', port], services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...variables }))
     const page = <T>(api: Client, path: string) => api.get<Page<T>>(path).then(({ data }) => data)
     /** Returns the API's responses about everything that the test has created. */
     const everything = async (api: Client, webhooks: readonly WebhookResponse[]) => {

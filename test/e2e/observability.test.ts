@@ -113,10 +113,10 @@ describe('what on-call sees', () => {
     receiver.setResponse('/good', (_request, response) => response.writeHead(204).end())
     receiver.setResponse('/busy', (_request, response) => response.writeHead(503).end())
     receiver.setResponse('/strict', (_request, response) => response.writeHead(422).end())
-    const subscribe = (path: string, more: object = {}) =>
-      api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url(path), event, ...more })
+    const subscribe = (path: string, fields: object = {}) =>
+      api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url(path), event, ...fields })
     const before = await scrape()
-    const past = (sample: string) => valueIn(before, sample) ?? 0
+    const valueBefore = (sample: string) => valueIn(before, sample) ?? 0
     await subscribe('/good')
     await subscribe('/busy', { retry_delays: [600] })
     await subscribe('/strict')
@@ -124,19 +124,19 @@ describe('what on-call sees', () => {
     await api.patch(`/v1/webhooks/${inactive.id}`, { is_active: false })
     await api.post('/v1/events', { event, payload: {} })
     const text = await expectSamples({
-      'kolbak_attempts_total{outcome="success"}': past('kolbak_attempts_total{outcome="success"}') + 1,
-      'kolbak_attempts_total{outcome="retrying"}': past('kolbak_attempts_total{outcome="retrying"}') + 1,
-      'kolbak_attempts_total{outcome="failed"}': past('kolbak_attempts_total{outcome="failed"}') + 1,
-      'kolbak_failed_attempts_total{reason="http_503"}': past('kolbak_failed_attempts_total{reason="http_503"}') + 1,
-      'kolbak_failed_attempts_total{reason="http_422"}': past('kolbak_failed_attempts_total{reason="http_422"}') + 1,
-      kolbak_first_attempt_seconds_count: past('kolbak_first_attempt_seconds_count') + 3,
-      kolbak_deliveries_retrying: past('kolbak_deliveries_retrying') + 1,
+      'kolbak_attempts_total{outcome="success"}': valueBefore('kolbak_attempts_total{outcome="success"}') + 1,
+      'kolbak_attempts_total{outcome="retrying"}': valueBefore('kolbak_attempts_total{outcome="retrying"}') + 1,
+      'kolbak_attempts_total{outcome="failed"}': valueBefore('kolbak_attempts_total{outcome="failed"}') + 1,
+      'kolbak_failed_attempts_total{reason="http_503"}': valueBefore('kolbak_failed_attempts_total{reason="http_503"}') + 1,
+      'kolbak_failed_attempts_total{reason="http_422"}': valueBefore('kolbak_failed_attempts_total{reason="http_422"}') + 1,
+      kolbak_first_attempt_seconds_count: valueBefore('kolbak_first_attempt_seconds_count') + 3,
+      kolbak_deliveries_retrying: valueBefore('kolbak_deliveries_retrying') + 1,
       kolbak_oldest_due_seconds: 0,
       kolbak_oldest_record_seconds: 0,
       kolbak_records_unread: 0,
-      kolbak_webhooks_active: past('kolbak_webhooks_active') + 3,
-      kolbak_webhooks_failing: past('kolbak_webhooks_failing') + 2,
-      'kolbak_webhooks_deactivated{reason="requested"}': past('kolbak_webhooks_deactivated{reason="requested"}') + 1,
+      kolbak_webhooks_active: valueBefore('kolbak_webhooks_active') + 3,
+      kolbak_webhooks_failing: valueBefore('kolbak_webhooks_failing') + 2,
+      'kolbak_webhooks_deactivated{reason="requested"}': valueBefore('kolbak_webhooks_deactivated{reason="requested"}') + 1,
     })
     expect(valueIn(text, 'kolbak_partitions_owned')).to.equal(valueIn(text, 'kolbak_partitions'))
     expect(valueIn(text, 'kolbak_live_processes{role="dispatcher"}')).to.equal(1)

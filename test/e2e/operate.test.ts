@@ -42,11 +42,11 @@ describe('the operator commands beside a running service', () => {
     await store.append(keyStream(id), [(await openMacs(services.db.pool))(event)], 'none')
     await store.close()
 
-    const [held] = await waitFor(async () => {
+    const [quarantinedStream] = await waitFor(async () => {
       const all = await resultOf<{ projection: string; stream: string }[]>('quarantined')
       return all.length > 0 ? all : null
     })
-    expect(held).to.include({ projection: 'api_keys', stream: keyStream(id), revision: 0 })
+    expect(quarantinedStream).to.include({ projection: 'api_keys', stream: keyStream(id), revision: 0 })
     const { checks } = (await api.get<{ data: { checks: { name: string; ok: boolean; message: string }[] } }>('/health/ready')).data
     const ofKeys = checks.find(({ name }) => name === 'projection api_keys')
     expect(ofKeys).to.include({ ok: true })

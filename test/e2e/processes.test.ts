@@ -103,8 +103,8 @@ describe('several processes under a supervisor', () => {
 
     receiver.setResponse('/hook', failures.hangs)
     const seen = receiver.received('/hook').length
-    const again = await clientOf(second.url)
-    await again.post('/v1/events', { event: 'load.posted', payload: {} })
+    const secondClient = await clientOf(second.url)
+    await secondClient.post('/v1/events', { event: 'load.posted', payload: {} })
     await waitFor(() => receiver.received('/hook').length > seen)
     const closed = once(second.child, 'close') // this resolves when all processes that write to the output have ended
     second.child.kill('SIGTERM')
@@ -122,12 +122,12 @@ describe('several processes under a supervisor', () => {
   })
 
   it('end with 78 and one sentence when they cannot start as configured', async () => {
-    const taken = createServer().listen(0, '127.0.0.1')
-    await once(taken, 'listening')
-    const PORT = String((taken.address() as AddressInfo).port)
+    const otherServer = createServer().listen(0, '127.0.0.1')
+    await once(otherServer, 'listening')
+    const PORT = String((otherServer.address() as AddressInfo).port)
     const { code, stderr } = await services.failToStart({ PORT })
     expect(code).to.equal(78)
-    taken.close()
+    otherServer.close()
     expect(stderr.split('\n').filter((line) => line.startsWith('kolbak: '))).to.have.length(1)
     expect(stderr).to.include(`cannot listen on 127.0.0.1:${PORT}`)
     expect(await postgresRuns()).to.equal(false)

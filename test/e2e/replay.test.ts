@@ -28,10 +28,10 @@ describe('a replay of the deliveries that a webhook missed', () => {
     api.post<JobResponse>(`/v1/webhooks/${webhook}/replay`, { since: '2026-01-01T00:00:00Z' })
 
   it('sends each event again once, under its own webhook-id, even with a second process', async () => {
-    const [one, two] = await Promise.all([start(), start()])
-    const api = await clientOf(one.url)
+    const [firstProcess, secondProcess] = await Promise.all([start(), start()])
+    const api = await clientOf(firstProcess.url)
     const { webhook, ids } = await outage(api)
-    const { data: begun } = await replay(await clientOf(two.url), webhook)
+    const { data: begun } = await replay(await clientOf(secondProcess.url), webhook)
     const job = await waitFor(
       async () => {
         const { data } = await api.get<JobResponse>(`/v1/jobs/${begun.id}`)

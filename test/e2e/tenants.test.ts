@@ -41,24 +41,24 @@ describe('tenants, end to end', () => {
     await waitFor(async () => (await parked()) === 0)
   })
   it("ends a revoked client's tokens within a second in every process", async () => {
-    const [one, two] = await Promise.all([start(), start({ KOLBAK_ROLES: 'api' })])
-    const admin = await clientOf(one.url)
-    const { id, clientId, client } = await tenantOf(admin, one.url)
+    const [firstProcess, secondProcess] = await Promise.all([start(), start({ KOLBAK_ROLES: 'api' })])
+    const admin = await clientOf(firstProcess.url)
+    const { id, clientId, client } = await tenantOf(admin, firstProcess.url)
     const ask = async (url: string) => {
       const response = await fetch(`${url}/v1/webhooks`, { headers: { authorization: `Bearer ${client.token}` } })
       await response.arrayBuffer()
       return response.status
     }
-    for (const { url } of [one, two]) expect(await ask(url)).to.equal(200)
+    for (const { url } of [firstProcess, secondProcess]) expect(await ask(url)).to.equal(200)
     expect((await admin.call('DELETE', `/v1/tenants/${id}/clients/${clientId}`)).status).to.equal(204)
     const refuses = ({ url }: { url: string }) =>
       waitFor(async () => (await ask(url)) === 401, { what: `${url} to refuse the token`, within: 3_000 })
-    await Promise.all([refuses(one), refuses(two)])
+    await Promise.all([refuses(firstProcess), refuses(secondProcess)])
   })
   it('divides the request limit of a client between the processes', async () => {
     const limit = { KOLBAK_REQUESTS_PER_SECOND: '10' }
-    const [one, two] = await Promise.all([start(limit), start({ KOLBAK_ROLES: 'api', ...limit })])
-    const { token } = await clientOf(one.url)
+    const [firstProcess, secondProcess] = await Promise.all([start(limit), start({ KOLBAK_ROLES: 'api', ...limit })])
+    const { token } = await clientOf(firstProcess.url)
     const letIn = async (url: string) => {
       const headers = { authorization: `Bearer ${token}` }
       const responses = await Promise.all(Array.from({ length: 15 }, () => fetch(`${url}/v1/webhooks`, { headers })))
@@ -66,6 +66,7 @@ describe('tenants, end to end', () => {
       return responses.filter((response) => response.status === 200).length
     }
     // A process knows the other one after its next heartbeat. Until then, this test tries again in a new time window of the limit.
-    for (const { url } of [one, two]) await waitFor(async () => (await letIn(url)) === 5, { what: `${url} to allow half of the requests` })
+    for (const { url } of [firstProcess, secondProcess])
+      await waitFor(async () => (await letIn(url)) === 5, { what: `${url} to allow half of the requests` })
   })
 })

@@ -90,16 +90,16 @@ describe('in a terminal', () => {
         .and.not.to.match(/killed|drain_failed/)
       await waitFor(() => !isAlive(postgres), { what: 'Postgres to stop' })
 
-      const again = npm(script, variables)
-      const api = await clientOf(await urlOf(again))
+      const secondStart = npm(script, variables)
+      const api = await clientOf(await urlOf(secondStart))
       const deliveries = await waitFor(async () => {
         const rows = await allDeliveries(api, webhook.id, 'success')
         return rows.length === 8 ? rows : null
       })
       expect(deliveries.map(({ attempts }) => attempts.length)).to.deep.equal(Array(8).fill(1))
       expect(receiver.received('/slow')).to.have.length(8)
-      again.pressCtrlC()
-      await again.ended
+      secondStart.pressCtrlC()
+      await secondStart.ended
     })
 
   it('prints lines for people at the start, and then what to do next', async () => {

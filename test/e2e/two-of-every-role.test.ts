@@ -12,18 +12,20 @@ describe('two processes of every role', () => {
   it('share the work without doing it twice, and continue when one process of each role dies', async () => {
     const roles = ['projector', 'projector', 'api', 'api', 'dispatcher', 'dispatcher']
     const all = await Promise.all(roles.map((role) => start({ KOLBAK_ROLES: role })))
-    const of = (role: string) => all.filter((_, i) => roles[i] === role)
-    const [one, two] = of('api')
-    const api = await waitFor(() => clientOf(one!.url))
+    const processesWith = (role: string) => all.filter((_, i) => roles[i] === role)
+    const [firstApi, secondApi] = processesWith('api')
+    const api = await waitFor(() => clientOf(firstApi!.url))
     await subscribe(api, '/many')
-    const loads = [one, two].map((service, i) => startLoad(service!.url, `Bearer ${api.token}`, { perSecond: 40, from: i * 100_000 }))
+    const loads = [firstApi, secondApi].map((service, i) =>
+      startLoad(service!.url, `Bearer ${api.token}`, { perSecond: 40, from: i * 100_000 }),
+    )
     await waitFor(() => loads.every((l) => l.accepted.length > 80))
     const posted = () => loads.flatMap((l) => l.accepted)
-    const early = posted()
-    await expectArrival(receiver, '/many', early)
+    const earlyIds = posted()
+    await expectArrival(receiver, '/many', earlyIds)
     expectNoRepetition(receiver, '/many')
     // One process of each role is killed, so the others have to do all the work.
-    await Promise.all(['projector', 'dispatcher', 'api'].map((role) => of(role)[1]!.kill('SIGKILL')))
+    await Promise.all(['projector', 'dispatcher', 'api'].map((role) => processesWith(role)[1]!.kill('SIGKILL')))
     const before = loads[0]!.accepted.length
     await waitFor(() => loads[0]!.accepted.length > before + 80)
     await Promise.all(loads.map((l) => l.stop()))

@@ -24,9 +24,9 @@ describe('webhooks, end to end', () => {
   before(async () => {
     api = await clientOf(service.url)
   })
-  const subscribe = async (event: string, more: object = {}) => {
+  const subscribe = async (event: string, fields: object = {}) => {
     const path = `/consumer-${++paths}`
-    const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url(path), event, ...more })
+    const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url(path), event, ...fields })
     return { path, webhook }
   }
   /** Posts an event, and returns the request that the receiver gets. */
@@ -45,9 +45,9 @@ describe('webhooks, end to end', () => {
     const { secret } = await rotate(webhook.id, { overlap_seconds: 3_600 })
     const during = await sent(path, 'rotated')
     expect([verifies(webhook.secret, during), verifies(secret, during), signatures(during)]).to.deep.equal([true, true, 2])
-    const again = await rotate(webhook.id, {})
+    const secondRotation = await rotate(webhook.id, {})
     const after = await sent(path, 'rotated')
-    expect([webhook.secret, secret, again.secret].map((each) => verifies(each, after))).to.deep.equal([false, true, true])
+    expect([webhook.secret, secret, secondRotation.secret].map((each) => verifies(each, after))).to.deep.equal([false, true, true])
   })
   it('signs with only the new secret once the overlap has ended', async () => {
     const { path, webhook } = await subscribe('overlapped')
@@ -69,10 +69,10 @@ describe('webhooks, end to end', () => {
     expect([verifies(webhook.secret, request), verifies(secret, request), signatures(request)]).to.deep.equal([false, true, 1])
   })
   it('signs with a secret that the consumer chose', async () => {
-    const own = `whsec_${Buffer.from('a secret that the consumer has already').toString('base64')}`
-    const { path, webhook } = await subscribe('owned', { secret: own })
-    expect(webhook.secret).to.equal(own)
-    expect(verifies(own, await sent(path, 'owned'))).to.equal(true)
+    const ownSecret = `whsec_${Buffer.from('a secret that the consumer has already').toString('base64')}`
+    const { path, webhook } = await subscribe('owned', { secret: ownSecret })
+    expect(webhook.secret).to.equal(ownSecret)
+    expect(verifies(ownSecret, await sent(path, 'owned'))).to.equal(true)
   })
   it("retries after the webhook's own delays, and not more often", async () => {
     const { path, webhook } = await subscribe('own.delays', { retry_delays: [0.1, 0.2] })
@@ -105,13 +105,13 @@ describe('webhooks, end to end', () => {
     for (const { webhook: other } of [all, reserved]) await api.call('DELETE', `/v1/webhooks/${other.id}`)
   })
   it('sends all deliveries of an event again when it is replayed', async () => {
-    const one = await subscribe('again')
-    const two = await subscribe('again')
+    const firstWebhook = await subscribe('again')
+    const secondWebhook = await subscribe('again')
     await api.post('/v1/events', { id: 'again_1', event: 'again', payload: {} })
-    await waitFor(() => receiver.received(one.path).length === 1 && receiver.received(two.path).length === 1)
+    await waitFor(() => receiver.received(firstWebhook.path).length === 1 && receiver.received(secondWebhook.path).length === 1)
     await waitFor(async () => (await api.post<Page<DeliveryResponse>>('/v1/events/again_1/replay', undefined)).data.length === 2)
-    await waitFor(() => receiver.received(one.path).length > 1 && receiver.received(two.path).length > 1)
-    expect(receiver.received(one.path).every((request) => request.headers['webhook-id'] === 'again_1')).to.equal(true)
+    await waitFor(() => receiver.received(firstWebhook.path).length > 1 && receiver.received(secondWebhook.path).length > 1)
+    expect(receiver.received(firstWebhook.path).every((request) => request.headers['webhook-id'] === 'again_1')).to.equal(true)
   })
   it('accepts a batch and delivers each of its events', async () => {
     const { path } = await subscribe('batched.*')
@@ -140,8 +140,8 @@ describe('webhooks, end to end', () => {
     const { id } = (await created.json()) as WebhookResponse
     await api.call('DELETE', `/v1/keys/${data.id}?webhooks=deactivate`)
     const webhook = await waitFor(async () => {
-      const found = await api.get<WebhookResponse>(`/v1/webhooks/${id}`)
-      return found.is_active ? undefined : found
+      const webhookNow = await api.get<WebhookResponse>(`/v1/webhooks/${id}`)
+      return webhookNow.is_active ? undefined : webhookNow
     })
     expect(webhook.deactivation_reason).to.equal('key_deleted')
   })

@@ -4,11 +4,11 @@ import { openBody, sealBody } from '../../src/events/sealed-body.ts'
 
 describe('the sealed body of a message', () => {
   const [tenant, message] = ['tenant' as TenantId, 'message' as MessageId]
-  const opened: Buffer[] = []
+  const openedBodies: Buffer[] = []
   const vault = {
     seal: (aad: readonly string[], plain: Buffer) => Buffer.from(`${aad.join('/')} ${plain}`),
     open(_: readonly string[], sealed: Buffer) {
-      opened.push(sealed)
+      openedBodies.push(sealed)
       return sealed
     },
   }
@@ -20,9 +20,9 @@ describe('the sealed body of a message', () => {
     const body = Buffer.from('body')
     const sealedBody = sealBody(vault, tenant, message, body)
     expect(openBody(vault, tenant, message, sealedBody)).to.equal(body)
-    expect(opened).to.deep.equal([])
+    expect(openedBodies).to.deep.equal([])
     const stored = Buffer.from(sealedBody)
     openBody(vault, tenant, message, stored)
-    expect(opened).to.deep.equal([stored])
+    expect(openedBodies).to.deep.equal([stored])
   })
 })

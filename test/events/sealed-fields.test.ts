@@ -69,7 +69,8 @@ describe('sealed fields', () => {
   })
   it('are never stored in the clear when a declaration or a vault is missing', () => {
     const created: UnsealedEvent = sampleEvent('WebhookCreated')
-    const seal = (event: UnsealedEvent, by: typeof vault | null = vault) => sealEvent(by, streamOf('WebhookCreated'), event)
+    const seal = (event: UnsealedEvent, sealingVault: typeof vault | null = vault) =>
+      sealEvent(sealingVault, streamOf('WebhookCreated'), event)
     expect(() => seal({ ...created, data: { ...created.data, colour: 'x' } })).to.throw(
       TypeError,
       'WebhookCreated.colour is declared neither sealed nor clear',

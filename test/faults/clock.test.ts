@@ -37,14 +37,14 @@ describe('wrong clocks', () => {
     return waited
   }
   const all = async (path: string, loads: readonly Load[], waited: ReadonlyMap<string, number>) => {
-    await Promise.all(loads.map((one) => one.stop()))
-    const accepted = loads.flatMap((one) => one.accepted)
+    await Promise.all(loads.map((testLoad) => testLoad.stop()))
+    const accepted = loads.flatMap((testLoad) => testLoad.accepted)
     await waitFor(() => accepted.every((id) => waited.has(id)), { what: 'all retries to arrive' })
     // The jitter is 20 %. If the receiver handles the first request late, it measures a shorter time, so 200 ms are allowed.
-    const early = [...waited].filter(([, ms]) => ms < delay_seconds * 800 - 200)
-    expect(early, 'retries before their time').to.deep.equal([])
+    const earlyAttempts = [...waited].filter(([, ms]) => ms < delay_seconds * 800 - 200)
+    expect(earlyAttempts, 'retries before their time').to.deep.equal([])
     expect(processes.receiver.received(path), 'requests').to.have.length(2 * accepted.length)
-    for (const one of loads) expect([...one.responses.keys()]).to.deep.equal([202])
+    for (const testLoad of loads) expect([...testLoad.responses.keys()]).to.deep.equal([202])
   }
 
   it('that differ between processes make no retry early, and lose and repeat no delivery', async () => {
@@ -57,7 +57,7 @@ describe('wrong clocks', () => {
       startLoad(behind.url, `Bearer ${api.token}`, { perSecond: 30 }),
       startLoad(ahead.url, `Bearer ${other.token}`, { perSecond: 30, from: 100_000 }),
     ]
-    await waitFor(() => loads.every((one) => one.accepted.length > 60))
+    await waitFor(() => loads.every((testLoad) => testLoad.accepted.length > 60))
     await all('/skewed', loads, waited)
   })
 
@@ -85,7 +85,7 @@ describe('wrong clocks', () => {
     await all('/jumping', loads, waited)
     const history = await clientOf(service.url)
     const succeeded = async () => new Set((await allDeliveries(history, webhook.id, 'success')).map((delivery) => delivery.event_id))
-    const accepted = loads.flatMap((one) => one.accepted)
+    const accepted = loads.flatMap((testLoad) => testLoad.accepted)
     await waitFor(async () => (await succeeded()).size === accepted.length, { what: 'every delivery to be a success in the history' })
   })
 })

@@ -49,7 +49,7 @@ async function look(url: string, traffic: Traffic): Promise<{ problems: string[]
     ...(await ofRejections(api, traffic)),
     ...(await ofCommands(api, traffic)),
   ]
-  const sum = (numbers: readonly number[]) => numbers.reduce((total, one) => total + one, 0)
+  const sum = (numbers: readonly number[]) => numbers.reduce((total, value) => total + value, 0)
   const tally = {
     accepted: traffic.accepted().length,
     requests: sum([...seen.values()].map(({ requests }) => requests)),
@@ -60,9 +60,11 @@ async function look(url: string, traffic: Traffic): Promise<{ problems: string[]
 
 function repeats({ event_id, chain, attempts }: DeliveryResponse, ok: number): string[] {
   const withoutResponse = attempts.filter(({ response_code }) => response_code === null).length
-  const recorded = attempts.map((one) => `${one.chain}.${one.number} ${one.response_code ?? one.reason} at ${one.at}`)
-  const what = `${event_id} got 200 ${ok} times in ${chain} chains: ${recorded.join(', ')}`
-  return Array.from({ length: Math.max(0, ok - chain - withoutResponse) }, () => what)
+  const recorded = attempts.map(
+    (attempt) => `${attempt.chain}.${attempt.number} ${attempt.response_code ?? attempt.reason} at ${attempt.at}`,
+  )
+  const description = `${event_id} got 200 ${ok} times in ${chain} chains: ${recorded.join(', ')}`
+  return Array.from({ length: Math.max(0, ok - chain - withoutResponse) }, () => description)
 }
 
 function ofDeliveries(deliveries: readonly DeliveryResponse[], traffic: Traffic): string[] {

@@ -23,9 +23,9 @@ export async function crash(
   await processes.ready()
   const before = processes.deaths
   const load = await traffic(processes.urls, receiver, round, random)
-  const grown = async (by: number) => {
+  const grown = async (count: number) => {
     const from = load.accepted().length
-    await waitFor(() => load.accepted().length > from + by, { what: 'events to be accepted' })
+    await waitFor(() => load.accepted().length > from + count, { what: 'events to be accepted' })
   }
   try {
     await grown(30)

@@ -87,8 +87,8 @@ async function supervised(
   const all: Supervised[] = []
   for (const { roles, dataDir } of starts) {
     const port = await freePort()
-    const own = { KOLBAK_ROLES: roles, PORT: String(port), CRASH_PLAN: planFile }
-    const start = () => spawnService(dataDir, { ...engines, ...variablesOfAll, ...variables, ...own })
+    const ownVariables = { KOLBAK_ROLES: roles, PORT: String(port), CRASH_PLAN: planFile }
+    const start = () => spawnService(dataDir, { ...engines, ...variablesOfAll, ...variables, ...ownVariables })
     all.push(supervise(roles, `http://127.0.0.1:${port}`, start, (why) => failures.push(`${roles}: ${why}`)))
   }
   return {

@@ -15,6 +15,6 @@ export function seeded(from: number): () => number {
 }
 /** Returns at most `count` items in random order. */
 export function sample<T>(items: readonly T[], count: number, random: () => number): T[] {
-  const left = [...items]
-  return Array.from({ length: Math.min(count, left.length) }, () => left.splice(Math.floor(random() * left.length), 1)[0]!)
+  const remaining = [...items]
+  return Array.from({ length: Math.min(count, remaining.length) }, () => remaining.splice(Math.floor(random() * remaining.length), 1)[0]!)
 }

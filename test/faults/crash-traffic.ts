@@ -56,11 +56,11 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
     const attempt = Number(headers['kolbak-attempt'])
     const chance = random()
     const status = chance < 0.01 ? 400 : chance < 0.1 ? 503 : 200
-    const known = seen.get(id) ?? { requests: 0, ok: 0, attempts: new Map<number, number>() }
-    seen.set(id, known)
-    known.requests++
-    if (status === 200) known.ok++
-    known.attempts.set(attempt, (known.attempts.get(attempt) ?? 0) + 1)
+    const arrival = seen.get(id) ?? { requests: 0, ok: 0, attempts: new Map<number, number>() }
+    seen.set(id, arrival)
+    arrival.requests++
+    if (status === 200) arrival.ok++
+    arrival.attempts.set(attempt, (arrival.attempts.get(attempt) ?? 0) + 1)
     response.writeHead(status).end()
   })
   const { id: webhook, secret } = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url(path), event: '*' })
@@ -74,8 +74,8 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
   const clashes = new Set<string>()
   const replayed = new Set<string>()
   const described = { acknowledged: 0, sent: 0 }
-  const alone = () => loads.flatMap((one) => one.accepted)
-  const recent = () => loads.flatMap((one) => one.accepted.slice(-20))
+  const alone = () => loads.flatMap((testLoad) => testLoad.accepted)
+  const recent = () => loads.flatMap((testLoad) => testLoad.accepted.slice(-20))
   let turn = 0
   /** Sends a request to one of the APIs. Rejects when no response comes. */
   const call = async <T>(...[method, at, body]: Parameters<Client['call']>) => {
@@ -89,17 +89,17 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
     return { status: response.status, body: (text === '' ? null : JSON.parse(text)) as T }
   }
   let running = true
-  const again = async (everyMs: number, work: () => Promise<void>) => {
+  const repeatWork = async (everyMs: number, work: () => Promise<void>) => {
     while (running) {
       await work().catch(() => undefined) // no response came, so the caller does not know the effect
       await sleep(everyMs)
     }
   }
   let batch = 0
-  let others = 0
+  let otherCount = 0
   let former: string | null = null
   const works = [
-    again(3_000, async () => {
+    repeatWork(3_000, async () => {
       const ids = Array.from({ length: batchSize }, (_, i) => `batch_${round}_${batch}_${i}`)
       batch++
       batches.unknown.push(ids)
@@ -108,33 +108,33 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
       batches.unknown.splice(batches.unknown.indexOf(ids), 1)
       batches.accepted.push(ids)
     }),
-    again(300, async () => {
+    repeatWork(300, async () => {
       const sent = ++described.sent
       const { status } = await call('PATCH', `/v1/webhooks/${webhook}`, { description: String(sent) })
       if (status === 200) described.acknowledged = sent
     }),
-    again(400, async () => {
+    repeatWork(400, async () => {
       const [id] = recent()
       if (id === undefined || clashes.has(id)) return
       const { status } = await call('POST', '/v1/events', { id, event: 'load.posted', payload: { other: true } })
       if (status === 202) clashes.add(id)
     }),
-    again(200, async () => {
+    repeatWork(200, async () => {
       const id = recent().at(-1)
       if (id !== undefined) await call('POST', '/v1/events', { id, event: 'load.posted', payload: { id } })
     }),
-    again(500, async () => {
+    repeatWork(500, async () => {
       const { body } = await call<{ data: { id: string }[] }>('GET', `/v1/webhooks/${webhook}/deliveries?status=success&limit=1`)
       const [delivery] = body.data
       if (delivery === undefined || replayed.has(delivery.id)) return
       const { status } = await call('POST', `/v1/deliveries/${delivery.id}/replay`)
       if (status === 202) replayed.add(delivery.id)
     }),
-    again(1_000, async () => {
+    repeatWork(1_000, async () => {
       await call('POST', `/v1/webhooks/${webhook}/replay`, { since: begunAt })
     }),
     // Other webhooks are created and deleted, each with one event, so that the first events of streams are also written under kills.
-    again(1_000, async () => {
+    repeatWork(1_000, async () => {
       const event = `round_${round}.other`
       const { status, body } = await call<WebhookResponse>('POST', '/v1/webhooks', { callback_url: receiver.url('/other'), event })
       if (status !== 201) return
@@ -159,7 +159,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
     unsigned: () => receiver.received(path).filter(({ verified }) => verified === false).length,
     async stop() {
       running = false
-      await Promise.all([...loads.map((one) => one.stop()), ...works])
+      await Promise.all([...loads.map((testLoad) => testLoad.stop()), ...works])
     },
   }
 }

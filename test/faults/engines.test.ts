@@ -64,14 +64,14 @@ describe('engines failing under load', () => {
       const secret = 'nobody-reads-this-on-the-disk-of-a-broker'
       await api.post('/v1/events', { id: 'evt_sealed', event: 'a.b', source: 'the-source', payload: { secret } })
       await waitFor(() => receiver.received('/sealed').length === 1)
-      let found = 0
+      let foundCount = 0
       for (const file of await readdir(logDir, { recursive: true, withFileTypes: true })) {
         if (!file.isFile()) continue
         const bytes = await readFile(join(file.parentPath, file.name))
         expect(bytes.includes(secret), file.name).to.equal(false)
-        if (bytes.includes('evt_sealed')) found++
+        if (bytes.includes('evt_sealed')) foundCount++
       }
-      expect(found, 'files that have the record itself').to.be.greaterThan(0)
+      expect(foundCount, 'files that have the record itself').to.be.greaterThan(0)
     })
   })
 })

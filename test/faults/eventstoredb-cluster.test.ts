@@ -88,12 +88,12 @@ describe('two processes on a cluster of EventStoreDB', () => {
     for (const round of isFull ? [1, 2, 3] : [1])
       it(`lose nothing, refuse no post and continue to deliver when ${name} (run ${round})`, async () => {
         const variables = { EVENTSTOREDB_URL: store.url }
-        const [one, two] = await Promise.all([processes.start(variables), processes.start(variables)])
-        const api = await clientOf(one.url)
+        const [firstProcess, secondProcess] = await Promise.all([processes.start(variables), processes.start(variables)])
+        const api = await clientOf(firstProcess.url)
         const webhook = await processes.subscribe(api, '/all')
         const loads = [
-          startLoad(one.url, `Bearer ${api.token}`, { perSecond: 60 }),
-          startLoad(two.url, `Bearer ${api.token}`, { perSecond: 60, from: 100_000 }),
+          startLoad(firstProcess.url, `Bearer ${api.token}`, { perSecond: 60 }),
+          startLoad(secondProcess.url, `Bearer ${api.token}`, { perSecond: 60, from: 100_000 }),
         ]
         const accepted = () => loads.flatMap((load) => load.accepted)
         await waitFor(() => accepted().length > 240)
@@ -117,7 +117,7 @@ describe('two processes on a cluster of EventStoreDB', () => {
         )
         console.log(`      stood still ${Math.round(standStillMs)} ms, commands after ${Math.round(commandMs)} ms`)
         expect(statuses, 'statuses of all posts').to.deep.equal([202])
-        expect([one, two].map(({ child }) => child.exitCode)).to.deep.equal([null, null])
+        expect([firstProcess, secondProcess].map(({ child }) => child.exitCode)).to.deep.equal([null, null])
         // On a busy machine, the gaps between deliveries are long even without a fault.
         expect(standStillMs, 'milliseconds without a delivery').to.be.below(Math.max(2_000, 5 * usualGapMs))
         expect(commandMs, 'milliseconds until a command is taken after another node leads').to.be.below(Math.max(6_000, 15 * usualGapMs))
@@ -149,8 +149,8 @@ describe('processes whose cluster of EventStoreDB has no leader', () => {
     await waitFor(areReady)
     const api = await clientOf(apiOnly.url)
     const leader = await store.leader()
-    const others = store.nodes.filter((node) => node !== leader)
-    await Promise.all(others.map((node) => node.kill()))
+    const otherNodes = store.nodes.filter((node) => node !== leader)
+    await Promise.all(otherNodes.map((node) => node.kill()))
     for (const service of [whole, apiOnly])
       await waitFor(async () => {
         const check = (await failedChecks(service)).find(({ path }) => path === 'event store')
@@ -158,7 +158,7 @@ describe('processes whose cluster of EventStoreDB has no leader', () => {
       })
     expect((await api.call('POST', '/v1/events', { event: 'a.b', payload: {} })).status).to.equal(202)
     expect((await api.call('POST', '/v1/webhooks', { callback_url: processes.receiver.url('/'), event: '*' })).status).to.equal(503)
-    await others[0]!.restart()
+    await otherNodes[0]!.restart()
     await waitFor(areReady, { what: 'the processes to be ready' })
     await processes.subscribe(api, '/')
     for (const { logLines } of [whole, apiOnly]) {

@@ -8,7 +8,7 @@ import { withService } from '../support/with-services.ts'
 
 /** Seconds of traffic for one percentile. */
 const seconds = isFull ? 8 : 3
-const runs = isFull ? 3 : 1
+const runCount = isFull ? 3 : 1
 /**
  * The full run compares the p99 with the promised bound. The short run shares the machine with other tests, so it compares the p90. It only shows
  * that no message waits for a slow receiver, which takes 10 s or more.
@@ -27,14 +27,14 @@ interface Post {
 describe('a good receiver beside bad ones', () => {
   const { service, receiver } = withService({ each: true })
   let refused: number
-  let good: Client
+  let goodClient: Client
   beforeEach(async () => {
     refused = await freePort()
     receiver.setResponse('/hangs', failures.hangs)
     receiver.setResponse('/ten', (_request, response) => setTimeout(() => response.end(), 10_000))
     for (let n = 0; n < 26; n++) receiver.setResponse(`/slow/${n}`, (_request, response) => setTimeout(() => response.end(), 14_000))
-    good = await tenant('Good')
-    await subscribe(good, receiver.url('/good'), 'load.good')
+    goodClient = await tenant('Good')
+    await subscribe(goodClient, receiver.url('/good'), 'load.good')
   })
 
   /** Creates a tenant, and returns a client of it. */
@@ -89,13 +89,13 @@ describe('a good receiver beside bad ones', () => {
   const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
 
   /** Measures the latency beside good neighbours and then beside bad ones, at the same rates. Compares the medians of the runs. */
-  const compare = async (wellBehaved: readonly Post[], bad: readonly Post[], perSecond = 40) => {
-    const mine: Post = { token: good.token, event: 'load.good', perSecond }
-    await latencies([mine, ...wellBehaved]) // the first run only warms up the code
+  const compare = async (wellBehaved: readonly Post[], badPosts: readonly Post[], perSecond = 40) => {
+    const measuredPost: Post = { token: goodClient.token, event: 'load.good', perSecond }
+    await latencies([measuredPost, ...wellBehaved]) // the first run only warms up the code
     const beside: { well: number[]; bad: number[] } = { well: [], bad: [] }
     // The bad neighbours come last, because their hanging requests would otherwise disturb the measurement beside good ones.
-    for (let run = 0; run < runs; run++) beside.well.push(latest(await latencies([mine, ...wellBehaved])))
-    for (let run = 0; run < runs; run++) beside.bad.push(latest(await latencies([mine, ...bad])))
+    for (let run = 0; run < runCount; run++) beside.well.push(latest(await latencies([measuredPost, ...wellBehaved])))
+    for (let run = 0; run < runCount; run++) beside.bad.push(latest(await latencies([measuredPost, ...badPosts])))
     const round = (values: readonly number[]) => values.map((ms) => Math.round(ms)).join(', ')
     console.log(`      p${100 * share} beside good neighbours ${round(beside.well)} ms, beside bad ones ${round(beside.bad)} ms`)
     expect(median(beside.bad)).to.be.at.most(bound(median(beside.well)))
@@ -109,24 +109,24 @@ describe('a good receiver beside bad ones', () => {
   }
 
   it('keeps its latency while one hangs with half of all traffic, one responds after 10 s, and one refuses', async () => {
-    const bad = await withWell('Bad')
-    await subscribe(bad, receiver.url('/hangs'), 'load.hangs')
-    await subscribe(bad, receiver.url('/ten'), 'load.ten')
-    await subscribe(bad, `http://127.0.0.1:${refused}/`, 'load.refused')
+    const badClient = await withWell('Bad')
+    await subscribe(badClient, receiver.url('/hangs'), 'load.hangs')
+    await subscribe(badClient, receiver.url('/ten'), 'load.ten')
+    await subscribe(badClient, `http://127.0.0.1:${refused}/`, 'load.refused')
     const posts = [
-      { token: bad.token, event: 'load.hangs', perSecond: 80 },
-      { token: bad.token, event: 'load.ten', perSecond: 20 },
-      { token: bad.token, event: 'load.refused', perSecond: 20 },
+      { token: badClient.token, event: 'load.hangs', perSecond: 80 },
+      { token: badClient.token, event: 'load.ten', perSecond: 20 },
+      { token: badClient.token, event: 'load.refused', perSecond: 20 },
     ]
     await compare(well(posts), posts)
   })
   it('keeps its latency while bad receivers belong to its own tenant', async () => {
-    await subscribe(good, receiver.url('/well'), 'load.well')
-    await subscribe(good, receiver.url('/hangs'), 'load.hangs')
-    await subscribe(good, receiver.url('/ten'), 'load.ten')
+    await subscribe(goodClient, receiver.url('/well'), 'load.well')
+    await subscribe(goodClient, receiver.url('/hangs'), 'load.hangs')
+    await subscribe(goodClient, receiver.url('/ten'), 'load.ten')
     const posts = [
-      { token: good.token, event: 'load.hangs', perSecond: 80 },
-      { token: good.token, event: 'load.ten', perSecond: 20 },
+      { token: goodClient.token, event: 'load.hangs', perSecond: 80 },
+      { token: goodClient.token, event: 'load.ten', perSecond: 20 },
     ]
     await compare(well(posts), posts)
   })
@@ -143,24 +143,24 @@ describe('a good receiver beside bad ones', () => {
   })
   it('keeps its latency while one tenant posts as much as ten others together', async () => {
     const greedy = await tenant('Greedy')
-    const others: Post[] = []
+    const otherPosts: Post[] = []
     for (let n = 0; n < 10; n++) {
       await subscribe(greedy, receiver.url(`/greedy/${n}`), `load.greedy${n}`)
-      others.push({ token: (await withWell(`Other${n}`)).token, event: 'load.well', perSecond: 2, batch: 25 })
+      otherPosts.push({ token: (await withWell(`Other${n}`)).token, event: 'load.well', perSecond: 2, batch: 25 })
     }
-    const posts = others.map((post, n) => ({ ...post, token: greedy.token, event: `load.greedy${n}` }))
-    await compare(others, posts, 10)
+    const posts = otherPosts.map((post, n) => ({ ...post, token: greedy.token, event: `load.greedy${n}` }))
+    await compare(otherPosts, posts, 10)
   })
   it('keeps its latency while others have large backlogs, one of them at a receiver that hangs', async () => {
-    const bad = await withWell('Bad')
-    await subscribe(bad, receiver.url('/hangs'), 'load.hangs')
-    await subscribe(bad, receiver.url('/backlog'), 'load.backlog')
+    const badClient = await withWell('Bad')
+    await subscribe(badClient, receiver.url('/hangs'), 'load.hangs')
+    await subscribe(badClient, receiver.url('/backlog'), 'load.backlog')
     receiver.setResponse('/backlog', (_request, response) => setTimeout(() => response.end(), 50))
     // The receiver of the backlog gets at most 32 requests in 50 ms, so most of these events have to wait.
     const batch = isFull ? 500 : 100
     const posts = [
-      { token: bad.token, event: 'load.hangs', perSecond: 1, batch },
-      { token: bad.token, event: 'load.backlog', perSecond: 3, batch },
+      { token: badClient.token, event: 'load.hangs', perSecond: 1, batch },
+      { token: badClient.token, event: 'load.backlog', perSecond: 3, batch },
     ]
     await compare(well(posts), posts)
   })

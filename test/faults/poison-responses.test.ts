@@ -94,12 +94,12 @@ describe('invalid responses of receivers', () => {
     const { api } = running
     const { port } = rubbish.address() as AddressInfo
     const names = Object.keys(responses)
-    const what = new Map<string, string>()
+    const kindOfWebhook = new Map<string, string>()
     const event = `rubbish.${++tries}`
-    for (const [i, name] of names.entries()) what.set((await subscribe(`http://127.0.0.1:${port}/${i}`, event)).id, name)
+    for (const [i, name] of names.entries()) kindOfWebhook.set((await subscribe(`http://127.0.0.1:${port}/${i}`, event)).id, name)
     const beside = await subscribe('/beside', event)
     const id = await post(event)
-    const found = await waitFor(
+    const deliveriesFound = await waitFor(
       async () => {
         const all = await deliveriesOf(id)
         const isOver = ({ attempts, status, webhook_id }: DeliveryResponse) =>
@@ -108,8 +108,8 @@ describe('invalid responses of receivers', () => {
       },
       { what: 'an attempt at every receiver' },
     )
-    for (const delivery of found) {
-      const name = what.get(delivery.webhook_id)
+    for (const delivery of deliveriesFound) {
+      const name = kindOfWebhook.get(delivery.webhook_id)
       if (name === undefined) continue
       const [, outcome = ''] = responses[name] ?? []
       const [attempt] = delivery.attempts
@@ -119,10 +119,12 @@ describe('invalid responses of receivers', () => {
       expect(attempt?.duration_ms, name).to.be.lessThan(30_000)
     }
     expect(ids('/beside')).to.deep.equal([id])
-    const asked = found.find((delivery) => what.get(delivery.webhook_id) === 'Retry-After of a thousand digits')
-    const wait = Date.parse(asked?.next_attempt_at ?? '') - Date.now()
+    const retryAfterDelivery = deliveriesFound.find(
+      (delivery) => kindOfWebhook.get(delivery.webhook_id) === 'Retry-After of a thousand digits',
+    )
+    const wait = Date.parse(retryAfterDelivery?.next_attempt_at ?? '') - Date.now()
     expect(wait, 'a day at the most').to.be.within(85_000_000, 86_400_000)
-    for (const [webhook] of what) await api.call('DELETE', `/v1/webhooks/${webhook}`)
+    for (const [webhook] of kindOfWebhook) await api.call('DELETE', `/v1/webhooks/${webhook}`)
     await expectGoingOn()
   })
 })

@@ -97,9 +97,9 @@ describe('poison events', () => {
 
   it('that make a projection throw quarantine their stream in table, health and log; other streams are not affected', async () => {
     const { service, api, receiver } = running
-    const [bad, other] = [await subscribe('/bad', 'thrown.*'), await subscribe('/other', 'thrown.*')]
+    const [badWebhook, otherWebhook] = [await subscribe('/bad', 'thrown.*'), await subscribe('/other', 'thrown.*')]
     const now = new Date().toISOString()
-    const stream = attemptsStream(bad.id as WebhookId, now)
+    const stream = attemptsStream(badWebhook.id as WebhookId, now)
     await append(stream, 'DeliveryFailed', { delivery: 'no uuid', attempt: 'x', webhook: 'no ulid', webhook_revision: 0, code: 410 })
     await append(stream, 'DeliveryDeadLettered', { delivery: 'no uuid', webhook: 'no ulid', webhook_revision: 0, code: 410 })
     const aside = await waitFor(async () => {
@@ -111,11 +111,11 @@ describe('poison events', () => {
     expect(service.logLines.some((line) => line.msg === 'projection.quarantined' && line.stream === stream)).to.equal(true)
     // Both webhooks get the event. The history still shows the other webhook's delivery, and a 410 still deactivates a webhook.
     receiver.setResponse('/gone', 410)
-    const gone = await subscribe('/gone', 'thrown.gone')
+    const goneWebhook = await subscribe('/gone', 'thrown.gone')
     const id = await post('thrown.gone')
     await waitFor(() => ids('/bad').includes(id) && ids('/other').includes(id))
-    await expectDelivery(api, id, 'success', other.id)
-    await waitFor(async () => (await api.get<WebhookResponse>(`/v1/webhooks/${gone.id}`)).deactivation_reason === 'gone')
+    await expectDelivery(api, id, 'success', otherWebhook.id)
+    await waitFor(async () => (await api.get<WebhookResponse>(`/v1/webhooks/${goneWebhook.id}`)).deactivation_reason === 'gone')
     await expectGoingOn()
   })
 })

@@ -90,11 +90,11 @@ export function withPoison(): Poisoned {
     await kafka.connect()
   })
 
-  const subscribe: Poisoned['subscribe'] = (at, event, of = api) =>
-    of.post('/v1/webhooks', { callback_url: at.startsWith('/') ? receiver.url(at) : at, event })
-  const post: Poisoned['post'] = async (event, of = api) => {
+  const subscribe: Poisoned['subscribe'] = (at, event, client = api) =>
+    client.post('/v1/webhooks', { callback_url: at.startsWith('/') ? receiver.url(at) : at, event })
+  const post: Poisoned['post'] = async (event, client = api) => {
     const id = `evt_${++events}`
-    await of.post('/v1/events', { id, event, payload: { n: events } })
+    await client.post('/v1/events', { id, event, payload: { n: events } })
     return id
   }
   const ids = (path: string) => receiver.received(path).map((request) => request.body.id)

@@ -208,17 +208,17 @@ describe('a proof of the audit log', () => {
   it('is linked with a later head by a proof that the log still contains both', async () => {
     const change = await proofOf(eventId)
     const { head, key } = JSON.parse(change) as Proof
-    const early = fileOf('early.txt', head)
+    const earlyFile = fileOf('early.txt', head)
     await api.patch(`/v1/webhooks/${webhook}`, { description: 'once more' })
-    const late = await waitFor(async () => {
+    const lateHead = await waitFor(async () => {
       const { out } = await kolbak('audit', 'head')
       return out === head ? null : out
     })
-    const [changeFile, lateFile] = [fileOf('linked-change.json', change), fileOf('late.txt', late)]
+    const [changeFile, lateFile] = [fileOf('linked-change.json', change), fileOf('late.txt', lateHead)]
     const alone = verify(changeFile, lateFile)
     expect(alone.code).to.equal(1)
     expect(alone.out).to.include('Nothing links this head')
-    const link = await kolbak('audit', 'head', '--since-head', early, lateFile)
+    const link = await kolbak('audit', 'head', '--since-head', earlyFile, lateFile)
     expect(link.code, link.err).to.equal(0)
     const { code, out } = verify(changeFile, fileOf('link.json', link.out), lateFile)
     expect(out).to.match(/The log still contains the \d+ events of the head in .*late\.txt, unchanged\./)
@@ -228,7 +228,7 @@ describe('a proof of the audit log', () => {
       fileOf('anchor.jsonl', `{"signed_at":"x","note":"cut\n${JSON.stringify({ signed_at: 'x', note: head })}\n`),
     )
     expect(anchored.code).to.equal(0)
-    expect(openHead(late, key)).to.not.equal(null)
+    expect(openHead(lateHead, key)).to.not.equal(null)
   })
   it('is not made of an event that somebody has appended or changed by SQL', async () => {
     const { id, stream } = await forgedEvent()

@@ -33,19 +33,19 @@ function suite() {
       const thaws: Promise<void>[] = []
       while (performance.now() < end) {
         await sleep(between({ min: 200, max: 1_500 }))
-        const one = processes.all[Math.floor(random() * processes.all.length)]!
-        const what = random()
-        if (what < 0.6) {
-          one.signal('SIGKILL')
+        const victim = processes.all[Math.floor(random() * processes.all.length)]!
+        const choice = random()
+        if (choice < 0.6) {
+          victim.signal('SIGKILL')
           done.kills++
-        } else if (what < 0.75) {
-          one.signal('SIGTERM')
+        } else if (choice < 0.75) {
+          victim.signal('SIGTERM')
           done.drains++
         } else {
-          one.signal('SIGSTOP')
+          victim.signal('SIGSTOP')
           done.freezes++
           // If the process has been killed meanwhile, the signal goes to the process that replaced it.
-          thaws.push(sleep(between(frozenMs)).then(() => one.signal('SIGCONT')))
+          thaws.push(sleep(between(frozenMs)).then(() => victim.signal('SIGCONT')))
         }
       }
       await Promise.all(thaws)

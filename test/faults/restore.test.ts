@@ -71,8 +71,8 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
     const expectStatuses = (webhook: WebhookResponse, expected: Record<string, string>) =>
       waitFor(
         async () => {
-          const found = (await deliveriesOf(webhook)).map((d) => [d.event_id, `${d.status} ${d.chain}.${d.attempt_count}`])
-          expect(Object.fromEntries(found)).to.deep.include(expected)
+          const statuses = (await deliveriesOf(webhook)).map((d) => [d.event_id, `${d.status} ${d.chain}.${d.attempt_count}`])
+          expect(Object.fromEntries(statuses)).to.deep.include(expected)
           return true
         },
         { what: JSON.stringify(expected) },
@@ -91,9 +91,9 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       receiver.setResponse('/hangs', failures.hangs)
       const up = await subscribe('/up', 'order.*')
       const down = await subscribe('/down', 'order.*')
-      const bad = await subscribe('/bad', 'order.*')
+      const badWebhook = await subscribe('/bad', 'order.*')
       const flaky = await subscribe('/flaky', 'flaky.*')
-      const moved = await subscribe('/former', 'moved.*')
+      const movedWebhook = await subscribe('/former', 'moved.*')
       const hangs = await subscribe('/hangs', 'slow.*')
       for (const id of ['a0', 'a1']) await post(id, 'order.made')
       await post('f0', 'flaky.made')
@@ -102,10 +102,10 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       await waitFor(() => receiver.received('/hangs').length === 1) // the request is in flight
       await post('s1', 'slow.made')
       await expectStatuses(up, { a0: 'success 1.1', a1: 'success 1.1' })
-      await expectStatuses(bad, { a0: 'failed 1.1', a1: 'failed 1.1' })
+      await expectStatuses(badWebhook, { a0: 'failed 1.1', a1: 'failed 1.1' })
       await expectStatuses(down, { a0: 'retrying 1.2', a1: 'retrying 1.2' })
       await expectStatuses(flaky, { f0: 'retrying 1.2' })
-      await expectStatuses(moved, { m0: 'retrying 1.2' })
+      await expectStatuses(movedWebhook, { m0: 'retrying 1.2' })
       await expectStatuses(hangs, { s0: 'pending 1.0', s1: 'pending 1.0' })
       await waitFor(async () => (await database.rows(`select from scheduled_deliveries where due_at is null`)).length === 1)
       await service?.kill('SIGKILL')
@@ -116,7 +116,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       receiver.setResponse('/flaky', 200)
       await database.bringForward(flaky)
       await expectStatuses(flaky, { f0: 'success 1.3' })
-      await api.patch(`/v1/webhooks/${moved.id}`, { callback_url: receiver.url('/moved') })
+      await api.patch(`/v1/webhooks/${movedWebhook.id}`, { callback_url: receiver.url('/moved') })
       await database.bringForward(down)
       await expectStatuses(down, { a0: 'retrying 1.3', a1: 'retrying 1.3' })
       const young = await subscribe('/young', 'order.*')
@@ -124,20 +124,22 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       for (const id of ['s2', 's3']) await post(id, 'slow.made')
       await post('a1', 'order.made', { other: 'content' })
       for (const id of ['b0', 'b1', 'b2']) for (const webhook of [up, young]) await expectStatuses(webhook, { [id]: 'success 1.1' })
-      await database.bringForward(moved) // dispatchers have the new URL, because they refresh their webhook cache before each batch
-      await expectStatuses(moved, { m0: 'success 1.3' })
+      await database.bringForward(movedWebhook) // dispatchers have the new URL, because they refresh their webhook cache before each batch
+      await expectStatuses(movedWebhook, { m0: 'success 1.3' })
       await replay(up, 'b0')
-      await replay(bad, 'b1')
+      await replay(badWebhook, 'b1')
       await expectStatuses(up, { b0: 'success 2.1' })
-      await expectStatuses(bad, { b0: 'failed 1.1', b1: 'failed 2.1', b2: 'failed 1.1' })
+      await expectStatuses(badWebhook, { b0: 'failed 1.1', b1: 'failed 2.1', b2: 'failed 1.1' })
       await expectStatuses(down, { b0: 'retrying 1.2', b1: 'retrying 1.2', b2: 'retrying 1.2' })
       await expectStatuses(hangs, { s2: 'pending 1.0', s3: 'pending 1.0' })
       await waitFor(async () => (await database.rows(`select from scheduled_deliveries where due_at is null`)).length >= 3)
       const rejections = async () => (await api.get<{ data: { rejections: unknown[] } }>('/v1/events/a1')).data.rejections
       await waitFor(async () => (await rejections()).length === 1)
       const history = async () =>
-        Object.fromEntries(await Promise.all([up, bad, flaky, moved, young].map(async (w) => [w.callback_url, await deliveriesOf(w)])))
-      const told = { history: await history(), rejections: await rejections() }
+        Object.fromEntries(
+          await Promise.all([up, badWebhook, flaky, movedWebhook, young].map(async (w) => [w.callback_url, await deliveriesOf(w)])),
+        )
+      const historyBefore = { history: await history(), rejections: await rejections() }
       await service?.kill('SIGKILL')
       const stood = await database.state()
       const before = { received: receiver.received().length, down: sent('/down') }
@@ -164,7 +166,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       await start()
       await waitFor(async () => (await deliveriesOf(hangs)).every(({ status }) => status === 'success'))
       await expectStatuses(down, { a0: 'success 1.4', a1: 'success 1.4', b0: 'success 1.3', b1: 'success 1.3', b2: 'success 1.3' })
-      expect({ history: await history(), rejections: await rejections() }).to.deep.equal(told)
+      expect({ history: await history(), rejections: await rejections() }).to.deep.equal(historyBefore)
 
       // The ids of messages after the backup are still known, so a repetition is dropped.
       await post('b2', 'order.made')
@@ -206,7 +208,7 @@ const nameOf = ({ path, headers }: Received) => `${path} ${headers['webhook-id']
 async function losable() {
   const db: TestDatabase = await freshDatabase()
   const name = new URL(db.url).pathname.slice(1)
-  const on = async <T>(database: string, work: (client: pg.Client) => Promise<T>): Promise<T> => {
+  const withDatabase = async <T>(database: string, work: (client: pg.Client) => Promise<T>): Promise<T> => {
     const client = new pg.Client({ connectionString: Object.assign(new URL(db.url), { pathname: `/${database}` }).href })
     await client.connect()
     try {
@@ -216,10 +218,10 @@ async function losable() {
     }
   }
   let backup: string | null = null
-  const rows = <R extends pg.QueryResultRow>(text: string) => on(name, async (client) => (await client.query<R>(text)).rows)
+  const rows = <R extends pg.QueryResultRow>(text: string) => withDatabase(name, async (client) => (await client.query<R>(text)).rows)
   /** Copies a database. It retries, because Postgres copies no database that is in use, and notices the death of a process only after a moment. */
   const copy = (from: string, to: string) =>
-    waitFor(() => on('postgres', async (admin) => (await admin.query(`create database ${to} template ${from}`)) && true))
+    waitFor(() => withDatabase('postgres', async (admin) => (await admin.query(`create database ${to} template ${from}`)) && true))
   return {
     url: db.url,
     rows,
@@ -233,9 +235,9 @@ async function losable() {
     /** Restores the backup together with the present data keys. Its leases and claims are removed, because those processes have ended. */
     async putBack() {
       const keys = await rows<{ id: number; owner: string; purpose: string; wrapped: Buffer }>('select * from data_keys')
-      await on('postgres', (admin) => admin.query(`drop database ${name} with (force)`))
+      await withDatabase('postgres', (admin) => admin.query(`drop database ${name} with (force)`))
       await copy(backup ?? 'kolbak_template', name)
-      await on(name, async (client) => {
+      await withDatabase(name, async (client) => {
         await client.query('delete from data_keys; delete from live_processes; delete from leases')
         await client.query('update scheduled_deliveries set claimed_until = null, claimed_by = null')
         for (const { id, owner, purpose, wrapped } of keys)
@@ -258,7 +260,7 @@ async function losable() {
       return { index, rejections, health, scheduled }
     },
     async drop() {
-      if (backup !== null) await on('postgres', (admin) => admin.query(`drop database ${backup} with (force)`))
+      if (backup !== null) await withDatabase('postgres', (admin) => admin.query(`drop database ${backup} with (force)`))
       await db.drop()
     },
   }

@@ -74,8 +74,8 @@ describe('untrusted callers of a running service', () => {
       const urls = ['/line\r\nx-evil: 1', '/line%0d%0ax-evil:%201', '/line?a=%0D%0A%0D%0APOST%20/evil', '/line\u560d\u560ax-evil: 1']
       const event = 'header.url'
       for (const url of urls) {
-        const made = await api.call<WebhookResponse>('POST', '/v1/webhooks', { callback_url: receiver.origin + url, event })
-        expect(made.status, JSON.stringify(url)).to.be.oneOf([201, 422])
+        const created = await api.call<WebhookResponse>('POST', '/v1/webhooks', { callback_url: receiver.origin + url, event })
+        expect(created.status, JSON.stringify(url)).to.be.oneOf([201, 422])
       }
       await post({ id: 'url_1', event, payload: {} })
       await expectRequest('url_1')
@@ -138,22 +138,22 @@ describe('untrusted callers of a running service', () => {
       expect(await read.text()).to.include(allowed)
     }
     const members = `${'{"a":'.repeat(10_000)}1${'}'.repeat(10_000)}`
-    for (const bad of [deep, nest(30_000), members, deep.slice(0, 60_000)])
+    for (const badBody of [deep, nest(30_000), members, deep.slice(0, 60_000)])
       for (const [path, body] of [
-        ['/v1/keys', `{"name":"x","scopes":[${bad},1]}`],
-        ['/v1/keys', `{"name":${bad},"scopes":["read:webhooks"]}`],
-        ['/v1/webhooks', `{"callback_url":"${receiver.url('/x')}","event":"x","retry_delays":${bad}}`],
-        ['/v1/events', `{"event":"deep","payload":{"a":${bad}}}`],
-        ['/v1/events/batch', `{"events":[{"event":"deep","payload":{"a":${bad}}}]}`],
-        ['/v1/events', bad],
-        ['/v1/auth', bad],
+        ['/v1/keys', `{"name":"x","scopes":[${badBody},1]}`],
+        ['/v1/keys', `{"name":${badBody},"scopes":["read:webhooks"]}`],
+        ['/v1/webhooks', `{"callback_url":"${receiver.url('/x')}","event":"x","retry_delays":${badBody}}`],
+        ['/v1/events', `{"event":"deep","payload":{"a":${badBody}}}`],
+        ['/v1/events/batch', `{"events":[{"event":"deep","payload":{"a":${badBody}}}]}`],
+        ['/v1/events', badBody],
+        ['/v1/auth', badBody],
       ] as const) {
         const refused = await api.call('POST', path, body, path === '/v1/auth' ? { authorization: '' } : {})
         expect(refused.status, `${path} ${body.slice(0, 40)}`).to.be.within(400, 422)
       }
     // The list has two equal deep values, which a check for uniqueness must compare at all levels.
-    const twice = `${'['.repeat(15_000)}${']'.repeat(15_000)}`
-    expect((await api.call('POST', '/v1/keys', `{"name":"x","scopes":[${twice},${twice}]}`)).status).to.equal(422)
+    const nestedTwice = `${'['.repeat(15_000)}${']'.repeat(15_000)}`
+    expect((await api.call('POST', '/v1/keys', `{"name":"x","scopes":[${nestedTwice},${nestedTwice}]}`)).status).to.equal(422)
   })
 
   it('get a 413 for a body that is too large, and the service continues', async () => {

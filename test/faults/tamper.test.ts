@@ -66,8 +66,10 @@ describe('changes that somebody makes in the database', () => {
     const metadata = { ...(await metadataOf(stream)), actor: 'client:the-customer-himself' }
     await append(stream, 0, 'WebhookDeactivated', { id, reason: 'requested' }, metadata)
     const rows = await waitFor(async () => {
-      const found = await quarantined(stream)
-      return ['webhooks', 'webhook_versions'].every((name) => found.some(({ projection }) => projection === name)) ? found : null
+      const quarantinedRows = await quarantined(stream)
+      return ['webhooks', 'webhook_versions'].every((name) => quarantinedRows.some(({ projection }) => projection === name))
+        ? quarantinedRows
+        : null
     })
     for (const { error } of rows)
       expect(error).to.equal(`event_forged: ${stream}@1 has a MAC that does not fit: it is not what Kolbak has written`)
@@ -393,8 +395,8 @@ describe('kolbak audit verify', () => {
     }
   })
   it('exits with 0 without faults, with 1 if it found faults, and with 2 if it could not check', async () => {
-    const run = async (more: Record<string, string> = {}) =>
-      runProgram('cli/kolbak.ts', ['audit', 'verify'], { ...(await environment()), ...more })
+    const run = async (variables: Record<string, string> = {}) =>
+      runProgram('cli/kolbak.ts', ['audit', 'verify'], { ...(await environment()), ...variables })
     const clean = await run()
     expect(clean.code, clean.err).to.equal(0)
     expect(clean.out).to.match(/^\d+ events, \d+ heads? and 1 of 1 batch checked: no fault\.$/m)
@@ -450,7 +452,7 @@ describe('the audit log of a service that is killed again and again', () => {
     variables: { KOLBAK_LOG_HEAD_SECONDS: '1', KOLBAK_LOG_BATCH_SECONDS: '1' },
   })
   it('has no fault, and every attempt is in one batch', async () => {
-    const countOf = async (what: string) => Number((await services.db.pool.query(`select count(*) as n from ${what}`)).rows[0].n)
+    const countOf = async (table: string) => Number((await services.db.pool.query(`select count(*) as n from ${table}`)).rows[0].n)
     let posted = 0
     const { id } = await (await clientOf(service.url)).post<WebhookResponse>('/v1/webhooks', {
       callback_url: receiver.url('/hook'),

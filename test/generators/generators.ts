@@ -5,9 +5,9 @@ import { env } from 'node:process'
 import { promisify } from 'node:util'
 import { jarsFrom } from '../support/engines/jars.ts'
 
-const here = import.meta.dirname
-const root = join(here, '../..')
-const binaries = join(here, 'node_modules/.bin')
+const folderOfThis = import.meta.dirname
+const root = join(folderOfThis, '../..')
+const binaries = join(folderOfThis, 'node_modules/.bin')
 
 /** The output of a program in `programs/`: the event that it posted and read again, and the faulty field of a refused webhook. */
 export interface Posted {
@@ -54,7 +54,7 @@ async function compile(folder: string): Promise<void> {
 const runCompiled = (folder: string, variables: Readonly<Record<string, string>>) => node(folder, 'dist/program.js', [], variables)
 
 async function openapiGenerator(folder: string, document: string, args: readonly string[]): Promise<string> {
-  const jars = await jarsFrom('generators', join(here, 'pom.xml'))
+  const jars = await jarsFrom('generators', join(folderOfThis, 'pom.xml'))
   const [jar = ''] = globSync(join(jars, 'openapi-generator-cli-*.jar'))
   await run(folder, 'java', ['-jar', jar, 'generate', '-i', document, '-o', 'client', ...args])
   return jars
@@ -137,15 +137,15 @@ const javaClasses = (folder: string) =>
 
 /** Returns those of the tools that the machine does not have. */
 export async function missingOf(tools: readonly string[]): Promise<string[]> {
-  const found = await Promise.all(
+  const commandsFound = await Promise.all(
     tools.map((tool) =>
-      run(here, 'which', [tool]).then(
+      run(folderOfThis, 'which', [tool]).then(
         () => [],
         () => [tool],
       ),
     ),
   )
-  return found.flat()
+  return commandsFound.flat()
 }
 
 /** Makes a client of the service with a generator, and posts an event with it. */
@@ -154,12 +154,12 @@ export async function postWith(
   { program, ...generator }: Generator,
   service: { readonly url: string; readonly id: string; readonly secret: string },
 ): Promise<Posted> {
-  const folder = join(here, 'generated', name.replaceAll(/[^a-z]+/g, '-'))
+  const folder = join(folderOfThis, 'generated', name.replaceAll(/[^a-z]+/g, '-'))
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
   const document = join(folder, 'openapi.json')
   writeFileSync(document, await (await fetch(`${service.url}/openapi.json`)).text())
-  copyFileSync(join(here, 'programs', program), join(folder, program.endsWith('.ts') ? 'program.ts' : program))
+  copyFileSync(join(folderOfThis, 'programs', program), join(folder, program.endsWith('.ts') ? 'program.ts' : program))
   await generator.generate(document, folder)
   const printed = await generator.run(folder, {
     KOLBAK_URL: service.url,

@@ -66,13 +66,13 @@ describe('connecting to a receiver', () => {
   })
   it('fails with connect_timeout when no address accepts in time, and with connection_refused when all refuse', async () => {
     const { port } = await deaf('127.0.0.1')
-    const late = await post({ addresses: [v4('127.0.0.1'), v6('::1')] }, port, 600)
-    expect(late).to.include({
+    const lateResult = await post({ addresses: [v4('127.0.0.1'), v6('::1')] }, port, 600)
+    expect(lateResult).to.include({
       code: null,
       reason: 'connect_timeout',
       reason_detail: 'The host did not accept the connection within 0.6 s.',
     })
-    expect(late.duration_ms).to.be.within(590, 5_000)
+    expect(lateResult.duration_ms).to.be.within(590, 5_000)
     const refusing = await post({ addresses: [v4('127.0.0.1'), v6('::1')] }, 1)
     expect(refusing).to.include({ code: null, reason: 'connection_refused' })
   })
@@ -83,10 +83,10 @@ describe('connecting to a receiver', () => {
   })
   it('also tries the addresses of a family for which DNS responds late', async () => {
     const dead = await deaf('127.0.0.1')
-    const good = await receiver('::1', dead.port)
+    const goodReceiver = await receiver('::1', dead.port)
     for (const first of [v4('127.0.0.1'), v4('127.0.0.3')]) {
       const lateAddresses = new Promise<ReturnType<typeof v6>[]>((resolve) => setTimeout(resolve, 400, [v6('::1')]))
-      expect((await post({ addresses: [first], lateAddresses }, good.port)).code).to.equal(200)
+      expect((await post({ addresses: [first], lateAddresses }, goodReceiver.port)).code).to.equal(200)
     }
   })
   it('does not connect to an address that comes late and is not allowed', async () => {

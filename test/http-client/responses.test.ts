@@ -8,39 +8,39 @@ import { byteByByte, type RawReaction, type RawReceiver, startRawReceiver, thenF
 
 const local = createAddressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false })
 const ok = 'HTTP/1.1 200 OK\r\n'
-const two = 'content-length: 2\r\n\r\nok'
+const bodyOfTwo = 'content-length: 2\r\n\r\nok'
 const chunked = `${ok}transfer-encoding: chunked\r\n`
 
 /** Responses in Latin-1 that must be read as status 200 with the body `ok`. */
 const complete: Record<string, string> = {
-  'a 100 Continue that was not requested': `HTTP/1.1 100 Continue\r\n\r\n${ok}${two}`,
-  'several informational responses': `HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100\r\n\r\n${ok}${two}`,
-  'a folded field': `${ok}x-signature: a\r\n b\r\n\tc\r\n${two}`,
+  'a 100 Continue that was not requested': `HTTP/1.1 100 Continue\r\n\r\n${ok}${bodyOfTwo}`,
+  'several informational responses': `HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\nHTTP/1.1 100\r\n\r\n${ok}${bodyOfTwo}`,
+  'a folded field': `${ok}x-signature: a\r\n b\r\n\tc\r\n${bodyOfTwo}`,
   'a folded length': `${ok}content-length:\r\n 2\r\n\r\nok`,
-  'a folded line before every field': `${ok} folded\r\n${two}`,
-  'bare LF as line ends': `${ok}${two}`.replaceAll('\r\n', '\n'),
+  'a folded line before every field': `${ok} folded\r\n${bodyOfTwo}`,
+  'bare LF as line ends': `${ok}${bodyOfTwo}`.replaceAll('\r\n', '\n'),
   'bare LF only at the end of the head': `${ok}content-length: 2\r\n\nok`,
   'the same length twice': `${ok}content-length: 2\r\nContent-Length: 2\r\n\r\nok`,
   'the same length twice in one field': `${ok}content-length: 2, 2\r\n\r\nok`,
-  'a line that is not a field': `${ok}this is no field\r\n${two}`,
-  'a field without a name': `${ok}: value\r\n${two}`,
+  'a line that is not a field': `${ok}this is no field\r\n${bodyOfTwo}`,
+  'a field without a name': `${ok}: value\r\n${bodyOfTwo}`,
   'a space before the colon': `${ok}content-length : 2\r\n\r\nok`,
-  'a NUL and other control characters in a field': `${ok}x: a\0b\x01\x7f\r\n${two}`,
-  'broken UTF-8 in a field': `${ok}x-\xff: \xc3\x28\r\n${two}`,
-  'no reason phrase': `HTTP/1.1 200\r\n${two}`,
-  'a space after the status': `HTTP/1.1 200 \r\n${two}`,
-  'two spaces in the status line': `HTTP/1.1  200  OK\r\n${two}`,
-  'a protocol in lower case': `http/1.1 200 ok\r\n${two}`,
-  'HTTP/1.0': `HTTP/1.0 200 OK\r\n${two}`,
-  'another version': `HTTP/2 200\r\n${two}`,
-  'empty lines before the status line': `\r\n\n\r\n${ok}${two}`,
+  'a NUL and other control characters in a field': `${ok}x: a\0b\x01\x7f\r\n${bodyOfTwo}`,
+  'broken UTF-8 in a field': `${ok}x-\xff: \xc3\x28\r\n${bodyOfTwo}`,
+  'no reason phrase': `HTTP/1.1 200\r\n${bodyOfTwo}`,
+  'a space after the status': `HTTP/1.1 200 \r\n${bodyOfTwo}`,
+  'two spaces in the status line': `HTTP/1.1  200  OK\r\n${bodyOfTwo}`,
+  'a protocol in lower case': `http/1.1 200 ok\r\n${bodyOfTwo}`,
+  'HTTP/1.0': `HTTP/1.0 200 OK\r\n${bodyOfTwo}`,
+  'another version': `HTTP/2 200\r\n${bodyOfTwo}`,
+  'empty lines before the status line': `\r\n\n\r\n${ok}${bodyOfTwo}`,
   chunks: `${chunked}\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n`,
   'chunks with extensions, spaces, zeros and trailers': `${chunked}\r\n01;a="b;c"\r\no\r\n001 \r\nk\r\n0\r\nx: y\r\n\r\n`,
   'chunks with bare LF': `${chunked}\r\n2\nok\n0\n\n`,
   'chunks and a length': `${ok}content-length: 7\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n`,
-  'Transfer-Encoding: identity': `${ok}transfer-encoding: identity\r\n${two}`,
+  'Transfer-Encoding: identity': `${ok}transfer-encoding: identity\r\n${bodyOfTwo}`,
   'Transfer-Encoding twice': `${chunked}transfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n`,
-  'more bytes than announced': `${ok}${two}!`,
+  'more bytes than announced': `${ok}${bodyOfTwo}!`,
 }
 /** Responses with status 200 that end when the connection ends, each with its body. */
 const closing: Record<string, readonly [bytes: string, body: string]> = {
@@ -137,7 +137,7 @@ describe('the response of a receiver', () => {
     })
   it('has the first Retry-After, whether it is folded or not', async () => {
     for (const fields of ['retry-after: 7\r\nretry-after: 9\r\n', 'Retry-After:\r\n\t7 \r\nx: y\r\n'])
-      expect((await get(`HTTP/1.1 503 x\r\n${fields}${two}`)).retryAfter).to.equal('7')
+      expect((await get(`HTTP/1.1 503 x\r\n${fields}${bodyOfTwo}`)).retryAfter).to.equal('7')
   })
   it('is recognised as something other than HTTP before its connection ends', async () => {
     for (const bytes of ['SSH-2.0-OpenSSH_9.6\r\n', '\x15\x03\x01\x00\x02\x02\x46', 'no line end']) {
@@ -147,7 +147,7 @@ describe('the response of a receiver', () => {
     }
   })
   it('counts when it comes before the request was read and the connection is then reset', async () => {
-    const early = await startRawReceiver(() => '', {
+    const earlyReceiver = await startRawReceiver(() => '', {
       onConnection: (socket) => {
         socket.pause()
         socket.write('HTTP/1.1 413 Content Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n', () =>
@@ -155,9 +155,9 @@ describe('the response of a receiver', () => {
         )
       },
     })
-    const { code } = await sender.post(`${early.origin}/`, {}, Buffer.alloc(200_000, 'x'))
+    const { code } = await sender.post(`${earlyReceiver.origin}/`, {}, Buffer.alloc(200_000, 'x'))
     expect(code).to.equal(413)
-    await early.close()
+    await earlyReceiver.close()
   })
   it('is a failure with the number of seconds when no status comes in time', async () => {
     const impatient = createSender({ policy: local, connectTimeoutMs: 10_000, requestTimeoutMs: 300, userAgent: 'Kolbak/test' })

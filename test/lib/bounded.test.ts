@@ -4,18 +4,18 @@ import { createLimiter, mapBounded } from '../../src/lib/bounded.ts'
 describe('bounded work', () => {
   it('runs at most the given number at once, and returns the results in order', async () => {
     let running = 0
-    let most = 0
+    let mostAtOnce = 0
     const results = await mapBounded(
       Array.from({ length: 50 }, (_, i) => i),
       7,
       async (i) => {
-        most = Math.max(most, ++running)
+        mostAtOnce = Math.max(mostAtOnce, ++running)
         await new Promise(setImmediate)
         running--
         return i * 2
       },
     )
-    expect(most).to.equal(7)
+    expect(mostAtOnce).to.equal(7)
     expect(results).to.deep.equal(Array.from({ length: 50 }, (_, i) => i * 2))
   })
 

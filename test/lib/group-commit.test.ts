@@ -41,20 +41,20 @@ describe('group commit', () => {
     expect(groups).to.deep.equal([[3, 1, 2]])
   })
   it('collects the items that arrive during a write, and has one write in flight at a time', async () => {
-    const held = heldWrites()
-    const group = createGroupCommit<number, number>({ write: held.write })
+    const writes = heldWrites()
+    const group = createGroupCommit<number, number>({ write: writes.write })
     const first = group.add(1)
-    await waitFor(() => held.groups.length === 1)
-    const rest = [2, 3, 4].map((item) => group.add(item))
+    await waitFor(() => writes.groups.length === 1)
+    const furtherResults = [2, 3, 4].map((item) => group.add(item))
     await turn()
     await turn()
-    expect(held.groups).to.deep.equal([[1]])
+    expect(writes.groups).to.deep.equal([[1]])
     expect(group.size).to.equal(4)
-    await held.finish()
+    await writes.finish()
     expect(await first).to.equal(10)
-    await held.finish()
-    expect(await Promise.all(rest)).to.deep.equal([20, 30, 40])
-    expect(held.groups).to.deep.equal([[1], [2, 3, 4]])
+    await writes.finish()
+    expect(await Promise.all(furtherResults)).to.deep.equal([20, 30, 40])
+    expect(writes.groups).to.deep.equal([[1], [2, 3, 4]])
     expect(group.size).to.equal(0)
   })
   it('bounds a group by count', async () => {
@@ -83,15 +83,15 @@ describe('group commit', () => {
     expect(groups).to.deep.equal([[4, 6], [1], [25], [10]])
   })
   it('refuses an item beyond the limit of waiting items, with the error of the caller', async () => {
-    const held = heldWrites()
-    const group = createGroupCommit<number, number>({ write: held.write, maxWaiting: 2, full: () => new Error('full') })
-    const taken = [group.add(1)]
-    await waitFor(() => held.groups.length === 1)
-    taken.push(group.add(2), group.add(3))
+    const writes = heldWrites()
+    const group = createGroupCommit<number, number>({ write: writes.write, maxWaiting: 2, full: () => new Error('full') })
+    const results = [group.add(1)]
+    await waitFor(() => writes.groups.length === 1)
+    results.push(group.add(2), group.add(3))
     expect(await outcomeOf(group.add(4))).to.equal('full')
-    await held.finish()
-    await held.finish()
-    expect(await Promise.all(taken)).to.deep.equal([10, 20, 30])
+    await writes.finish()
+    await writes.finish()
+    expect(await Promise.all(results)).to.deep.equal([10, 20, 30])
   })
   it('lets a faulty item fail alone, wherever it is in the group', async () => {
     for (let poison = 0; poison < 7; poison++) {
@@ -111,14 +111,14 @@ describe('group commit', () => {
     }
   })
   it('fails the whole group for an error that is no item’s fault, and continues with the next group', async () => {
-    const held = heldWrites()
-    const group = createGroupCommit<number, number>({ write: held.write, isItemFault: isDataError })
-    const lost = [1, 2].map((item) => outcomeOf(group.add(item)))
-    await held.finish(Object.assign(new Error('connection lost'), { code: '08006' }))
-    expect(await Promise.all(lost)).to.deep.equal(['connection lost', 'connection lost'])
-    expect(held.groups).to.deep.equal([[1, 2]])
+    const writes = heldWrites()
+    const group = createGroupCommit<number, number>({ write: writes.write, isItemFault: isDataError })
+    const lostOutcomes = [1, 2].map((item) => outcomeOf(group.add(item)))
+    await writes.finish(Object.assign(new Error('connection lost'), { code: '08006' }))
+    expect(await Promise.all(lostOutcomes)).to.deep.equal(['connection lost', 'connection lost'])
+    expect(writes.groups).to.deep.equal([[1, 2]])
     const next = group.add(3)
-    await held.finish()
+    await writes.finish()
     expect(await next).to.equal(30)
   })
   it('fails when a write returns fewer results than items', async () => {
@@ -172,19 +172,19 @@ describe('group commit', () => {
     expect(await byBytes.add(9, { patient: true })).to.equal(9)
   })
   it('is idle when every item has been written', async () => {
-    const held = heldWrites()
-    const group = createGroupCommit<number, number>({ write: held.write, maxCount: 1 })
+    const writes = heldWrites()
+    const group = createGroupCommit<number, number>({ write: writes.write, maxCount: 1 })
     await group.idle()
     const added = [group.add(1), group.add(2)]
     let isIdle = false
     const idle = group.idle().then(() => {
       isIdle = true
     })
-    await held.finish()
+    await writes.finish()
     await added[0]
     await turn()
     expect(isIdle).to.equal(false)
-    await held.finish()
+    await writes.finish()
     await idle
     expect(await Promise.all(added)).to.deep.equal([10, 20])
   })

@@ -76,13 +76,13 @@ describe('leases', () => {
     cut()
     const b = keeperOf('b', leaseMs)
     // The former owner notices the loss before another process can take over the lease.
-    const theirs = await waitFor(async () => {
+    const otherLease = await waitFor(async () => {
       const lease = await b.take('x')
       if (lease !== null) expect(ownLease.isHeld()).to.equal(false)
       return lease
     })
     await waitFor(() => ownLease.lost.aborted)
-    expect(theirs.isHeld()).to.equal(true)
+    expect(otherLease.isHeld()).to.equal(true)
     expect(errors.length).to.be.greaterThan(0)
   })
   it('are taken over from a dead process as soon as they end', async () => {
@@ -107,8 +107,8 @@ describe('leases', () => {
     cut()
     await waitFor(() => former.lost.aborted)
     mend()
-    const again = (await a.take('x'))!
-    expect(again.isHeld()).to.equal(true)
+    const secondLease = (await a.take('x'))!
+    expect(secondLease.isHeld()).to.equal(true)
     expect(former.isHeld()).to.equal(false)
   })
   it('are kept when they are taken again during their release', async () => {
@@ -116,13 +116,13 @@ describe('leases', () => {
     const b = keeperOf('b')
     let former = (await a.take('x'))!
     for (let i = 0; i < 20; i++) {
-      const [again] = await Promise.all(i % 2 === 0 ? [a.take('x'), former.release()] : [former.release().then(() => a.take('x'))])
+      const [secondLease] = await Promise.all(i % 2 === 0 ? [a.take('x'), former.release()] : [former.release().then(() => a.take('x'))])
       expect(former.isHeld()).to.equal(false)
-      expect(again?.isHeld()).to.equal(true)
+      expect(secondLease?.isHeld()).to.equal(true)
       expect(await b.take('x')).to.equal(null)
       await former.release()
       expect(await b.take('x')).to.equal(null)
-      former = again!
+      former = secondLease!
     }
   })
   it('are released when their keeper closes', async () => {

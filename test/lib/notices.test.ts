@@ -12,13 +12,13 @@ type Opened = ReturnType<typeof openNotices>
 describe('notices between processes', () => {
   let db: TestDatabase
   const pools: pg.Pool[] = []
-  const opened: Opened[] = []
+  const openNoticesOfTest: Opened[] = []
   before(async () => {
     db = await freshDatabase()
   })
   after(() => db.drop())
   afterEach(async () => {
-    for (const notices of opened.splice(0)) await notices.close()
+    for (const notices of openNoticesOfTest.splice(0)) await notices.close()
     for (const pool of pools.splice(0)) await pool.end()
   })
   const newPool = () => {
@@ -28,7 +28,7 @@ describe('notices between processes', () => {
   }
   const open = async (id: string, { isAlone = () => false }: { isAlone?: () => boolean } = {}) => {
     const notices = openNotices({ pool: newPool(), id, log: silentLog, isAlone })
-    opened.push(notices)
+    openNoticesOfTest.push(notices)
     await waitFor(() => notices.pollMs === 2_000, { what: 'notices to be heard' })
     return notices
   }
@@ -48,20 +48,24 @@ describe('notices between processes', () => {
   }
 
   it('reach the listeners of the other processes, and not those of the sender', async () => {
-    const [one, two] = [await open('one'), await open('two')]
-    const [own, others, otherTopic] = [countOf(one, 'events'), countOf(two, 'events'), countOf(two, 'messages')]
-    one.tellOthers('events')
-    await waitFor(() => others() === 1)
-    one.tellOthers('messages')
-    await waitFor(() => otherTopic() === 1)
-    expect([own(), others()]).to.deep.equal([0, 1])
+    const [firstNotices, secondNotices] = [await open('one'), await open('two')]
+    const [ownCount, otherCount, otherTopicCount] = [
+      countOf(firstNotices, 'events'),
+      countOf(secondNotices, 'events'),
+      countOf(secondNotices, 'messages'),
+    ]
+    firstNotices.tellOthers('events')
+    await waitFor(() => otherCount() === 1)
+    firstNotices.tellOthers('messages')
+    await waitFor(() => otherTopicCount() === 1)
+    expect([ownCount(), otherCount()]).to.deep.equal([0, 1])
   })
   it('reach the listeners of the sender too with `tell`, at once', async () => {
-    const [one, two] = [await open('one'), await open('two')]
-    const [own, others] = [countOf(one, 'jobs'), countOf(two, 'jobs')]
-    one.tell('jobs')
-    expect(own()).to.equal(1)
-    await waitFor(() => others() === 1)
+    const [firstNotices, secondNotices] = [await open('one'), await open('two')]
+    const [ownCount, otherCount] = [countOf(firstNotices, 'jobs'), countOf(secondNotices, 'jobs')]
+    firstNotices.tell('jobs')
+    expect(ownCount()).to.equal(1)
+    await waitFor(() => otherCount() === 1)
   })
   it('are not sent while the process is alone, except those of new processes', async () => {
     const { payloads, end } = await eavesdrop()
@@ -74,30 +78,30 @@ describe('notices between processes', () => {
     await end()
   })
   it('are gathered, so that a thousand of them cost few statements', async () => {
-    const two = await open('two')
-    const count = countOf(two, 'messages')
+    const secondNotices = await open('two')
+    const count = countOf(secondNotices, 'messages')
     const { payloads, end } = await eavesdrop()
-    const one = await open('one')
-    for (let i = 0; i < 1_000; i++) one.tellOthers(i % 2 === 0 ? 'events' : 'messages')
+    const firstNotices = await open('one')
+    for (let i = 0; i < 1_000; i++) firstNotices.tellOthers(i % 2 === 0 ? 'events' : 'messages')
     await waitFor(() => count() > 0)
-    one.tellOthers('jobs')
+    firstNotices.tellOthers('jobs')
     await waitFor(() => payloads.at(-1) === 'one jobs')
     expect(payloads.length).to.be.lessThan(5)
     await end()
   })
   it('are missed while the connection is cut: listeners are called, readers query every 50 ms, and then notices arrive again', async () => {
-    const [one, two] = [await open('one'), await open('two')]
-    const count = countOf(two, 'schedule')
+    const [firstNotices, secondNotices] = [await open('one'), await open('two')]
+    const count = countOf(secondNotices, 'schedule')
     const polls: number[] = []
-    two.on('schedule', () => polls.push(two.pollMs))
+    secondNotices.on('schedule', () => polls.push(secondNotices.pollMs))
     const cut = await db.pool.query(`select pg_terminate_backend(pid) from pg_stat_activity
       where datname = current_database() and pid <> pg_backend_pid() and query like 'select pg_notify%'`)
     expect(cut.rowCount).to.equal(2)
     await waitFor(() => count() > 0, { what: 'the listeners to be called' })
     expect(polls[0]).to.equal(50)
-    await waitFor(() => one.pollMs === 2_000 && two.pollMs === 2_000, { what: 'notices to be heard again' })
+    await waitFor(() => firstNotices.pollMs === 2_000 && secondNotices.pollMs === 2_000, { what: 'notices to be heard again' })
     const before = count()
-    one.tellOthers('schedule')
+    firstNotices.tellOthers('schedule')
     await waitFor(() => count() > before)
   })
   it('that never arrive, as behind some poolers, cause a warning, and readers query every 50 ms', async () => {
@@ -107,15 +111,15 @@ describe('notices between processes', () => {
     Object.assign(pool, {
       async connect() {
         const client = await connect()
-        const on = client.on.bind(client)
+        const onEvent = client.on.bind(client)
         Object.assign(client, {
-          on: (name: string, listener: () => void) => (name === 'notification' ? client : on(name as 'error', listener)),
+          on: (name: string, listener: () => void) => (name === 'notification' ? client : onEvent(name as 'error', listener)),
         })
         return client
       },
     })
     const deaf = openNotices({ pool, id: 'deaf', log, isAlone: () => false, echoMs: 100 })
-    opened.push(deaf)
+    openNoticesOfTest.push(deaf)
     await waitFor(() => log.lines.some((line) => line.includes('notices.not_received')))
     expect(deaf.pollMs).to.equal(50)
   })

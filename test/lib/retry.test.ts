@@ -53,15 +53,15 @@ describe('keepRunning', () => {
   it('runs its body again after it returned and after it failed, until its signal aborts', async () => {
     const stop = new AbortController()
     const reported: number[] = []
-    let runs = 0
+    let runCount = 0
     await keepRunning(
       async () => {
-        if (++runs === 5) stop.abort()
-        if (runs === 2 || runs === 3) throw new Error('failure')
+        if (++runCount === 5) stop.abort()
+        if (runCount === 2 || runCount === 3) throw new Error('failure')
       },
       { signal: stop.signal, onError: (_, delayMs) => reported.push(delayMs) },
     )
-    expect(runs).to.equal(5)
+    expect(runCount).to.equal(5)
     expect(reported).to.deep.equal([50, 100])
   })
   it('does not report a failure that is caused by the abort', async () => {

@@ -5,8 +5,8 @@ import { createVault, isSealedText, SealBroken, type Vault } from '../../src/lib
 
 const dataKey = randomBytes(32)
 const fingerprintKey = randomBytes(32)
-const make = (more: Partial<Parameters<typeof createVault>[0]> = {}): Vault =>
-  createVault({ key_id: 7, dataKey, keyOf: (id) => (id === 7 ? dataKey : undefined), fingerprintKey, ...more })
+const make = (changes: Partial<Parameters<typeof createVault>[0]> = {}): Vault =>
+  createVault({ key_id: 7, dataKey, keyOf: (id) => (id === 7 ? dataKey : undefined), fingerprintKey, ...changes })
 
 const bytes = fc.uint8Array({ maxLength: 300 }).map((array) => Buffer.from(array))
 const aad = fc.array(fc.string({ maxLength: 8, unit: 'binary' }), { maxLength: 4 })
@@ -93,10 +93,10 @@ describe('sealed texts', () => {
 
 describe('fingerprints', () => {
   it('are equal for equal content under the same key, and reveal nothing without the key', () => {
-    const one = make().fingerprint(['a', Buffer.from('b')])
-    expect(one).to.match(/^[0-9a-f]{64}$/)
-    expect(make().fingerprint(['a', Buffer.from('b')])).to.equal(one)
-    expect(make().fingerprint(['a', Buffer.from('c')])).to.not.equal(one)
-    expect(make({ fingerprintKey: randomBytes(32) }).fingerprint(['a', Buffer.from('b')])).to.not.equal(one)
+    const fingerprint = make().fingerprint(['a', Buffer.from('b')])
+    expect(fingerprint).to.match(/^[0-9a-f]{64}$/)
+    expect(make().fingerprint(['a', Buffer.from('b')])).to.equal(fingerprint)
+    expect(make().fingerprint(['a', Buffer.from('c')])).to.not.equal(fingerprint)
+    expect(make({ fingerprintKey: randomBytes(32) }).fingerprint(['a', Buffer.from('b')])).to.not.equal(fingerprint)
   })
 })

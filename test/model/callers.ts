@@ -64,8 +64,14 @@ export async function create(world: World, step: Extract<Step, { kind: 'create' 
   if (!isThere) await untilSuccess(() => world.code.acknowledged.noteAcknowledgedChange(world.postgres.pool(), position))
   world.truth.created.set(id, { tenant, at: world.simulation.now })
   if (step.thenPost === undefined) return
-  const { by } = step
-  await post(world, { at: 0, kind: 'post', messages: [step.thenPost], content: 'x', ...(by === undefined ? {} : { by }) })
+  const { by: processName } = step
+  await post(world, {
+    at: 0,
+    kind: 'post',
+    messages: [step.thenPost],
+    content: 'x',
+    ...(processName === undefined ? {} : { by: processName }),
+  })
 }
 export async function command(world: World, step: Extract<Step, { kind: 'change' | 'activate' | 'deactivate' | 'delete' }>): Promise<void> {
   const { hook, kind, at } = step

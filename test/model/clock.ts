@@ -122,13 +122,13 @@ export function installClock(): () => void {
   Object.assign(crypto, { randomUUID: uuid })
   syncBuiltinESMExports()
   return () => {
-    const { now, random, sleep: pause, uuid: made, ...globals } = real
+    const { now, random, sleep: pause, uuid: newUuid, ...globals } = real
     Object.assign(globalThis, globals)
     Date.now = now
     Math.random = random
     Reflect.deleteProperty(performance, 'now')
     Object.assign(timers, { setTimeout: pause })
-    Object.assign(crypto, { randomUUID: made })
+    Object.assign(crypto, { randomUUID: newUuid })
     syncBuiltinESMExports()
   }
 }

@@ -7,8 +7,8 @@ import { faultyEvent, type World } from './world.ts'
 /** Does the work in the process of the API, when that process runs. */
 function byApi(world: World, work: () => Promise<void>): void {
   const { simulation } = world
-  const life = simulation.lifeOf('api')!
-  if (life.alive) simulation.resume({ simulation, life }, () => void work())
+  const apiLife = simulation.lifeOf('api')!
+  if (apiLife.alive) simulation.resume({ simulation, life: apiLife }, () => void work())
   else simulation.at(simulation.now + 30, () => byApi(world, work))
 }
 type Of<K extends Step['kind']> = Extract<Step, { kind: K }>

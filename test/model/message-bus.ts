@@ -103,8 +103,8 @@ export class ModelBus {
   }
   /** Ends the lease on a partition, as a rebalance does. The former owner notices this when it renews its lease. */
   revoke(partition: number): void {
-    const taken = this.partitions[partition]
-    if (taken !== undefined) Object.assign(taken, { owner: null, until: 0 })
+    const ownedPartition = this.partitions[partition]
+    if (ownedPartition !== undefined) Object.assign(ownedPartition, { owner: null, until: 0 })
   }
   /** Returns the bus as one process sees it. */
   of(life: Life): MessageBus {
@@ -136,8 +136,8 @@ export class ModelBus {
     const kept = running.filter((i) => this.partitions[i]!.owner === life)
     for (const i of kept) this.partitions[i]!.until = now + leaseMs
     const consumed = kept.filter((i) => active.includes(i))
-    const free = this.partitions.flatMap((partition, i) => (partition.until < now && !running.includes(i) ? [i] : []))
-    const taken = isStopping ? [] : free.slice(0, Math.max(0, this.share() - consumed.length))
+    const freePartitions = this.partitions.flatMap((partition, i) => (partition.until < now && !running.includes(i) ? [i] : []))
+    const taken = isStopping ? [] : freePartitions.slice(0, Math.max(0, this.share() - consumed.length))
     for (const i of taken) Object.assign(this.partitions[i]!, { owner: life, until: now + leaseMs })
     return { kept, taken, over: consumed.slice(this.share()) }
   }

@@ -16,7 +16,7 @@ describe(`the way of a message, in ${2 * seeds} schedules`, function () {
     const outcomes = await inWorkers(tasks)
     expect(outcomes.flatMap(({ broken }) => (broken === null ? [] : [broken.text])).join('\n\n')).to.equal('')
     const requests = outcomes.reduce((sum, { posts }) => sum + posts, 0)
-    const repeated = outcomes.reduce((sum, { repeated: some }) => sum + some, 0)
+    const repeated = outcomes.reduce((sum, { repeated: repeatedCount }) => sum + repeatedCount, 0)
     // With fewer requests, the schedules would test too little.
     expect(requests).to.be.greaterThan(10 * seeds)
     expect(repeated).to.be.greaterThan(seeds / 50)

@@ -50,8 +50,8 @@ function work(random: Random, profile: Profile, add: Add): void {
   const from = profile === 'benign' ? 1_000 : 200
   add(int(from + 100, 2_000), { kind: 'create', hook: 'D', ...(chance(0.5) ? { thenPost: 'mD' } : {}) } as never)
   const posts = int(1, 5)
-  const post = (messages: readonly string[], content: string, rest: object = {}) =>
-    add(int(from, 3_500), { kind: 'post', messages, content, ...(chance(0.1) ? { isTwice: true } : {}), ...rest } as never)
+  const post = (messages: readonly string[], content: string, fields: object = {}) =>
+    add(int(from, 3_500), { kind: 'post', messages, content, ...(chance(0.1) ? { isTwice: true } : {}), ...fields } as never)
   for (let i = 1; i <= posts; i++) {
     post(chance(0.2) ? [`m${i}`, `n${i}`] : [`m${i}`], 'x')
     if (chance(0.25)) post([`m${i}`], 'x')
@@ -91,10 +91,10 @@ function faults(random: Random, profile: Profile, add: Add): void {
     add(int(100, 3_600), { kind: 'stopReaders', family: pick(['webhook', 'attempts']), ms: int(100, 2_500) } as never)
   for (let i = int(0, 2); i > 0; i--) {
     const engine = pick(['postgres', 'events', 'bus', 'log'] as const)
-    const most = isFaulty ? 3_000 : engine === 'postgres' || engine === 'bus' ? 600 : 2_500
+    const longestMs = isFaulty ? 3_000 : engine === 'postgres' || engine === 'bus' ? 600 : 2_500
     // A process that joins late takes over partitions, and messages in progress there may be redelivered.
     const earliest = engine === 'bus' && !isFaulty ? 1_000 : 0
-    add(Math.max(earliest, int(100, 3_500)), { kind: 'outage', engine, ms: int(50, most) } as never)
+    add(Math.max(earliest, int(100, 3_500)), { kind: 'outage', engine, ms: int(50, longestMs) } as never)
   }
   if (chance(0.2)) add(int(1_500, 3_600), { kind: 'stop', process: pick(dispatchers), ms: 0 } as never)
   if (!isFaulty) return

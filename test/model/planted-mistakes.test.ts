@@ -24,7 +24,7 @@ describe('the model', function () {
   })
   it('has a planted mistake for every marked line of src', () => {
     const marked = globSync('**/*.ts', { cwd: src }).flatMap((file) => markersIn(readFileSync(join(src, file), 'utf8')))
-    const used = plantedMistakes.flatMap(({ changes }) => changes.flatMap(({ marker = [] }) => marker))
-    expect(marked.sort()).to.deep.equal(used.sort())
+    const usedMarks = plantedMistakes.flatMap(({ changes }) => changes.flatMap(({ marker = [] }) => marker))
+    expect(marked.sort()).to.deep.equal(usedMarks.sort())
   })
 })

@@ -59,7 +59,7 @@ describe("the model's Postgres", () => {
     }
     return { query } as unknown as Pool
   }
-  const some = (random: Random): DeliveryRef => {
+  const randomRef = (random: Random): DeliveryRef => {
     const n = random.int(1, 6)
     return owed({ delivery: uuid(n), webhook: webhook(1 + (n % 2)), chain: random.int(1, 2), attempt: random.int(1, 3) })
   }
@@ -83,13 +83,13 @@ describe("the model's Postgres", () => {
       const messages = createMessageIndex(pool)
       const saved = createOffsets(pool, 'bus')
       const steps: (() => Promise<unknown>)[] = [
-        () => random.pick(owners).park(some(random)),
-        () => random.pick(owners).done(some(random)),
+        () => random.pick(owners).park(randomRef(random)),
+        () => random.pick(owners).done(randomRef(random)),
         () => random.pick(owners).waiting('', 10),
         () => random.pick(owners).claim([1, 2].map((n) => ({ webhook: webhook(n), count: 100 }))),
         () => random.pick(owners).existing([1, 2, 3].map(uuid)),
-        () => random.pick(owners).renew([some(random), { ...some(random), delivery: uuid(7) }]),
-        () => random.pick(owners).release([some(random)]),
+        () => random.pick(owners).renew([randomRef(random), { ...randomRef(random), delivery: uuid(7) }]),
+        () => random.pick(owners).release([randomRef(random)]),
         () => messages.insertNew([index(random)]),
         () => messages.stored([index(random)]),
         () => saved.save(new Map([[0, BigInt(random.int(1, 9))]])),
@@ -97,7 +97,7 @@ describe("the model's Postgres", () => {
         () => {
           const type = random.pick(['DeliveryFailed', 'DeliveryReplayed', 'DeliverySucceeded'] as const)
           const outcome = { code: 503, duration_ms: 1, reason: null, response: null, delay_seconds: random.pick([0, 3_600]) }
-          return scheduleRetries(sqlOn(pool), [attemptEvent(some(random), type, outcome)])
+          return scheduleRetries(sqlOn(pool), [attemptEvent(randomRef(random), type, outcome)])
         },
       ]
       for (let i = 0; i < 150; i++) {
@@ -105,7 +105,12 @@ describe("the model's Postgres", () => {
         const { rows } = await db.pool.query('select delivery, chain, attempt, webhook from scheduled_deliveries')
         expect(
           comparable(
-            [...tables.scheduled.values()].map(({ delivery, chain, attempt, webhook: of }) => ({ delivery, chain, attempt, webhook: of })),
+            [...tables.scheduled.values()].map(({ delivery, chain, attempt, webhook: owner }) => ({
+              delivery,
+              chain,
+              attempt,
+              webhook: owner,
+            })),
           ),
         ).to.deep.equal(comparable(rows))
       }

@@ -58,12 +58,12 @@ export class Postgres {
     return { text, values, life: life.id, now: this.simulation.now, ...this.observer }
   }
   private async connect() {
-    const of = context.getStore() as Context
-    let transaction = new Transaction(of.life)
+    const caller = context.getStore() as Context
+    let transaction = new Transaction(caller.life)
     const query = async (query: Query, values?: readonly unknown[]) => {
       const { text, name, given } = parsed(query, values)
       if (text === 'begin') {
-        transaction = new Transaction(of.life)
+        transaction = new Transaction(caller.life)
         this.open.add(transaction)
         return queryResult([])
       }

@@ -52,7 +52,7 @@ export class Receivers {
         const { ref, fromTable } = caller.delivery!
         this.open++
         simulation.at(simulation.now + simulation.random.next() * 3, () => {
-          const { code, ms, heard } = responses[this.modes.get(new URL(url).hostname) ?? 'ok'](url)
+          const { code, ms, heard: isReceived } = responses[this.modes.get(new URL(url).hostname) ?? 'ok'](url)
           const post: Post = {
             at: simulation.now,
             ref,
@@ -69,7 +69,7 @@ export class Receivers {
           this.onPost(post)
           simulation.at(simulation.now + ms, () => {
             this.open--
-            const heardAs = { code: heard ? code : null, reason: heard ? null : ('timeout' as const), reason_detail: null }
+            const heardAs = { code: isReceived ? code : null, reason: isReceived ? null : ('timeout' as const), reason_detail: null }
             simulation.resume(caller, () =>
               resolve({
                 ...heardAs,

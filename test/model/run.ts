@@ -12,20 +12,20 @@ const code = await loadCode()
 if (what === 'random') {
   const [count = '1000', from = '1', profiles = 'benign,faulty'] = args
   const started = performance.now()
-  let runs = 0
+  let runCount = 0
   let failed = 0
   const sum = { posts: 0, repeated: 0, steps: 0 }
   for (let seed = Number(from); seed < Number(from) + Number(count); seed++)
     for (const profile of profiles.split(',') as Profile[]) {
       const played = await play({ seed, profile, code })
-      runs++
+      runCount++
       sum.posts += played.posts
       sum.repeated += played.repeated
       sum.steps += played.steps
       const [first] = played.violations
       if (first !== undefined && failed++ < 15) console.log(`seed ${seed} ${profile}: [${first.invariant}] ${first.text}`)
     }
-  console.log(runs, 'runs', failed, 'failed', sum, `${((performance.now() - started) / runs).toFixed(1)} ms each`)
+  console.log(runCount, 'runs', failed, 'failed', sum, `${((performance.now() - started) / runCount).toFixed(1)} ms each`)
 } else if (what === 'seed') {
   const [seed = '1', profile = 'faulty'] = args as [string, Profile]
   const playing = { seed: Number(seed), profile, code, plan: planOf(Number(seed), profile) }
@@ -38,22 +38,22 @@ if (what === 'random') {
   for (const mistake of plantedMistakes.filter(({ name }) => name.includes(part))) {
     const mistakenCode = await codeWithMistake(mistake)
     const begun = process.cpuUsage()
-    let runs = 0
+    let runCount = 0
     let caught = ''
-    const others = new Set<string>()
+    const otherRules = new Set<string>()
     for (let { from: seed = 1 } = mistake, end = seed + Number(most); seed < end && caught === ''; seed++)
       for (const profile of ['benign', 'faulty'] as const) {
-        runs++
+        runCount++
         const { violations } = await play({ seed, profile, code: mistakenCode })
         const right = violations.find(({ invariant }) => mistake.breaks.includes(invariant))
         if (right !== undefined) {
           caught = `seed ${seed} ${profile}: [${right.invariant}] ${right.text}`
           break
         }
-        for (const other of violations) others.add(other.invariant)
+        for (const other of violations) otherRules.add(other.invariant)
       }
     console.log(
-      `${caught === '' ? 'NOT CAUGHT' : 'caught'} in ${runs} runs: ${mistake.name} (${Math.round(process.cpuUsage(begun).user / 1e3)} ms); ${caught} ${[...others].map((invariant) => `other: ${invariant}`).join(' ')}`,
+      `${caught === '' ? 'NOT CAUGHT' : 'caught'} in ${runCount} runs: ${mistake.name} (${Math.round(process.cpuUsage(begun).user / 1e3)} ms); ${caught} ${[...otherRules].map((invariant) => `other: ${invariant}`).join(' ')}`,
     )
   }
 }

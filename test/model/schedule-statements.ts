@@ -13,12 +13,12 @@ const refsOf = (values: readonly never[]): DeliveryRef[] =>
     (row) => ({ ...row, chain: Number(row.chain), attempt: Number(row.attempt) }) as unknown as DeliveryRef,
   )
 const upsert = ({ scheduled }: Tables, text: string, row: ScheduledRow) => {
-  const there = scheduled.get(row.delivery)
-  if (there === undefined || !hasGuard(text, isHigher) || isLater(row, there)) scheduled.set(row.delivery, row)
+  const storedRow = scheduled.get(row.delivery)
+  if (storedRow === undefined || !hasGuard(text, isHigher) || isLater(row, storedRow)) scheduled.set(row.delivery, row)
 }
 const isFree = ({ claimedUntil }: ScheduledRow, now: number) => claimedUntil === null || claimedUntil < now
 /** Returns the rows of these keys that the owner has claimed. */
-const held = ({ scheduled }: Tables, values: readonly never[]): ScheduledRow[] => {
+const ownClaims = ({ scheduled }: Tables, values: readonly never[]): ScheduledRow[] => {
   const [deliveries, chains, attempts, owner] = values as unknown as [DeliveryId[], string, string, string]
   return deliveries.flatMap((delivery, i) => {
     const row = scheduled.get(delivery)
@@ -52,9 +52,9 @@ const nextDue: Effect = ({ scheduled }, { now }) => {
 const claim: Effect = ({ scheduled }, { values, now, iso }) => {
   const [webhooks, counts, owner, claimMs] = values as unknown as [WebhookId[], string, string, number]
   const claimed = webhooks.flatMap((webhook, i) => {
-    const free = [...scheduled.values()].filter((row) => row.webhook === webhook && isFree(row, now))
-    const due = free.filter((row) => row.dueAt !== null && row.dueAt <= now).sort((a, b) => a.dueAt! - b.dueAt!)
-    const parked = free.filter((row) => row.dueAt === null).sort((a, b) => a.parked_at! - b.parked_at!)
+    const freeRows = [...scheduled.values()].filter((row) => row.webhook === webhook && isFree(row, now))
+    const due = freeRows.filter((row) => row.dueAt !== null && row.dueAt <= now).sort((a, b) => a.dueAt! - b.dueAt!)
+    const parked = freeRows.filter((row) => row.dueAt === null).sort((a, b) => a.parked_at! - b.parked_at!)
     const count = numbers(counts)[i]!
     return [...due.slice(0, count), ...parked.slice(0, count)]
   })
@@ -99,7 +99,7 @@ export const scheduleStatements: readonly (readonly [name: string, apply: Effect
   [
     'schedule-renew',
     (tables, { values, now }) =>
-      held(tables, values).map((row) => {
+      ownClaims(tables, values).map((row) => {
         row.claimedUntil = now + (values[4] as unknown as number)
         return { delivery: row.delivery }
       }),
@@ -107,7 +107,7 @@ export const scheduleStatements: readonly (readonly [name: string, apply: Effect
   [
     'schedule-release',
     (tables, { values }) => {
-      for (const row of held(tables, values)) Object.assign(row, { claimedBy: null, claimedUntil: null })
+      for (const row of ownClaims(tables, values)) Object.assign(row, { claimedBy: null, claimedUntil: null })
       return []
     },
   ],

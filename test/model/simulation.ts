@@ -152,7 +152,7 @@ export class Simulation {
   end(name: string, restartMs: number): void {
     const process = this.processes.get(name)!
     process.life.alive = false
-    for (const heard of this.onEnd) heard(process.life)
+    for (const onEndListener of this.onEnd) onEndListener(process.life)
     this.at(this.now + restartMs, () => this.begin(name, process.main, process.starts))
   }
   freeze(name: string, ms: number): void {

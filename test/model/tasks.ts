@@ -29,11 +29,11 @@ export interface Outcome {
   readonly broken: { readonly seed: number; readonly profile: Profile; readonly text: string } | null
 }
 
-let own: Promise<Code> | undefined
+let ownCode: Promise<Code> | undefined
 async function codeOf(name: string | undefined): Promise<{ code: Code; breaks: readonly string[] | null }> {
   if (name === undefined) {
-    own ??= loadCode()
-    return { code: await own, breaks: null }
+    ownCode ??= loadCode()
+    return { code: await ownCode, breaks: null }
   }
   const mistake = plantedMistakes.find((mistake) => mistake.name === name)
   if (mistake === undefined) throw new Error(`no planted mistake is called ${name}`)

@@ -17,8 +17,8 @@ export function applyWebhookEvent({ webhooks, tenants }: Pick<Tables, 'webhooks'
       return
     case 'WebhookCreated': {
       const { id, callback_url, event: pattern, is_active, secret } = event.data
-      const fresh = { previous_secret: null, previous_secret_until: null, retry_delays: null, is_deleted: false }
-      webhooks.set(id, { id, tenant, callback_url, event: pattern, is_active, secret, ...fresh, revision, position })
+      const initialFields = { previous_secret: null, previous_secret_until: null, retry_delays: null, is_deleted: false }
+      webhooks.set(id, { id, tenant, callback_url, event: pattern, is_active, secret, ...initialFields, revision, position })
       return
     }
     case 'WebhookChanged':

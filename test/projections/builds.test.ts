@@ -17,14 +17,14 @@ import { memoryEventStore } from '../support/memory-event-store.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { projectionWorld, type World } from './world.ts'
 
-const counted = (more: Partial<Projection> = {}): Projection => ({
+const counted = (changes: Partial<Projection> = {}): Projection => ({
   name: 'counted',
   version: 1,
   families: ['tenant'],
   tables: 'create table counted (n integer not null)',
   views: ['counted'],
   apply: async (sql, events) => void (await sql`insert into counted select 1 from generate_series(1, ${events.length})`),
-  ...more,
+  ...changes,
 })
 const manager = (version: number): Projection => ({ name: 'manager', version, families: ['tenant'], apply: async () => {} })
 /** A `catchUp` that never succeeds. */
@@ -223,7 +223,7 @@ describe('the read models, rebuilt repeatedly with readers and writers at work,'
     })()
     for (let round = 0; round < rounds; round++) {
       const build = await rebuild(pool, webhooks)
-      await waitFor(async () => (await listBuilds(pool, 'webhooks')).some((one) => one.build === build && one.is_live))
+      await waitFor(async () => (await listBuilds(pool, 'webhooks')).some((row) => row.build === build && row.is_live))
     }
     isDone = true
     await Promise.all([...readers, writer])
@@ -246,9 +246,9 @@ describe('the read models, rebuilt repeatedly with readers and writers at work,'
     await pool.query('update webhook_subscriptions set event = $2 where id = $1', [id, `wrong ${ulid()}`])
     expect((await changedSince(pool, cursor)).webhooks).to.deep.equal([])
     const build = await rebuild(pool, webhooks)
-    await waitFor(async () => (await listBuilds(pool, 'webhooks')).some((one) => one.build === build && one.is_live))
-    const again = await changedSince(pool, cursor)
-    expect(again.webhooks.find((one) => one.id === id)).to.include({ event: 'order.created' })
-    expect((await changedSince(pool, again.cursor)).webhooks).to.deep.equal([])
+    await waitFor(async () => (await listBuilds(pool, 'webhooks')).some((row) => row.build === build && row.is_live))
+    const changesAgain = await changedSince(pool, cursor)
+    expect(changesAgain.webhooks.find((webhook) => webhook.id === id)).to.include({ event: 'order.created' })
+    expect((await changedSince(pool, changesAgain.cursor)).webhooks).to.deep.equal([])
   })
 })

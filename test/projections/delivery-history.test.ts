@@ -31,9 +31,9 @@ describe('the delivery history during a rebuild', () => {
   const running: RunningProjection[] = []
 
   const over = (log: Pick<DeliveryLog, 'historyOf' | 'makeBuild' | 'dropBuild'>) => deliveries(log, scheduleRetries)
-  const run = (what: Projection = projection) => {
+  const run = (runProjection: Projection = projection) => {
     const deps = { store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, refreshMs: 20 }
-    const started = startProjection(deps, what)
+    const started = startProjection(deps, runProjection)
     running.push(started)
     return started
   }
@@ -67,14 +67,14 @@ describe('the delivery history during a rebuild', () => {
     return { states: deliveries, attempts: await readers.attempts(deliveries), dead: await readers.deadLetters({ tenant, limit: 1_000 }) }
   }
   /** Appends the events of a delivery, which depend on its number. A hundred deliveries end in all possible ways. */
-  const happen = (of: TestDelivery, n: number) => {
+  const happen = (delivery: TestDelivery, n: number) => {
     const kind = n % 10
     if (kind === 0) return // This delivery is never attempted.
-    if (kind === 1 || kind === 2 || kind === 3) events.attempted(of, 'DeliveryFailed', { response: 'sealed' })
-    if (kind === 2) events.attempted(of, 'DeliverySucceeded', { attempt: 2 })
-    if (kind === 3) events.attempted(of, 'DeliveryDeadLettered', { attempt: 2 })
-    if (n % 100 === 3) events.replayed(of, 2)
-    if (kind > 3) events.attempted(of, 'DeliverySucceeded')
+    if (kind === 1 || kind === 2 || kind === 3) events.attempted(delivery, 'DeliveryFailed', { response: 'sealed' })
+    if (kind === 2) events.attempted(delivery, 'DeliverySucceeded', { attempt: 2 })
+    if (kind === 3) events.attempted(delivery, 'DeliveryDeadLettered', { attempt: 2 })
+    if (n % 100 === 3) events.replayed(delivery, 2)
+    if (kind > 3) events.attempted(delivery, 'DeliverySucceeded')
   }
 
   beforeEach(async () => {
@@ -106,12 +106,12 @@ describe('the delivery history during a rebuild', () => {
   it('ends with the same rows, and meanwhile readers miss no row, scheduled deliveries stay and traffic continues', async () => {
     run()
     const webhooks = Array.from({ length: 5 }, () => ulid() as WebhookId)
-    const made: TestDelivery[] = []
+    const deliveries: TestDelivery[] = []
     const add = (count: number) => {
       for (let i = 0; i < count; i++)
-        for (const of of events.routed(webhooks)) {
-          happen(of, made.length)
-          made.push(of)
+        for (const delivery of events.routed(webhooks)) {
+          happen(delivery, deliveries.length)
+          deliveries.push(delivery)
         }
     }
     add(2_400)
@@ -127,12 +127,12 @@ describe('the delivery history during a rebuild', () => {
     let isDone = false
     let pages = 0
     const [webhook, busy] = [webhooks[0]!, ulid() as WebhookId]
-    const pager = async (of: WebhookId) => {
+    const pager = async (pagedWebhook: WebhookId) => {
       for (let least = 0; !isDone; ) {
         let rows = 0
         for (let last: Delivery | undefined; ; pages++) {
           const after = last === undefined ? {} : { after: { at: last.accepted_at, delivery: last.delivery } }
-          const page: Delivery[] = await readers.history(of, { tenant, limit: 500, ...after })
+          const page: Delivery[] = await readers.history(pagedWebhook, { tenant, limit: 500, ...after })
           rows += page.length
           last = page.at(-1)
           if (last === undefined) break
@@ -157,7 +157,7 @@ describe('the delivery history during a rebuild', () => {
     let sent = 0
     const traffic = async () => {
       while (!isDone && sent < 900) {
-        for (const of of events.routed([busy])) events.attempted(of, 'DeliveryFailed')
+        for (const delivery of events.routed([busy])) events.attempted(delivery, 'DeliveryFailed')
         sent++
         await events.flush()
       }
@@ -226,7 +226,7 @@ describe('the delivery history during a rebuild', () => {
 
   it('continues in another runner after the first one ended in the middle of a batch', async () => {
     const webhook = ulid() as WebhookId
-    for (let i = 0; i < 3_000; i++) for (const of of events.routed([webhook])) happen(of, i)
+    for (let i = 0; i < 3_000; i++) for (const delivery of events.routed([webhook])) happen(delivery, i)
     await events.flush()
     run()
     await reached()
@@ -267,14 +267,14 @@ describe('the delivery history during a rebuild', () => {
 
   it('keeps the live build running while newer code builds, so that scheduled deliveries do not wait', async () => {
     const webhook = ulid() as WebhookId
-    for (let i = 0; i < 50; i++) for (const of of events.routed([webhook])) happen(of, i)
+    for (let i = 0; i < 50; i++) for (const delivery of events.routed([webhook])) happen(delivery, i)
     await events.flush()
     run()
     await reached()
     await Promise.all(running.splice(0).map((runner) => runner.stop()))
 
     let isHeld = true
-    const held = {
+    const heldLog = {
       ...deliveryLog,
       historyOf: (build: number) => {
         const history = deliveryLog.historyOf(build)
@@ -287,19 +287,19 @@ describe('the delivery history during a rebuild', () => {
         }
       },
     }
-    const newer = { ...over(held), version: 2 }
+    const newer = { ...over(heldLog), version: 2 }
     const runner = run(newer)
     await waitFor(() => runner.status().building?.build === 2)
-    const [late] = events.routed([webhook])
-    events.attempted(late!, 'DeliveryFailed')
+    const [lateDelivery] = events.routed([webhook])
+    events.attempted(lateDelivery!, 'DeliveryFailed')
     await events.flush()
-    await waitFor(async () => (await schedule()).some((row) => row.delivery === late!.delivery))
-    expect((await readers.find(tenant, late!.delivery))?.status).to.equal('retrying')
+    await waitFor(async () => (await schedule()).some((row) => row.delivery === lateDelivery!.delivery))
+    expect((await readers.find(tenant, lateDelivery!.delivery))?.status).to.equal('retrying')
     expect(await live()).to.include({ build: 1, version: 1 })
     isHeld = false
     await switched(2)
     expect(await live()).to.include({ version: 2 })
-    expect((await readers.find(tenant, late!.delivery))?.status).to.equal('retrying')
+    expect((await readers.find(tenant, lateDelivery!.delivery))?.status).to.equal('retrying')
   })
 })
 
@@ -360,14 +360,14 @@ describe('the live delivery log', () => {
   })
   it('returns the rows of the new build after a switch that it has not seen yet', async () => {
     await install()
-    const [mine, others] = [
+    const [ownDelivery, otherDelivery] = [
       createLiveDeliveryLog({ log: deliveryLog, pool: db.pool }),
       createLiveDeliveryLog({ log: deliveryLog, pool: db.pool }),
     ]
-    expect(await mine.history(webhook, query)).to.deep.equal([])
+    expect(await ownDelivery.history(webhook, query)).to.deep.equal([])
     await change()
-    expect(await others.states([])).to.deep.equal([])
-    expect(await mine.deadLetters(query)).to.deep.equal([])
+    expect(await otherDelivery.states([])).to.deep.equal([])
+    expect(await ownDelivery.deadLetters(query)).to.deep.equal([])
   })
   it('throws when the read of the live build fails, or there is no live build', async () => {
     const readers = createLiveDeliveryLog({ log: deliveryLog, pool: db.pool })

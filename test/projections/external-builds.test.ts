@@ -104,12 +104,12 @@ describe('builds of a projection whose rows are in another store', () => {
     await rebuild(db.pool, projection)
     // The second query of the head belongs to the switch. An event is appended before it.
     let headQueries = 0
-    const late: EventId[] = []
+    const lateIds: EventId[] = []
     let beforeLive: EventId[] = []
     const watched: Pick<MemoryEventStore, 'subscribe' | 'head'> = {
       subscribe: (options) => store.subscribe(options),
       async head(families) {
-        if (++headQueries === 2) late.push(...(await append(1)))
+        if (++headQueries === 2) lateIds.push(...(await append(1)))
         return store.head(families)
       },
     }
@@ -124,9 +124,9 @@ describe('builds of a projection whose rows are in another store', () => {
     await db.pool.query(`insert into leases values ('projection/elsewhere/1', 'another', clock_timestamp() + interval '1 min')`)
     run(noting, watched)
     await waitFor(() => applied.length >= 4)
-    expect(late).to.have.length(1)
-    expect(beforeLive).to.include.members([...ids, ...late])
-    expect(applied).to.deep.equal([...ids.slice(3), ...late].map((id) => [id, 2]))
+    expect(lateIds).to.have.length(1)
+    expect(beforeLive).to.include.members([...ids, ...lateIds])
+    expect(applied).to.deep.equal([...ids.slice(3), ...lateIds].map((id) => [id, 2]))
   })
 
   it('write nothing to the external rows of the live build while another build takes its place', async () => {
@@ -166,14 +166,14 @@ describe('builds of a projection whose rows are in another store', () => {
     const quarantinedStream = aTenant()
     run(choosy)
     await store.append(quarantinedStream, someEvents(3), 'any')
-    const others = await append(2)
+    const otherIds = await append(2)
     await waitFor(async () => (await listQuarantined(db.pool)).length === 1)
     await waitFor(() => applied.length === 2)
     await rebuild(db.pool, choosy)
     await waitFor(async () => (await builds()).length === 1 && (await builds())[0]?.build === 2)
     expect((await listQuarantined(db.pool))[0]).to.include({ build: 2, stream: quarantinedStream, revision: 0 })
     expect(rowsOf.get(2)!.size).to.equal(5)
-    expect(applied.map(([id]) => id)).to.deep.equal(others)
+    expect(applied.map(([id]) => id)).to.deep.equal(otherIds)
     isPoison = false
     expect(await retryQuarantined({ pool: db.pool, store, log: silentLog }, choosy, quarantinedStream)).to.deep.equal({ lifted: true })
     expect(applied).to.have.length(5)

@@ -41,10 +41,10 @@ describe('isolating a faulty event', () => {
         fc.asyncProperty(batches, async ([events, poison]) => {
           const done: RecordedEvent[] = []
           const poisons = await isolateFaulty(
-            async (some) => {
-              const bad = some.find((event) => poison.includes(event.id))
-              if (bad !== undefined) throw named ? new FactRefused(bad.id, null) : new Error(`choked on ${bad.id}`)
-              done.push(...some)
+            async (events) => {
+              const faultyEvent = events.find((event) => poison.includes(event.id))
+              if (faultyEvent !== undefined) throw named ? new FactRefused(faultyEvent.id, null) : new Error(`choked on ${faultyEvent.id}`)
+              done.push(...events)
             },
             events,
             () => true,
@@ -113,15 +113,15 @@ describe('the cause of an error', () => {
 
 describe('handlers by type', () => {
   it('are called in the order of the events, and not for other types', async () => {
-    const heard: string[] = []
+    const reports: string[] = []
     const { apply } = byType<RecordedEvent<'Happened', object> | RecordedEvent<'Other', object>>({
       Happened: async (_, event) => {
         await new Promise(setImmediate)
-        heard.push(event.id)
+        reports.push(event.id)
       },
     })
     const events = eventsOf(['a', 'a', 'b', 'a'])
     await apply(async () => [], [events[0]!, { ...events[1]!, type: 'Other' }, { ...events[2]!, type: 'constructor' }, events[3]!])
-    expect(heard).to.deep.equal(['event 0', 'event 3'])
+    expect(reports).to.deep.equal(['event 0', 'event 3'])
   })
 })

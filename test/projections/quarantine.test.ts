@@ -32,8 +32,8 @@ describe('quarantine', () => {
     tables: 'create table noted (stream text, revision integer, primary key (stream, revision))',
     views: ['noted'],
     async prepare(events) {
-      const bad = events.find(refused)
-      if (bad !== undefined) throw new FactRefused(bad.id, new Error('too wide'))
+      const faultyEvent = events.find(refused)
+      if (faultyEvent !== undefined) throw new FactRefused(faultyEvent.id, new Error('too wide'))
     },
     async apply(sql, events) {
       for (const event of events) {
@@ -91,15 +91,15 @@ describe('quarantine', () => {
     await caughtUp()
     for (const [i, stream] of streams.entries())
       expect(await revisions(stream), `stream ${i}`).to.deep.equal(upTo(i % 4 === 1 ? 1 : i % 3 === 0 ? 2 : 6))
-    const held = await listQuarantined(db.pool)
-    expect(held).to.have.length(6)
-    expect(held.find((one) => one.stream === streams[0])?.error).to.equal('22012: division by zero')
-    expect(held.find((one) => one.stream === streams[1])?.error).to.match(/^fact_refused: /)
+    const quarantinedStreams = await listQuarantined(db.pool)
+    expect(quarantinedStreams).to.have.length(6)
+    expect(quarantinedStreams.find((row) => row.stream === streams[0])?.error).to.equal('22012: division by zero')
+    expect(quarantinedStreams.find((row) => row.stream === streams[1])?.error).to.match(/^fact_refused: /)
   })
   it('is lifted while new events of the stream arrive: every event is applied once and in order', async () => {
-    const [bad, other] = [aTenant(), aTenant()]
-    poison = ({ stream, revision }) => stream === bad && revision === 0
-    await store.append(bad, someEvents(3), 'any')
+    const [faultyStream, otherStream] = [aTenant(), aTenant()]
+    poison = ({ stream, revision }) => stream === faultyStream && revision === 0
+    await store.append(faultyStream, someEvents(3), 'any')
     run()
     await waitFor(async () => (await listQuarantined(db.pool)).length === 1)
     poison = never
@@ -107,56 +107,60 @@ describe('quarantine', () => {
     let count = 3
     const writing = (async () => {
       for (; !isLifted || count < 60; count++) {
-        await store.append(bad, [anEvent()], 'any')
-        await store.append(other, [anEvent()], 'any')
+        await store.append(faultyStream, [anEvent()], 'any')
+        await store.append(otherStream, [anEvent()], 'any')
       }
     })()
     await waitFor(() => count > 20)
-    expect(await retryQuarantined(deps(), noted, bad)).to.deep.equal({ lifted: true })
+    expect(await retryQuarantined(deps(), noted, faultyStream)).to.deep.equal({ lifted: true })
     isLifted = true
     await writing
     await caughtUp()
-    expect(await revisions(bad)).to.deep.equal(upTo(count))
-    expect(await revisions(other)).to.deep.equal(upTo(count - 3))
+    expect(await revisions(faultyStream)).to.deep.equal(upTo(count))
+    expect(await revisions(otherStream)).to.deep.equal(upTo(count - 3))
     expect(await listQuarantined(db.pool)).to.deep.equal([])
   })
   it('applies a long stream in parts, stops at the next faulty event, and keeps the events before it', async () => {
-    const bad = aTenant()
+    const faultyStream = aTenant()
     poison = ({ revision }) => revision === 1
-    for (let i = 0; i < 6; i++) await store.append(bad, someEvents(200), 'any')
+    for (let i = 0; i < 6; i++) await store.append(faultyStream, someEvents(200), 'any')
     run()
     await caughtUp()
-    expect(await revisions(bad)).to.deep.equal([0])
+    expect(await revisions(faultyStream)).to.deep.equal([0])
     poison = ({ revision }) => revision === 1_100
     refused = ({ revision }) => revision === 1_150
-    expect(await retryQuarantined(deps(), noted, bad)).to.include({ lifted: false, revision: 1_100, error: '22012: division by zero' })
-    expect(await revisions(bad)).to.deep.equal(upTo(1_100))
+    expect(await retryQuarantined(deps(), noted, faultyStream)).to.include({
+      lifted: false,
+      revision: 1_100,
+      error: '22012: division by zero',
+    })
+    expect(await revisions(faultyStream)).to.deep.equal(upTo(1_100))
     expect(await listQuarantined(db.pool)).to.have.length(1)
     // The skipped event was never applied. The next faulty event quarantines the stream again.
-    expect(await skipQuarantined(deps(), noted, bad)).to.include({ lifted: false, revision: 1_150 })
-    expect(await skipQuarantined(deps(), noted, bad)).to.deep.equal({ lifted: true })
-    expect(await revisions(bad)).to.deep.equal(upTo(1_200).filter((revision) => revision !== 1_100 && revision !== 1_150))
+    expect(await skipQuarantined(deps(), noted, faultyStream)).to.include({ lifted: false, revision: 1_150 })
+    expect(await skipQuarantined(deps(), noted, faultyStream)).to.deep.equal({ lifted: true })
+    expect(await revisions(faultyStream)).to.deep.equal(upTo(1_200).filter((revision) => revision !== 1_100 && revision !== 1_150))
   })
   it('is lifted without the events that do not concern the projection', async () => {
-    const bad = aTenant()
+    const faultyStream = aTenant()
     const even: Projection = { ...noted, concerns: ({ revision }) => revision % 2 === 0 }
     poison = ({ revision }) => revision === 2
-    await store.append(bad, someEvents(6), 'any')
+    await store.append(faultyStream, someEvents(6), 'any')
     run(leases, even)
     await waitFor(async () => (await listQuarantined(db.pool)).length === 1)
-    expect(await revisions(bad)).to.deep.equal([0])
+    expect(await revisions(faultyStream)).to.deep.equal([0])
     poison = never
-    expect(await retryQuarantined(deps(), even, bad)).to.deep.equal({ lifted: true })
-    expect(await revisions(bad)).to.deep.equal([0, 2, 4])
+    expect(await retryQuarantined(deps(), even, faultyStream)).to.deep.equal({ lifted: true })
+    expect(await revisions(faultyStream)).to.deep.equal([0, 2, 4])
   })
   it('cannot be lifted for a stream that is not quarantined', async () => {
     run()
     expect(await retryQuarantined(deps(), noted, aTenant()).catch(codeOf)).to.equal('not_quarantined')
   })
   it('concerns one projection, and others still apply the stream', async () => {
-    const bad = aTenant()
+    const faultyStream = aTenant()
     poison = () => true
-    await store.append(bad, [anEvent()], 'any')
+    await store.append(faultyStream, [anEvent()], 'any')
     const other: Projection = {
       name: 'also',
       version: 1,
@@ -174,7 +178,7 @@ describe('quarantine', () => {
     running.push(second)
     await waitFor(async () => (await listQuarantined(db.pool)).length === 1)
     await waitFor(async () => (await db.pool.query('select * from also')).rows.length === 1)
-    expect((await listQuarantined(db.pool)).map((one) => one.projection)).to.deep.equal(['noted'])
+    expect((await listQuarantined(db.pool)).map((row) => row.projection)).to.deep.equal(['noted'])
   })
 
   it('finds an event that only a deferred constraint refuses, instead of failing at the commit', async () => {
@@ -271,8 +275,8 @@ describe('a webhook whose stream was quarantined', () => {
       expect(await changing).to.contain('did not get')
       const other = await world.newWebhook(tenant)
       const { cursor, webhooks: all } = await changedSince(pool, null)
-      expect(all.find((one) => one.id === id)).to.include({ event: 'order.created' })
-      expect(all.some((one) => one.id === other.id)).to.equal(true)
+      expect(all.find((webhook) => webhook.id === id)).to.include({ event: 'order.created' })
+      expect(all.some((webhook) => webhook.id === other.id)).to.equal(true)
       const changes = async (since: ChangeCursor) => (await changedSince(pool, since)).webhooks.map((one) => `${one.id} ${one.event}`)
       expect(await changes(cursor)).to.deep.equal([])
       await pool.query(`alter table ${schema}.webhook_subscriptions drop constraint no_x`)

@@ -18,7 +18,7 @@ import { waitFor } from '../support/wait-for.ts'
 const aMinute = 60_000
 
 /** A projection that records its events in order. `onApply` can make it fail for some events. */
-const kept = (more: Partial<Projection> & { onApply?(event: RecordedEvent): void; mark?: string } = {}): Projection => {
+const appliedTypes = (more: Partial<Projection> & { onApply?(event: RecordedEvent): void; mark?: string } = {}): Projection => {
   const { onApply = () => {}, mark = '', ...rest } = more
   return {
     name: 'kept',
@@ -81,7 +81,7 @@ describe('the projection runner', () => {
   const upTo = (n: number) => Array.from({ length: n }, (_, i) => i)
 
   it('applies gathered events at once when an event comes while a caller waits', async () => {
-    await run(kept({ gathering: { ms: aMinute, urgentMs: 0, isUrgent: () => false } }))
+    await run(appliedTypes({ gathering: { ms: aMinute, urgentMs: 0, isUrgent: () => false } }))
     const position = await append(aTenant(), 1)
     const waiting = createProjectionWaiter({ pool: db.pool, progress }).waitFor('kept', position, aMinute)
     await waitFor(() => progress.isAwaited('kept'))
@@ -91,12 +91,12 @@ describe('the projection runner', () => {
   })
   it('applies every event of the families once, in order, across batches and restarts', async () => {
     const [a, b] = [aTenant(), aTenant()]
-    const first = await run(kept())
+    const first = await run(appliedTypes())
     await Promise.all([append(a, 25), append(b, 25)])
     await waitFor(async () => (await revisions(a)).length === 25)
     await first.stop()
     await append(a, 7)
-    await run(kept())
+    await run(appliedTypes())
     await waitFor(async () => (await revisions(a)).length === 32)
     expect(await revisions(a)).to.deep.equal(upTo(32))
     expect(await revisions(b)).to.deep.equal(upTo(25))
@@ -106,7 +106,7 @@ describe('the projection runner', () => {
     let failures = 2
     await append(stream, 5)
     await run(
-      kept({
+      appliedTypes({
         onApply: ({ revision }) => {
           if (revision === 3 && failures-- > 0) throw withCode('40001')
         },
@@ -120,7 +120,7 @@ describe('the projection runner', () => {
     const stream = aTenant()
     let failures = 5
     const runner = await run(
-      kept({
+      appliedTypes({
         onApply: () => {
           if (failures-- > 0) throw withCode('57P01')
         },
@@ -134,13 +134,13 @@ describe('the projection runner', () => {
   })
 
   describe('when an event is faulty', () => {
-    const [good, bad] = [aTenant(), aTenant()]
+    const [goodStream, badStream] = [aTenant(), aTenant()]
     let choke: boolean
     let tries: number
     const choking = () =>
-      kept({
+      appliedTypes({
         onApply: ({ stream, revision }) => {
-          if (!choke || stream !== bad || revision !== 1) return
+          if (!choke || stream !== badStream || revision !== 1) return
           tries++
           throw new Error('this one is poison\u0000')
         },
@@ -149,74 +149,74 @@ describe('the projection runner', () => {
       choke = true
       tries = 0
       const runner = await run(choking())
-      await append(good, 2)
-      await append(bad, 4)
-      await reached(await append(good, 3))
+      await append(goodStream, 2)
+      await append(badStream, 4)
+      await reached(await append(goodStream, 3))
       await waitFor(() => runner.status().quarantined === 1)
     })
     it('quarantines its stream visibly after three tries, and continues with all others', async () => {
       expect(tries).to.be.at.least(3)
-      expect(await revisions(good)).to.deep.equal(upTo(5))
-      expect(await revisions(bad)).to.deep.equal([0])
-      const [held] = await listQuarantined(db.pool)
-      expect(held).to.deep.include({ projection: 'kept', stream: bad, revision: 1, error: 'error: this one is poison' })
+      expect(await revisions(goodStream)).to.deep.equal(upTo(5))
+      expect(await revisions(badStream)).to.deep.equal([0])
+      const [quarantinedStream] = await listQuarantined(db.pool)
+      expect(quarantinedStream).to.deep.include({ projection: 'kept', stream: badStream, revision: 1, error: 'error: this one is poison' })
     })
     it('keeps later events of the stream waiting, even after a restart', async () => {
       await Promise.all(running.splice(0).map((runner) => runner.stop()))
       await run(choking())
-      await append(bad, 2)
-      await reached(await append(good, 1))
-      expect(await revisions(bad)).to.deep.equal([0])
+      await append(badStream, 2)
+      await reached(await append(goodStream, 1))
+      expect(await revisions(badStream)).to.deep.equal([0])
     })
     it('applies all events when an operator retries after the cause was fixed', async () => {
       choke = false
-      expect(await retryQuarantined({ pool: db.pool, store, log: silentLog }, choking(), bad)).to.deep.equal({ lifted: true })
-      await append(bad, 1)
-      await waitFor(async () => (await revisions(bad)).length === 5)
-      expect(await revisions(bad)).to.deep.equal(upTo(5))
+      expect(await retryQuarantined({ pool: db.pool, store, log: silentLog }, choking(), badStream)).to.deep.equal({ lifted: true })
+      await append(badStream, 1)
+      await waitFor(async () => (await revisions(badStream)).length === 5)
+      expect(await revisions(badStream)).to.deep.equal(upTo(5))
       expect(await listQuarantined(db.pool)).to.deep.equal([])
     })
     it('keeps the quarantine when the cause is still there', async () => {
-      const result = await retryQuarantined({ pool: db.pool, store, log: silentLog }, choking(), bad)
+      const result = await retryQuarantined({ pool: db.pool, store, log: silentLog }, choking(), badStream)
       expect(result).to.deep.include({ lifted: false, revision: 1 })
       expect(await listQuarantined(db.pool)).to.have.length(1)
     })
     it('continues without the event when an operator skips it', async () => {
-      expect(await skipQuarantined({ pool: db.pool, store, log: silentLog }, choking(), bad)).to.deep.equal({ lifted: true })
-      await append(bad, 1)
-      await waitFor(async () => (await revisions(bad)).length === 4)
-      expect(await revisions(bad)).to.deep.equal([0, 2, 3, 4])
+      expect(await skipQuarantined({ pool: db.pool, store, log: silentLog }, choking(), badStream)).to.deep.equal({ lifted: true })
+      await append(badStream, 1)
+      await waitFor(async () => (await revisions(badStream)).length === 4)
+      expect(await revisions(badStream)).to.deep.equal([0, 2, 3, 4])
     })
     it('makes a wait for that stream fail at once, and lets other waits succeed', async () => {
       const waiter = createProjectionWaiter({ pool: db.pool, progress })
-      const position = await append(bad, 1)
-      const tookMs = await machineTimeOf(async () => expect(await waiter.waitFor('kept', position, aMinute, bad)).to.equal(false))
+      const position = await append(badStream, 1)
+      const tookMs = await machineTimeOf(async () => expect(await waiter.waitFor('kept', position, aMinute, badStream)).to.equal(false))
       expect(tookMs).to.be.lessThan(5_000)
-      expect(await waiter.waitFor('kept', await append(good, 1), aMinute, good)).to.equal(true)
+      expect(await waiter.waitFor('kept', await append(goodStream, 1), aMinute, goodStream)).to.equal(true)
     })
   })
 
   it('quarantines an event that another store refuses in prepare', async () => {
-    const [good, bad] = [aTenant(), aTenant()]
+    const [goodStream, badStream] = [aTenant(), aTenant()]
     await run(
-      kept({
+      appliedTypes({
         async prepare(events) {
-          if (events.some((event) => event.stream === bad)) throw new TypeError('it has no such field')
+          if (events.some((event) => event.stream === badStream)) throw new TypeError('it has no such field')
         },
       }),
     )
-    await append(bad, 1)
-    await append(good, 3)
-    await waitFor(async () => (await revisions(good)).length === 3)
-    expect((await listQuarantined(db.pool)).map((q) => q.stream)).to.deep.equal([bad])
+    await append(badStream, 1)
+    await append(goodStream, 3)
+    await waitFor(async () => (await revisions(goodStream)).length === 3)
+    expect((await listQuarantined(db.pool)).map((q) => q.stream)).to.deep.equal([badStream])
   })
   it('runs in one process at a time; another process takes over when that process ends or dies', async () => {
     const stream = aTenant()
     const other = createLeaseKeeper({ pool: db.pool, owner: 'two', leaseMs: 60_000, onError: () => {} })
-    const first = await run(kept({ mark: 'first' }))
+    const first = await run(appliedTypes({ mark: 'first' }))
     await append(stream, 1)
     await waitFor(async () => (await revisions(stream)).length === 1)
-    const second = await run(kept({ mark: 'second' }), other)
+    const second = await run(appliedTypes({ mark: 'second' }), other)
     await append(stream, 10)
     await waitFor(async () => (await revisions(stream)).length === 11)
     expect(second.status().state).to.equal('waiting')
@@ -225,25 +225,25 @@ describe('the projection runner', () => {
     await waitFor(async () => (await revisions(stream)).length === 12)
     const { rows } = await db.pool.query<{ mark: string }>('select mark from kept order by position')
     expect(rows.map((r) => r.mark)).to.deep.equal([...Array(11).fill('first'), 'second'])
-    running = running.filter((one) => one !== second)
+    running = running.filter((runner) => runner !== second)
     await second.stop()
     await other.close()
   })
   it('writes nothing when another process has moved the checkpoint', async () => {
     const stream = aTenant()
-    let moved = false
+    let hasMoved = false
     await run(
-      kept({
+      appliedTypes({
         async prepare() {
-          if (moved) return
+          if (hasMoved) return
           // The update simulates another runner that took over while this one was frozen, and has applied the events up to here.
           await db.pool.query("update projections set checkpoint = $1 where name = 'kept'", [await store.head(['tenant'])])
-          moved = true
+          hasMoved = true
         },
       }),
     )
     await append(stream, 1)
-    await waitFor(() => moved)
+    await waitFor(() => hasMoved)
     await append(stream, 1)
     await waitFor(async () => (await revisions(stream)).length === 1)
     expect(await revisions(stream)).to.deep.equal([1])
@@ -252,18 +252,18 @@ describe('the projection runner', () => {
   it('builds a new version beside the old one, and switches readers when it has caught up', async () => {
     const stream = aTenant()
     await append(stream, 30)
-    const old = await run(kept({ mark: 'old' }))
+    const old = await run(appliedTypes({ mark: 'old' }))
     await waitFor(async () => (await revisions(stream)).length === 30)
     await old.stop()
     running = []
     let release = () => {}
-    const held = new Promise<void>((resolve) => (release = resolve))
+    const released = new Promise<void>((resolve) => (release = resolve))
     await run(
-      kept({
+      appliedTypes({
         version: 2,
         mark: 'new',
         async prepare() {
-          await held
+          await released
         },
       }),
     )
@@ -277,7 +277,7 @@ describe('the projection runner', () => {
   })
   it('is rebuilt without failing a read, and no read shows less than before', async () => {
     const stream = aTenant()
-    const projection = kept()
+    const projection = appliedTypes()
     await append(stream, 40)
     await run(projection)
     await waitFor(async () => (await revisions(stream)).length === 40)
@@ -299,32 +299,35 @@ describe('the projection runner', () => {
 
   it('gives a process manager only the events that concern it', async () => {
     const stream = aTenant()
-    const taken: number[] = []
+    const batchSizes: number[] = []
     await run({
       name: 'manager',
       version: 1,
       families: ['tenant'],
       concerns: ({ revision }) => revision % 10 === 9,
       async prepare(events) {
-        taken.push(...events.map(({ revision }) => revision))
+        batchSizes.push(...events.map(({ revision }) => revision))
       },
       async apply() {},
     })
     await append(stream, 30)
-    await waitFor(() => taken.length === 3)
-    expect(taken).to.deep.equal([9, 19, 29])
+    await waitFor(() => batchSizes.length === 3)
+    expect(batchSizes).to.deep.equal([9, 19, 29])
   })
 
   describe('waiting for a position', () => {
     it('ends when the position is reached, in this process and in another', async () => {
-      await run(kept())
-      const here = createProjectionWaiter({ pool: db.pool, progress })
+      await run(appliedTypes())
+      const localWaiter = createProjectionWaiter({ pool: db.pool, progress })
       const elsewhere = createProjectionWaiter({ pool: db.pool, progress: createProjectionProgress() })
       const position = await append(aTenant(), 1)
-      expect(await Promise.all([here, elsewhere].map((waiter) => waiter.waitFor('kept', position, aMinute)))).to.deep.equal([true, true])
+      expect(await Promise.all([localWaiter, elsewhere].map((waiter) => waiter.waitFor('kept', position, aMinute)))).to.deep.equal([
+        true,
+        true,
+      ])
     })
     it('returns false when the time is up', async () => {
-      await installProjections(db.pool, [kept()])
+      await installProjections(db.pool, [appliedTypes()])
       expect(
         await createProjectionWaiter({ pool: db.pool, progress: createProjectionProgress() }).waitFor(
           'kept',

@@ -118,7 +118,7 @@ describe('the read model of tenants and clients', () => {
         { type: 'IssueClient', client_id: id, name: `${i}`, scopes: [], secret_hmac: 'aa' },
         { now: new Date(Date.now() + i * 1_000).toISOString() },
       )
-    const page = (of: TenantId, limit = 10, offset = 0) => listClients(world.db.pool, { tenant: of, limit, offset })
+    const page = (tenant: TenantId, limit = 10, offset = 0) => listClients(world.db.pool, { tenant, limit, offset })
     const listed = async (...asked: Parameters<typeof page>) => (await page(...asked)).rows.map((client) => client.client_id)
     expect(await listed(tenant)).to.deep.equal([...ids].reverse())
     expect(await listed(tenant, 1, 1)).to.deep.equal([ids.at(-2)])

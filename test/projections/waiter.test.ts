@@ -93,11 +93,11 @@ describe('waiting for a projection', () => {
   })
   it('does not call a listener for reports that was removed', async () => {
     const progress = createProjectionProgress()
-    let heard = 0
-    const stop = progress.onReport('shown', () => heard++)
+    let reportCount = 0
+    const stop = progress.onReport('shown', () => reportCount++)
     progress.report('shown', reached(1))
     stop()
     progress.report('shown', reached(2))
-    expect(heard).to.equal(1)
+    expect(reportCount).to.equal(1)
   })
 })

@@ -137,18 +137,22 @@ describe('the read model of webhooks', () => {
     const changes = (cursor: ChangeCursor | null) => changedSince(world.db.pool, cursor)
     it('contain all rows at first, sealed, including tombstones and tenants', async () => {
       const tenant = await world.newTenant()
-      const kept = await world.newWebhook(tenant, { retry_delays: [5], key_id: ulid() as KeyId })
-      const gone = await world.newWebhook(tenant)
-      await world.webhook(tenant, gone.id, { type: 'DeleteWebhook' })
+      const keptWebhook = await world.newWebhook(tenant, { retry_delays: [5], key_id: ulid() as KeyId })
+      const deletedWebhook = await world.newWebhook(tenant)
+      await world.webhook(tenant, deletedWebhook.id, { type: 'DeleteWebhook' })
       await world.tenant(tenant, { type: 'SuspendTenant' })
       const all = await changes(null)
-      const { callback_url, secret, ...row } = all.webhooks.find((webhook) => webhook.id === kept.id)!
+      const { callback_url, secret, ...row } = all.webhooks.find((webhook) => webhook.id === keptWebhook.id)!
       expect(row).to.include({ tenant, event: 'order.created', is_active: true, is_deleted: false, revision: 0 })
       expect(row).to.deep.include({ retry_delays: [5], previous_secret: null, previous_secret_until: null })
       const vault = await world.keyring.vault(tenant)
-      expect(vault.openText(fieldAad(tenant, kept.id, 'callback_url'), callback_url)).to.equal(kept.callback_url)
-      expect(vault.openText(fieldAad(tenant, kept.id, 'secret'), secret)).to.equal(kept.secret)
-      expect(all.webhooks.find((webhook) => webhook.id === gone.id)).to.include({ is_deleted: true, is_active: false, revision: 1 })
+      expect(vault.openText(fieldAad(tenant, keptWebhook.id, 'callback_url'), callback_url)).to.equal(keptWebhook.callback_url)
+      expect(vault.openText(fieldAad(tenant, keptWebhook.id, 'secret'), secret)).to.equal(keptWebhook.secret)
+      expect(all.webhooks.find((webhook) => webhook.id === deletedWebhook.id)).to.include({
+        is_deleted: true,
+        is_active: false,
+        revision: 1,
+      })
       expect(all.tenants.find((row) => row.tenant === tenant)).to.include({ is_suspended: true })
       const { rows } = await world.db.pool.query(`select checkpoint from projections where name = 'webhooks'`)
       expect(all.checkpoint).to.equal(rows[0]?.checkpoint)

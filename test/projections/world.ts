@@ -61,11 +61,11 @@ export async function projectionWorld(): Promise<World> {
     startProjection({ store, pool, leases, progress, log: silentLog, refreshMs: 50 }, projection),
   )
 
-  const context = (tenant: TenantId, more: Partial<CommandContext>): CommandContext => ({
+  const context = (tenant: TenantId, fields: Partial<CommandContext>): CommandContext => ({
     caller: { tenant, actor: 'client:test', scopes: new Set(), key_id: null },
     correlation_id: 'test',
     now: new Date().toISOString(),
-    ...more,
+    ...fields,
   })
   const seen = async <S>(stream: StreamName, names: readonly string[], turn: Promise<Handled<S>>): Promise<Handled<S>> => {
     const handled = await turn
@@ -79,12 +79,12 @@ export async function projectionWorld(): Promise<World> {
     store,
     keyring,
     leases,
-    tenant: (id, command, more = {}) =>
-      seen(tenantStream(id), ['tenants', 'webhooks'], handle(streams, tenantDecider, tenantStream(id), command, context(id, more))),
-    key: (tenant, id, command, more = {}) =>
-      seen(keyStream(id), ['api_keys'], handle(streams, keyDecider, keyStream(id), command, context(tenant, more))),
-    webhook: (tenant, id, command, more = {}) =>
-      seen(webhookStream(id), ['webhooks'], handle(streams, webhookDecider, webhookStream(id), command, context(tenant, more))),
+    tenant: (id, command, fields = {}) =>
+      seen(tenantStream(id), ['tenants', 'webhooks'], handle(streams, tenantDecider, tenantStream(id), command, context(id, fields))),
+    key: (tenant, id, command, fields = {}) =>
+      seen(keyStream(id), ['api_keys'], handle(streams, keyDecider, keyStream(id), command, context(tenant, fields))),
+    webhook: (tenant, id, command, fields = {}) =>
+      seen(webhookStream(id), ['webhooks'], handle(streams, webhookDecider, webhookStream(id), command, context(tenant, fields))),
     async newTenant() {
       const id = ulid() as TenantId
       await self.tenant(id, { type: 'RegisterTenant', id, name: `Tenant ${id}` }, { create: true })

@@ -56,12 +56,12 @@ describe('the health of a process', () => {
   })
   it('is not ready when an engine has not responded for ten seconds, and names the engine and the reason', async () => {
     let at = 0
-    let asked = 0
+    let callCount = 0
     let outcome: () => Promise<unknown> = async () => undefined
     const probe = createProbe(
       'message bus',
       () => {
-        asked++
+        callCount++
         return outcome()
       },
       { now: () => at, waitMs: 1 },
@@ -71,7 +71,7 @@ describe('the health of a process', () => {
     expect(await report()).to.deep.equal({ ready: true, checks: [storeCheck, responding] })
     at = 1_000
     await report()
-    expect(asked, 'a response counts for two seconds').to.equal(1)
+    expect(callCount, 'a response counts for two seconds').to.equal(1)
     outcome = () => Promise.reject(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }))
     at = 5_000
     expect(await report()).to.include({ ready: true })

@@ -43,14 +43,14 @@ const strays: fc.Arbitrary<string> = fc.oneof(
 function values(schema: JsonSchema, known: KnownValues): fc.Arbitrary<string> {
   const { type } = schema
   const types: unknown[] = Array.isArray(type) ? type : [type]
-  const good = types.map((one): fc.Arbitrary<string> => {
-    if (one === 'object') return members(schema, known)
+  const validValues = types.map((typeName): fc.Arbitrary<string> => {
+    if (typeName === 'object') return members(schema, known)
     const items = objectOf(schema.items)
-    if (one !== 'array' || items === undefined) return scalarOf({ ...schema, type: one }).map(write)
+    if (typeName !== 'array' || items === undefined) return scalarOf({ ...schema, type: typeName }).map(write)
     // Some lists have a forbidden length or the same item twice.
     return fc.array(values(items, known), { minLength: 0, maxLength: 3 }).map((all) => `[${all.join(',')}]`)
   })
-  return fc.oneof({ weight: 8, arbitrary: fc.oneof(...good) }, { weight: 1, arbitrary: strays })
+  return fc.oneof({ weight: 8, arbitrary: fc.oneof(...validValues) }, { weight: 1, arbitrary: strays })
 }
 
 const strayNames = fc.oneof(
@@ -60,10 +60,12 @@ const strayNames = fc.oneof(
 
 function members(schema: JsonSchema, known: KnownValues): fc.Arbitrary<string> {
   const required: unknown[] = Array.isArray(schema.required) ? schema.required : []
-  const own = propertiesOf(schema).map(([name, property]) => {
-    const given = known[name]
+  const members = propertiesOf(schema).map(([name, property]) => {
+    const knownValue = known[name]
     const value =
-      given === undefined ? values(property, known) : fc.oneof({ weight: 3, arbitrary: fc.constantFrom(...given.map(write)) }, strays)
+      knownValue === undefined
+        ? values(property, known)
+        : fc.oneof({ weight: 3, arbitrary: fc.constantFrom(...knownValue.map(write)) }, strays)
     const times = fc.oneof(
       { weight: 30, arbitrary: fc.constant(1) },
       { weight: required.includes(name) ? 2 : 30, arbitrary: fc.constant(0) },
@@ -74,20 +76,22 @@ function members(schema: JsonSchema, known: KnownValues): fc.Arbitrary<string> {
   const stray = fc.tuple(strayNames, strays).map(([name, value]) => [member(name, value)])
   const none = fc.constant<string[]>([])
   return fc
-    .tuple(...own, fc.oneof({ weight: 9, arbitrary: none }, { weight: 1, arbitrary: stray }))
+    .tuple(...members, fc.oneof({ weight: 9, arbitrary: none }, { weight: 1, arbitrary: stray }))
     .map((all) => `{${all.flat().join(',')}}`)
 }
 
 /** Bodies that are not JSON, not UTF-8, or cut off. */
 const broken: fc.Arbitrary<(text: string) => Buffer> = fc.oneof(
   fc.nat({ max: 1_000 }).map((at) => (text: string) => Buffer.from(text).subarray(0, at % (text.length + 1))),
-  fc.constantFrom(',', '}', '\0', 'x', '{}').map((more) => (text: string) => Buffer.from(text + more)),
+  fc.constantFrom(',', '}', '\0', 'x', '{}').map((suffix) => (text: string) => Buffer.from(text + suffix)),
   fc.constant((text: string) => Buffer.from(`\ufeff${text}`)),
   fc.constant((text: string) => Buffer.from(text, 'utf16le')),
   fc.constant((text: string) => Buffer.concat([Buffer.from(text), Buffer.from([0xff])])),
   fc.constant((text: string) => Buffer.from(text.replaceAll('"', "'"))),
   fc.constant((text: string) => Buffer.from(text + ' '.repeat(70_000))),
-  fc.constantFrom('nul', 'NaN', '{"a"}', '[1,]', '{,}', '"\\x"', '"\n"', '01', '+1', '{"a":1,}').map((bad) => () => Buffer.from(bad)),
+  fc
+    .constantFrom('nul', 'NaN', '{"a"}', '[1,]', '{,}', '"\\x"', '"\n"', '01', '+1', '{"a":1,}')
+    .map((badText) => () => Buffer.from(badText)),
 )
 
 /**

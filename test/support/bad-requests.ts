@@ -37,7 +37,7 @@ const brokenEscapes = fc.constantFrom(
   '%2e%2e',
   '.',
 )
-const params = (good: string) => seldom(4, fc.constant(good), fc.oneof(nastyTexts.map(escaped), brokenEscapes, fc.constant('')))
+const params = (validId: string) => seldom(4, fc.constant(validId), fc.oneof(nastyTexts.map(escaped), brokenEscapes, fc.constant('')))
 
 const strayPairs = fc.constantFrom(
   ...['__proto__[polluted]=1', 'constructor.prototype.polluted=1', 'constructor[prototype][polluted]=1', '__proto__=1', 'toString=1'],
@@ -52,19 +52,19 @@ function pairsOf(name: string, schema: JsonSchema, given: readonly string[] | un
     const pair = value.map((text) => `${escaped(name)}=${text}`)
     return seldom(12, fc.tuple(pair), fc.array(pair, { minLength: 2, maxLength: 3 }))
   }
-  const some = fc.array(value, { minLength: 1, maxLength: 4 }).map((values) => values.join(','))
-  const tooMany = value.map((one) => Array(102).fill(one.slice(0, 26)).join(','))
-  const pair = fc.tuple(fc.constantFrom(name, `${name}[]`), seldom(20, some, tooMany)).map(([written, text]) => `${written}=${text}`)
+  const valueLists = fc.array(value, { minLength: 1, maxLength: 4 }).map((values) => values.join(','))
+  const tooMany = value.map((text) => Array(102).fill(text.slice(0, 26)).join(','))
+  const pair = fc.tuple(fc.constantFrom(name, `${name}[]`), seldom(20, valueLists, tooMany)).map(([written, text]) => `${written}=${text}`)
   return fc.array(pair, { minLength: 1, maxLength: 2 })
 }
 function queries({ query }: Route, values: KnownValues): fc.Arbitrary<string> {
   const required = Array.isArray(query?.required) ? query.required : []
   const none = fc.constant<string[]>([])
-  const known = propertiesOf(query ?? {}).map(([name, schema]) =>
+  const knownParameters = propertiesOf(query ?? {}).map(([name, schema]) =>
     seldom(required.includes(name) ? 8 : 2, pairsOf(name, schema, values[name]?.map(String)), none),
   )
   const stray = strayPairs.map((pair) => [pair])
-  return fc.tuple(...known, seldom(8, none, stray)).map((all) => all.flat().join('&'))
+  return fc.tuple(...knownParameters, seldom(8, none, stray)).map((all) => all.flat().join('&'))
 }
 
 const mediaTypes = fc.constantFrom(
@@ -106,11 +106,11 @@ export function badRequests(route: Route, good: Readonly<Record<string, string>>
   const sent = route.body === undefined ? body : seldom(absent, body, fc.constant(undefined))
   const type = seldom(30, fc.constant('application/json'), mediaTypes)
   const headers = seldom(4, fc.constant({}), headersOf(route))
-  return fc.record({ steps: fc.tuple(...steps), query: queries(route, values), body: sent, type, headers }).map((made): Sent => {
-    const { body: content, query } = made
+  return fc.record({ steps: fc.tuple(...steps), query: queries(route, values), body: sent, type, headers }).map((pathSteps): Sent => {
+    const { body: content, query } = pathSteps
     return {
-      path: made.steps.join('/') + (query === '' ? '' : `?${query}`),
-      headers: { ...made.headers, ...(content === undefined ? {} : { 'content-type': made.type }) },
+      path: pathSteps.steps.join('/') + (query === '' ? '' : `?${query}`),
+      headers: { ...pathSteps.headers, ...(content === undefined ? {} : { 'content-type': pathSteps.type }) },
       ...(content === undefined ? {} : { body: content }),
     }
   })

@@ -55,19 +55,19 @@ const take = (file: string, crash: Crash): boolean => {
 
 if (path !== undefined) {
   let next: Crash | undefined
-  let left = 0
+  let remaining = 0
   const arm = (from: Crash['from']) => {
     const [first] = planned(path)
     if (first?.from !== from) return
     next = first
-    left = first.count
+    remaining = first.count
   }
   arm('start')
   process.on('SIGUSR2', () => arm('signal'))
 
   const loggedPoints = new Set<Point>()
   const passing = (point: Point, moment: Crash['moment']) => {
-    if (next?.point === point && next.moment === moment && --left === 0 && take(path, next)) kill(pid, 'SIGKILL')
+    if (next?.point === point && next.moment === moment && --remaining === 0 && take(path, next)) kill(pid, 'SIGKILL')
     if (moment === 'before' || loggedPoints.has(point)) return
     loggedPoints.add(point)
     process.stdout.write(`${JSON.stringify({ msg: 'point.passed', point })}\n`)

@@ -17,7 +17,7 @@ export interface TestDatabase {
 
 const template = 'kolbak_template'
 let server: Promise<{ postgres: EmbeddedPostgres; dataDir: string }> | undefined
-let made = 0
+let databaseCount = 0
 
 /** Starts one Postgres for the whole run, without fsync. It starts in a second, and its data does not outlive the run. */
 const start = async () => {
@@ -51,7 +51,7 @@ const withAdmin = async (url: string, work: (admin: pg.Client) => Promise<unknow
 export async function freshDatabase(): Promise<TestDatabase> {
   server ??= start()
   const { postgres } = await server
-  const name = `test_${process.pid}_${++made}`
+  const name = `test_${process.pid}_${++databaseCount}`
   await withAdmin(postgres.url, (admin) => admin.query(`create database ${name} template ${template}`))
   const url = withName(postgres.url, name)
   const pool = createPool({ url, name: 'test', max: 20, log: silentLog })

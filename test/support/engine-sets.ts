@@ -82,17 +82,17 @@ export async function endEngines(): Promise<void> {
  * Call it in the body of the suite that contains the suites on the engines. The returned function returns the server once the suite runs.
  */
 export function withDurableCassandra(): () => Promise<Cassandra> {
-  let own: Promise<Cassandra> | undefined
+  let ownServer: Promise<Cassandra> | undefined
   before(async function () {
     await needsEngines(this, ['cassandra'])
-    own = startCassandra()
-    cassandra = () => own!
-    await own
+    ownServer = startCassandra()
+    cassandra = () => ownServer!
+    await ownServer
   })
   after(async () => {
     await endEngines() // the engines' keyspaces are on this server
     cassandra = sharedCassandra
-    await (await own)?.stop()
+    await (await ownServer)?.stop()
   })
   return () => cassandra()
 }
@@ -112,15 +112,15 @@ export function describeOn(title: string, engines: readonly Engine[], define: (t
 /** Registers the suites of test files once more, on these engines, without a change in the files. */
 export async function scenariosOn(engines: readonly Engine[], files: readonly URL[]): Promise<void> {
   const original = globalThis.describe
-  const twice = (title: string, define: (this: Mocha.Suite) => void) => {
+  const onBothEngines = (title: string, define: (this: Mocha.Suite) => void) => {
     globalThis.describe = original // nested suites use the original function
     try {
       describeOn(title, engines, define, original)
     } finally {
-      globalThis.describe = Object.assign(twice, original)
+      globalThis.describe = Object.assign(onBothEngines, original)
     }
   }
-  globalThis.describe = Object.assign(twice, original)
+  globalThis.describe = Object.assign(onBothEngines, original)
   try {
     // A module with another URL is evaluated again.
     for (const file of files) await import(`${file.href}?on=${engines.join('-')}`)

@@ -39,8 +39,8 @@ async function write(): Promise<void> {
         } else if (i % 8 === 6) {
           await store.append(stream, [...events, ...someEvents(1).map((event) => ({ ...event, id: 'not-a-uuid' as EventId }))], 'any')
         } else if (i % 8 === 7 && last !== undefined) {
-          const again = await store.append(last.stream, last.events, 'any')
-          if (again.position !== last.result.position) throw new Error('a repeat returned another result than the first append')
+          const repeated = await store.append(last.stream, last.events, 'any')
+          if (repeated.position !== last.result.position) throw new Error('a repeat returned another result than the first append')
         } else {
           last = { stream, events, result: await store.append(stream, events, 'any', { patient: isDayStream(stream) }) }
         }

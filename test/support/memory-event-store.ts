@@ -17,15 +17,15 @@ const checkpointAt = (position: number) => String(position).padStart(20, '0') as
 export function memoryEventStore(): MemoryEventStore {
   const events: RecordedEvent[] = []
   const latches = new Set<ReturnType<typeof createWake>>()
-  const of = (stream: StreamName) => events.filter((event) => event.stream === stream)
+  const eventsOf = (stream: StreamName) => events.filter((event) => event.stream === stream)
   const write = (stream: StreamName, added: readonly NewEvent[], expected: ExpectedRevision) => {
-    const past = of(stream)
-    const known = past.filter((event) => added.some((one) => one.id === event.id)).at(-1)
-    if (known !== undefined) return { revision: known.revision, position: known.position }
+    const past = eventsOf(stream)
+    const repeated = past.filter((event) => added.some((newEvent) => newEvent.id === event.id)).at(-1)
+    if (repeated !== undefined) return { revision: repeated.revision, position: repeated.position }
     if (!meets(expected, past.length - 1)) throw new RevisionConflict(stream, expected, past.length - 1)
     for (const event of added) {
       const stored = structuredClone(JSON.parse(JSON.stringify(event)) as NewEvent)
-      events.push({ ...stored, stream, revision: of(stream).length, position: checkpointAt(events.length + 1) })
+      events.push({ ...stored, stream, revision: eventsOf(stream).length, position: checkpointAt(events.length + 1) })
     }
     for (const latch of latches) latch.notify()
     return { revision: past.length + added.length - 1, position: checkpointAt(events.length) }
@@ -43,7 +43,7 @@ export function memoryEventStore(): MemoryEventStore {
       return appended
     },
     async read(stream, { from = 0, limit = Number.POSITIVE_INFINITY } = {}) {
-      return of(stream).filter((event) => event.revision >= from && event.revision < from + limit)
+      return eventsOf(stream).filter((event) => event.revision >= from && event.revision < from + limit)
     },
     async *subscribe({ families, after, signal, batch = 500 }) {
       const latch = createWake()

@@ -21,8 +21,8 @@ export const owed = (change: Partial<DeliveryRef> = {}): DeliveryRef => ({
 })
 
 /** Returns the event of an attempt as it is read from the store. */
-export const attemptEvent = (of: DeliveryRef, type: AttemptEventType, rest: object = {}): RecordedEvent => {
-  const { tenant, webhook } = of
+export const attemptEvent = (ref: DeliveryRef, type: AttemptEventType, fields: object = {}): RecordedEvent => {
+  const { tenant, webhook } = ref
   return {
     id: randomUUID() as EventId,
     type,
@@ -34,9 +34,9 @@ export const attemptEvent = (of: DeliveryRef, type: AttemptEventType, rest: obje
       actor: 'system:dispatcher',
       tenant,
       time: '2026-01-01T00:00:01.000Z',
-      $correlationId: of.correlation_id,
+      $correlationId: ref.correlation_id,
       $causationId: null,
     },
-    data: { ...deliveryEventRefOf(of), webhook_revision: 0, ...rest },
+    data: { ...deliveryEventRefOf(ref), webhook_revision: 0, ...fields },
   }
 }

@@ -22,7 +22,10 @@ export const runProgram = (
 ): Promise<Ended> =>
   new Promise((resolve) => {
     const path = join(import.meta.dirname, '../../src', file)
-    execFile(process.execPath, [path, ...args], { env: { ...inherited, ...variables }, encoding, maxBuffer: 64 << 20 }, (error, out, err) =>
-      resolve({ code: error === null ? 0 : Number(error.code), out, err }),
+    execFile(
+      process.execPath,
+      [path, ...args],
+      { env: { ...inherited, ...variables }, encoding, maxBuffer: 64 << 20 },
+      (error, stdout, err) => resolve({ code: error === null ? 0 : Number(error.code), out: stdout, err }),
     )
   })

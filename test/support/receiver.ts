@@ -113,17 +113,17 @@ export const failures = {
     response.writeHead(200)
     const chunk = Buffer.alloc(1 << 20, 'x')
     let left = 64
-    const more = () => {
+    const writeMore = () => {
       while (left > 0) {
         left--
         if (!response.write(chunk)) {
-          response.once('drain', more)
+          response.once('drain', writeMore)
           return
         }
       }
       response.end()
     }
-    more()
+    writeMore()
   }) satisfies Behaviour,
   brokenText: ((_request, response) =>
     response.writeHead(500).end(Buffer.from([0x6f, 0x6b, 0x00, 0xff, 0xfe, 0xc3, 0x28, 0xed, 0xa0, 0x80]))) satisfies Behaviour,

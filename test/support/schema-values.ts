@@ -57,7 +57,7 @@ export function scalarOf(schema: JsonSchema): fc.Arbitrary<unknown> {
   const { type, examples, pattern } = schema
   if (schema.const !== undefined) return fc.constant(schema.const)
   if (Array.isArray(schema.enum)) return fc.constantFrom(...schema.enum)
-  if (Array.isArray(type)) return fc.oneof(...type.map((one: unknown) => scalarOf({ ...schema, type: one })))
+  if (Array.isArray(type)) return fc.oneof(...type.map((typeName: unknown) => scalarOf({ ...schema, type: typeName })))
   switch (type) {
     case 'null':
       return fc.constant(null)

@@ -79,9 +79,9 @@ export function withServices({ each = false, sharedDatabase = false, variables =
     ...(typeof variables === 'function' ? variables() : variables),
     ...more,
   })
-  const spawn: Services['spawn'] = async (more) => {
-    const own = all(more)
-    return spawnService(dataDir, { ...(await enginesFor(own.DATABASE_URL ?? dataDir)), ...own })
+  const spawn: Services['spawn'] = async (variables) => {
+    const allVariables = all(variables)
+    return spawnService(dataDir, { ...(await enginesFor(allVariables.DATABASE_URL ?? dataDir)), ...allVariables })
   }
   return {
     receiver,
@@ -133,8 +133,8 @@ export function withService(surroundings: Surroundings = {}): {
 } {
   const services = withServices(surroundings)
   let service: Restartable
-  const start = async (more?: Variables) => {
-    service = { ...(await services.start(more)), dataDir: services.dataDir, restart: start }
+  const start = async (variables?: Variables) => {
+    service = { ...(await services.start(variables)), dataDir: services.dataDir, restart: start }
   }
   const [begin] = hooks(surroundings.each ?? false)
   begin(() => start())

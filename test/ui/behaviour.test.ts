@@ -9,8 +9,8 @@ import { expectAccessible, picture, withUi } from './world.ts'
 describe('the dashboard in a browser', () => {
   const world = withUi()
   const open = async (page: Page, screen: string) => page.goto(`${world.service.url}/ui${screen}`)
-  const create = (path: string, event: string, more: object = {}) =>
-    world.api.post<WebhookResponse>('/v1/webhooks', { callback_url: world.receiver.url(path), event, ...more })
+  const create = (path: string, event: string, fields: object = {}) =>
+    world.api.post<WebhookResponse>('/v1/webhooks', { callback_url: world.receiver.url(path), event, ...fields })
   const focused = (page: Page) => page.evaluate('document.activeElement.textContent || document.activeElement.name') as Promise<string>
 
   it('teaches the first steps to somebody who has nothing yet, on every screen', async () => {
@@ -172,13 +172,13 @@ describe('the dashboard in a browser', () => {
     await waitFor(() => world.receiver.received(path).length === 5 || undefined, { what: 'the replayed requests' })
   })
   it('finds an event by a part of its id', async () => {
-    const part = ulid()
-    await world.api.post('/v1/events', { id: `part-${part}-1`, event: 'part.one', payload: {} })
+    const idPart = ulid()
+    await world.api.post('/v1/events', { id: `part-${idPart}-1`, event: 'part.one', payload: {} })
     const page = await world.page()
     await open(page, '/')
     await page.getByRole('heading', { name: 'Overview' }).waitFor()
     await page.keyboard.press('/')
-    await page.keyboard.type(`${part.toLowerCase()}-1`)
+    await page.keyboard.type(`${idPart.toLowerCase()}-1`)
     await page.keyboard.press('Enter')
     await page.getByText('These have it as a part of their ids').waitFor()
     await page.getByRole('link', { name: 'part.one' }).click()

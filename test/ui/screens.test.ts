@@ -89,11 +89,11 @@ describe('the screens of the dashboard', () => {
         await page.getByRole('button', { name: button }).first().click()
         await page.getByRole('dialog').waitFor()
         await page.locator('[aria-busy]').first().waitFor({ state: 'detached' })
-        const what = `the dialog of ${button} on ${path(filled)}`
+        const description = `the dialog of ${button} on ${path(filled)}`
         await picture(page, `dialog-${button.toLowerCase().replaceAll(' ', '-')}-${width}`)
-        await expectAccessible(page, what)
+        await expectAccessible(page, description)
         const overflow = Number(await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth'))
-        expect(overflow, `the pixels beyond the right edge in ${what}`).to.be.at.most(0)
+        expect(overflow, `the pixels beyond the right edge in ${description}`).to.be.at.most(0)
         await page.keyboard.press('Escape')
         await page.getByRole('dialog').waitFor({ state: 'detached' })
       }

@@ -81,11 +81,11 @@ export function withUi(): UiWorld {
 export async function expectAccessible(page: Page, what: string): Promise<void> {
   await page.evaluate(axe.source)
   const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
-  const found = (await page.evaluate(
+  const violations = (await page.evaluate(
     `axe.run(document, { runOnly: ${JSON.stringify(tags)} }).then(({ violations }) =>
       violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html, failureSummary }) => html + ' ' + failureSummary).join(' | ')))`,
   )) as string[]
-  expect(found, what).to.deep.equal([])
+  expect(violations, what).to.deep.equal([])
 }
 
 /** Stores a picture of the page in the folder `KOLBAK_TEST_PICTURES`, if it is set. */
@@ -103,14 +103,14 @@ export async function fill({ api, receiver }: UiWorld): Promise<Filled> {
   )
   receiver.setResponse('/broken', (_request, response) => response.writeHead(503).end('{"error": "upstream"}'))
   receiver.setResponse('/strict', (_request, response) => response.writeHead(422).end('{"error": "unknown order"}'))
-  const create = (path: string, event: string, more: object = {}) =>
-    api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url(path), event, ...more })
-  const good = await create('/hooks', 'order.*', { description: 'Invoices of the bookkeeping' })
+  const create = (path: string, event: string, fields: object = {}) =>
+    api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url(path), event, ...fields })
+  const goodWebhook = await create('/hooks', 'order.*', { description: 'Invoices of the bookkeeping' })
   const broken = await create('/broken', 'order.*', { retry_delays: [600, 3_600] })
   const strict = await create('/strict', 'order.created')
   const paused = await create('/paused', 'customer.*', { description: 'For the newsletter' })
   await api.patch(`/v1/webhooks/${paused.id}`, { is_active: false })
-  await api.patch(`/v1/webhooks/${good.id}`, { description: 'Invoices' })
+  await api.patch(`/v1/webhooks/${goodWebhook.id}`, { description: 'Invoices' })
   for (const [i, event] of ['order.created', 'order.paid', 'order.created', 'customer.created'].entries())
     await api.post('/v1/events', {
       id: `order-100${i}`,
@@ -129,7 +129,7 @@ export async function fill({ api, receiver }: UiWorld): Promise<Filled> {
     what: 'the dead letters',
   })
   await api.post('/v1/keys', { name: 'The shop', scopes: ['read:webhooks', 'write:webhooks'] })
-  const { data: job } = await api.post<{ data: { id: string } }>(`/v1/webhooks/${good.id}/replay`, {
+  const { data: job } = await api.post<{ data: { id: string } }>(`/v1/webhooks/${goodWebhook.id}/replay`, {
     since: new Date(Date.now() - 3_600_000).toISOString(),
     status: 'failed',
   })
@@ -138,9 +138,9 @@ export async function fill({ api, receiver }: UiWorld): Promise<Filled> {
   })
   const deliveryTo = (webhook: string) => state.find(({ webhook_id }) => webhook_id === webhook)!.id
   return {
-    webhooks: { good: good.id, broken: broken.id, strict: strict.id, paused: paused.id },
-    deliveries: { success: deliveryTo(good.id), retrying: deliveryTo(broken.id), failed: deliveryTo(strict.id) },
-    secret: good.secret,
+    webhooks: { good: goodWebhook.id, broken: broken.id, strict: strict.id, paused: paused.id },
+    deliveries: { success: deliveryTo(goodWebhook.id), retrying: deliveryTo(broken.id), failed: deliveryTo(strict.id) },
+    secret: goodWebhook.secret,
   }
 }
 export interface Filled {

@@ -59,7 +59,7 @@ export async function startCassandra(options: CassandraServerOptions = {}): Prom
     })
   const server = createJavaProcess(() => javaArguments({ jars, folder, isDurable }), folder)
   let client: Client | undefined
-  let made = 0
+  let keyspaceCount = 0
 
   const end = async (signal: NodeJS.Signals) => {
     await client?.shutdown()
@@ -100,7 +100,7 @@ export async function startCassandra(options: CassandraServerOptions = {}): Prom
     localDataCenter,
     credentials,
     ca: certificate?.ca,
-    newKeyspace: () => `test_${process.pid}_${++made}`,
+    newKeyspace: () => `test_${process.pid}_${++keyspaceCount}`,
     async query(cql, params = []) {
       if (client === undefined) throw new Error('Cassandra is not running')
       return (await client.execute(cql, params, { prepare: params.length > 0 })).rows

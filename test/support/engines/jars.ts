@@ -83,8 +83,9 @@ export const tellMissing = (missing: Missing): Record<string, string> => ({ [mis
 
 const reasons = new Map<JavaEngine, Promise<string | undefined>>()
 const whyMissing = (engine: JavaEngine): Promise<string | undefined> => {
-  const found = env[missingVariable] === undefined ? findMissing([engine]) : Promise.resolve(JSON.parse(env[missingVariable]) as Missing)
-  const reason = reasons.get(engine) ?? found.then((missing) => missing[engine])
+  const missingJars =
+    env[missingVariable] === undefined ? findMissing([engine]) : Promise.resolve(JSON.parse(env[missingVariable]) as Missing)
+  const reason = reasons.get(engine) ?? missingJars.then((missing) => missing[engine])
   reasons.set(engine, reason)
   return reason
 }

@@ -10,7 +10,7 @@ import type {
 } from '@eventstore/db-client/generated/streams_pb.js'
 import streams from '@eventstore/db-client/generated/streams_pb.js'
 import type { handleClientStreamingCall, handleUnaryCall, Metadata, sendUnaryData } from '@grpc/grpc-js'
-import type { Answer } from './event-log.ts'
+import type { WriteResult } from './event-log.ts'
 import { expectedOf, failures, isUuid, maxAppendSize, proposedOf, sizeOf, streamOf } from './messages.ts'
 import type { DoubleNode } from './node.ts'
 import type { Expected, Proposed } from './stored.ts'
@@ -24,7 +24,7 @@ export function writing(node: DoubleNode) {
     let size = 0
     let isOver = false
     const events: Proposed[] = []
-    const answer: sendUnaryData<AppendResp> = (...args) => {
+    const respond: sendUnaryData<AppendResp> = (...args) => {
       if (!isOver) callback(...args)
       isOver = true
     }
@@ -34,8 +34,8 @@ export function writing(node: DoubleNode) {
       if (message === undefined || isOver) return
       const event = proposedOf(message)
       size += sizeOf(event)
-      if (size > maxAppendSize) answer(failures.tooLarge())
-      else if (!isUuid(event.id)) answer(failures.notAnId())
+      if (size > maxAppendSize) respond(failures.tooLarge())
+      else if (!isUuid(event.id)) respond(failures.notAnId())
       else events.push(event)
     })
     call.on('error', () => {
@@ -43,15 +43,15 @@ export function writing(node: DoubleNode) {
     })
     call.on('end', async () => {
       await setImmediate() // a request that was cut ends too, and is known as cancelled a moment later
-      if (refusal !== null) return answer(refusal)
+      if (refusal !== null) return respond(refusal)
       if (isOver || call.cancelled || options === undefined) return
       const stream = streamOf(options.getStreamIdentifier())
       const expected = expectedOf(options, options.getRevision())
       const done = await node.log.append(stream, expected, events).catch(() => null)
-      if (done === null) return answer(failures.unavailable()) // this node was deposed, so it is unknown whether the append happened
+      if (done === null) return respond(failures.unavailable()) // this node was deposed, so it is unknown whether the append happened
       if (!(await faults.beforeResponse(true))) return
-      if (done.kind === 'deleted') answer(failures.deleted(stream))
-      else answer(null, appended(done, expected))
+      if (done.kind === 'deleted') respond(failures.deleted(stream))
+      else respond(null, appended(done, expected))
     })
   }
 
@@ -86,7 +86,7 @@ export function writing(node: DoubleNode) {
 }
 
 /** Returns the response of Append. A wrong version is a normal response, and not an error. */
-function appended(done: Exclude<Answer, { kind: 'deleted' }>, expected: Expected): AppendResp {
+function appended(done: Exclude<WriteResult, { kind: 'deleted' }>, expected: Expected): AppendResp {
   const response = new streams.AppendResp()
   if (done.kind === 'done') {
     const position = new streams.AppendResp.Position().setCommitPosition(String(done.position)).setPreparePosition(String(done.position))

@@ -14,10 +14,10 @@ import {
   tombstoneRevision,
 } from './stored.ts'
 
-export type Answer =
+export type WriteResult =
   | { readonly kind: 'done'; readonly revision: number; readonly position: number }
   | Exclude<Decision, { kind: 'append' | 'repeat' }>
-export type ReadAnswer =
+export type ReadResult =
   | { readonly kind: 'events'; readonly events: readonly Stored[] }
   | { readonly kind: 'not_found' }
   | { readonly kind: 'deleted' }
@@ -40,13 +40,13 @@ export const realisticLog: LogSettings = { readableAfterMs: 12, lateOneIn: 4, se
 
 /** The log of all streams, as EventStoreDB keeps it. An append succeeds, and its events can be read, only once they are durable. */
 export interface EventLog {
-  append(stream: string, expected: Expected, events: readonly Proposed[]): Promise<Answer>
+  append(stream: string, expected: Expected, events: readonly Proposed[]): Promise<WriteResult>
   /** Deletes a stream softly. Its events can no longer be read, and a later append continues the revisions. */
-  delete(stream: string, expected: Expected): Promise<Answer>
+  delete(stream: string, expected: Expected): Promise<WriteResult>
   /** Tombstones a stream. It can never be written again. */
-  tombstone(stream: string, expected: Expected): Promise<Answer>
+  tombstone(stream: string, expected: Expected): Promise<WriteResult>
   /** Returns the events of a stream, without those that its settings hide. */
-  read(stream: string): ReadAnswer
+  read(stream: string): ReadResult
   /** The number of places of $all that can be read. */
   readonly size: number
   /** Returns the event at a place of $all, even if settings hide it. Returns undefined when a scavenge has removed it. */
@@ -151,19 +151,19 @@ export function createEventLog(disk: Disk, settings: LogSettings = realisticLog)
     const state = stateOf(stream)
     const decision = decide(state, expected, ids)
     if (decision.kind === 'wrong' || decision.kind === 'deleted') return decision
-    let answer: Answer
+    let result: WriteResult
     if (decision.kind === 'append') {
       const before = all.length
       const last = write(state)
       const size = all.length
-      answer = { kind: 'done', revision: last?.revision ?? state.current, position: last?.position ?? position }
+      result = { kind: 'done', revision: last?.revision ?? state.current, position: last?.position ?? position }
       const lateMs = lateness()
       const written = disk.write(all.slice(before).filter((event) => event !== undefined))
       allReadable = Promise.all([allReadable, lateMs === 0 ? written : written.then(() => pause(lateMs))]).then(() => makeReadable(size))
       allReadable.catch(() => {}) // every caller awaits the promise below and gets the error
-    } else answer = { kind: 'done', revision: decision.last.revision, position: decision.last.position }
+    } else result = { kind: 'done', revision: decision.last.revision, position: decision.last.position }
     await allReadable
-    return answer
+    return result
   }
   const lastReadable = () => {
     for (let index = readable - 1; index >= 0; index--) if (all[index] !== undefined) return all[index]!.position

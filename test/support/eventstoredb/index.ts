@@ -115,7 +115,9 @@ export async function startEventStoreDbCluster(
   const ports = await freePorts(6)
   const members = [0, 1, 2].map((i) => ({ port: ports[i]!, internal: ports[i + 3]! }))
   const nodes = await Promise.all(
-    members.map(({ port }, own) => startEventStoreDb({ ...rest, data: join(folder, String(own)), port, cluster: { members, own } })),
+    members.map(({ port }, ownIndex) =>
+      startEventStoreDb({ ...rest, data: join(folder, String(ownIndex)), port, cluster: { members, own: ownIndex } }),
+    ),
   )
   const leader = async (than?: StoreNode): Promise<EventStoreDbProcess> => {
     let leading: EventStoreDbProcess | undefined

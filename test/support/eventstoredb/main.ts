@@ -12,14 +12,14 @@ const double = await serveEventStoreDb(JSON.parse(argv[2] ?? '{}') as DoubleOpti
 const control = createServer(async (request, response) => {
   const chunks: Buffer[] = []
   for await (const chunk of request) chunks.push(chunk)
-  const answer = (status: number, body: unknown) =>
+  const respond = (status: number, body: unknown) =>
     response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
   if (request.url === '/drop') double.drop()
   else if (request.url === '/scavenge') await double.scavenge()
   else if (request.url === '/faults')
     Object.assign(double.faults.settings, JSON.parse(Buffer.concat(chunks).toString() || '{}') as Partial<FaultSettings>)
-  else if (request.url !== '/state') return answer(404, {})
-  answer(200, { calls: double.faults.calls, role: double.role })
+  else if (request.url !== '/state') return respond(404, {})
+  respond(200, { calls: double.faults.calls, role: double.role })
 })
 control.listen(0, '127.0.0.1', () => {
   stdout.write(`${JSON.stringify({ port: double.port, control: (control.address() as AddressInfo).port })}\n`)

@@ -17,8 +17,8 @@ export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, Re
   const messageOf = (log: EventLog, event: Stored, resolves: boolean): ReadResp => {
     if (!resolves || event.type !== '$>') return eventMessage(event, undefined)
     const [, revision, stream] = /^(\d+)@(.*)$/s.exec(event.data.toString()) ?? []
-    const there = stream === undefined ? undefined : log.read(stream)
-    const target = there?.kind === 'events' ? there.events.find((e) => e.revision === Number(revision)) : undefined
+    const readResult = stream === undefined ? undefined : log.read(stream)
+    const target = readResult?.kind === 'events' ? readResult.events.find((e) => e.revision === Number(revision)) : undefined
     return eventMessage(target, event)
   }
   const all = function* (log: EventLog): Iterable<Stored> {
@@ -91,7 +91,7 @@ export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, Re
           if (filter.window !== null) await checkpoint()
           await send(call, caughtUpMessage(), gone)
         }
-        await more(log, index, gone)
+        await untilMore(log, index, gone)
         continue
       }
       const event = log.at(index++)
@@ -104,20 +104,20 @@ export function reading(node: DoubleNode): handleServerStreamingCall<ReadReq, Re
   }
 
   return (call) => {
-    const gone = new AbortController()
-    for (const end of ['cancelled', 'close', 'error']) call.on(end, () => gone.abort())
+    const callEnded = new AbortController()
+    for (const end of ['cancelled', 'close', 'error']) call.on(end, () => callEnded.abort())
     const options = call.request.getOptions()
     const work = async () => {
       if (options === undefined || faults.countCall(options.hasSubscription() ? 'subscribe' : 'read')) throw failures.unavailable()
       const refusal = node.refusal(call.metadata, { readsAll: !options.hasStream() })
       if (refusal !== null) throw refusal
       await faults.beforeResponse(false)
-      if (options.hasSubscription()) return subscribe(call, options, gone.signal)
-      await read(call, options, gone.signal)
+      if (options.hasSubscription()) return subscribe(call, options, callEnded.signal)
+      await read(call, options, callEnded.signal)
       call.end()
     }
     work().catch((error: unknown) => {
-      if (!gone.signal.aborted) call.emit('error', error)
+      if (!callEnded.signal.aborted) call.emit('error', error)
     })
   }
 }
@@ -128,14 +128,14 @@ async function send(call: Call, message: ReadResp, gone: AbortSignal): Promise<v
   await once(call, 'drain', { signal: gone })
 }
 
-const more = (log: EventLog, seen: number, gone: AbortSignal): Promise<void> =>
+const untilMore = (log: EventLog, seen: number, callEnded: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
     const done = () => {
       stop()
-      gone.removeEventListener('abort', done)
+      callEnded.removeEventListener('abort', done)
       resolve()
     }
     const stop = log.onMore(done)
-    gone.addEventListener('abort', done, { once: true })
-    if (gone.aborted || log.size > seen) done()
+    callEnded.addEventListener('abort', done, { once: true })
+    if (callEnded.aborted || log.size > seen) done()
   })

@@ -122,7 +122,7 @@ export async function startReplication(
   let pending: { length: number; resolve(): void; reject(error: Error): void }[] = []
 
   const ownRole = (): Role => (role === 'leader' && !isServing ? 'unknown' : role)
-  const eventsOf = (some: readonly Entry[]) => some.flatMap((entry) => fromLine(entry.line))
+  const eventsOf = (entries: readonly Entry[]) => entries.flatMap((entry) => fromLine(entry.line))
   const saveVote = () => writeFileSync(votePath, JSON.stringify({ epoch, votedFor }), { flush: true })
   const epochAt = (length: number) => (length === 0 ? 0 : entries[length - 1]!.epoch)
   /** Appends and synchronises entries in groups. They resolve in order. */
@@ -136,10 +136,10 @@ export async function startReplication(
     maxBytes: 16 << 20,
     maxCount: 10_000,
   })
-  const store = async (fresh: readonly Entry[]) => {
-    entries.push(...fresh)
+  const store = async (newEntries: readonly Entry[]) => {
+    entries.push(...newEntries)
     const length = entries.length
-    await Promise.all(fresh.map((entry) => writing.add(entryLine(entry))))
+    await Promise.all(newEntries.map((entry) => writing.add(entryLine(entry))))
     ownDurable = Math.max(ownDurable, length)
   }
   const truncate = async (length: number) => {
@@ -217,13 +217,13 @@ export async function startReplication(
     }
   }
   let wakeUp: () => void = () => {}
-  let more = new Promise<void>((resolve) => {
+  let nextEntries = new Promise<void>((resolve) => {
     wakeUp = resolve
   })
-  const moreEntries = () => more
+  const moreEntries = () => nextEntries
   const wakePeers = () => {
     wakeUp()
-    more = new Promise<void>((resolve) => {
+    nextEntries = new Promise<void>((resolve) => {
       wakeUp = resolve
     })
   }
@@ -325,8 +325,8 @@ export async function startReplication(
     while (!isClosed) {
       await pause(heartbeatMs)
       if (role === 'leader') {
-        const heard = peers.filter((peer) => now() - peer.heardAt < quorumMs).length + 1
-        if (heard < majority) stepDown(epoch)
+        const heardPeers = peers.filter((peer) => now() - peer.heardAt < quorumMs).length + 1
+        if (heardPeers < majority) stepDown(epoch)
       } else if (now() - heardLeaderAt > patienceMs) await elect()
     }
   }

@@ -40,8 +40,8 @@ export function decide(stream: StreamState, expected: Expected, ids: readonly st
   if (revision === stream.current) return { kind: 'append' }
   return compare(
     ids.map((id, i) => {
-      const there = stream.at(revision + 1 + i)
-      return there?.id === id ? there : undefined
+      const storedEvent = stream.at(revision + 1 + i)
+      return storedEvent?.id === id ? storedEvent : undefined
     }),
     expected === 'no_stream' && stream.isSoftDeleted ? { kind: 'append' } : wrong,
     wrong,

@@ -35,12 +35,15 @@ export async function startCassandraCluster(): Promise<CassandraCluster> {
   const [cqlPort, storagePort] = (await freePorts(2)) as [number, number]
   const servers = await Promise.all(
     addresses.map(async (address, i) => {
-      const own = join(folder, String(i))
-      await mkdir(own)
+      const nodeFolder = join(folder, String(i))
+      await mkdir(nodeFolder)
       const cluster = { address, seed: addresses[0]!, token: -maxToken + ((2n * maxToken) / 3n) * BigInt(i) }
       const settings = { cqlPort, storagePort, withPasswords: false, isDurable: false, certificate: undefined, cluster }
-      await writeFile(join(own, 'cassandra.yaml'), configuration(settings))
-      return createJavaProcess(() => javaArguments({ jars, folder: own, isDurable: false, heapMb: 384, ringDelayMs: 20_000 }), own)
+      await writeFile(join(nodeFolder, 'cassandra.yaml'), configuration(settings))
+      return createJavaProcess(
+        () => javaArguments({ jars, folder: nodeFolder, isDurable: false, heapMb: 384, ringDelayMs: 20_000 }),
+        nodeFolder,
+      )
     }),
   )
   const stop = async () => {
@@ -57,10 +60,10 @@ export async function startCassandraCluster(): Promise<CassandraCluster> {
   const complete = () => wait('three nodes of Cassandra to reach each other', servers, () => Promise.all(contactPoints.map(reachesAll)))
   try {
     // The first node starts alone, because the others learn of each other from it.
-    const [first, ...others] = servers
+    const [first, ...otherServers] = servers
     first!.start()
     await wait('the first node of Cassandra', servers.slice(0, 1), () => createProbe(contactPoints[0]!))
-    for (const server of others) server.start()
+    for (const server of otherServers) server.start()
     await complete()
   } catch (cause) {
     const printed = servers.map((server) => server.output()).join('\n')

@@ -8,7 +8,7 @@ const exported = [
   ...['java.management/com.sun.jmx.remote.security', 'java.rmi/sun.rmi.registry', 'java.rmi/sun.rmi.server', 'java.sql/java.sql'],
   ...['jdk.unsupported/sun.misc', 'jdk.compiler/com.sun.tools.javac.file', 'jdk.attach/sun.tools.attach'],
 ]
-const opened = [
+const openedPackages = [
   ...['module', 'reflect'].map((name) => `java.base/java.lang.${name}`),
   ...['loader', 'ref', 'reflect', 'math', 'module', 'util.jar'].map((name) => `java.base/jdk.internal.${name}`),
   ...['java.lang', 'java.io', 'java.nio', 'java.util', 'sun.nio.ch'].map((name) => `java.base/${name}`),
@@ -52,7 +52,7 @@ export function javaArguments({ jars, folder, isDurable, heapMb = 512, ringDelay
   }
   return [
     ...exported.flatMap((name) => ['--add-exports', `${name}=ALL-UNNAMED`]),
-    ...opened.flatMap((name) => ['--add-opens', `${name}=ALL-UNNAMED`]),
+    ...openedPackages.flatMap((name) => ['--add-opens', `${name}=ALL-UNNAMED`]),
     `-javaagent:${join(jars, agent)}`,
     ...['-Xms64m', `-Xmx${heapMb}m`, '-Xss512k', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-XX:+ExitOnOutOfMemoryError'],
     ...Object.entries(settings).map(([name, value]) => `-D${name}=${value}`),

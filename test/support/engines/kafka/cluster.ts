@@ -97,8 +97,8 @@ export async function startKafkaCluster(): Promise<KafkaCluster> {
       const coordinatorId = (await coordinator()).id
       const partitions = await partitionsOf(topic)
       const ledBy = ({ id }: KafkaNode) => partitions.filter(({ leader }) => leader === id).length
-      const others = nodes.filter(({ id }) => id !== coordinatorId)
-      return others.reduce((most, node) => (ledBy(node) > ledBy(most) ? node : most))
+      const otherNodes = nodes.filter(({ id }) => id !== coordinatorId)
+      return otherNodes.reduce((most, node) => (ledBy(node) > ledBy(most) ? node : most))
     },
     async inSync() {
       const isInSync = async () =>

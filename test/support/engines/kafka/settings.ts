@@ -17,9 +17,9 @@ export function settings(options: {
   const { logDir, port, controllerPort, secure, cluster } = options
   const copies = cluster ? 3 : 1
   const inSync = cluster ? 2 : 1
-  const login = (mechanism: string, module: string, rest = '') => [
+  const login = (mechanism: string, module: string, moreOptions = '') => [
     `listener.name.secure.${mechanism}.sasl.jaas.config`,
-    `org.apache.kafka.common.security.${module} required${rest};`,
+    `org.apache.kafka.common.security.${module} required${moreOptions};`,
   ]
   const lines: (readonly (string | number | undefined)[])[] = [
     ['process.roles', 'broker,controller'],
