@@ -55,7 +55,7 @@ const knownValues = {
   event_time: times,
 }
 /** The number of requests to each route; some 8,000 in total. */
-const runs = Number(process.env.KOLBAK_TEST_BAD_REQUESTS ?? 130)
+const requestCount = Number(process.env.KOLBAK_TEST_BAD_REQUESTS ?? 130)
 /** The seed of this run, which is printed. */
 const seed = Number(process.env.KOLBAK_TEST_SEED ?? Date.now() % 1_000_000)
 /** Returns whether a request to the route has more than a credential. */

@@ -138,8 +138,8 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
       const event = `round_${round}.other`
       const { status, body } = await call<WebhookResponse>('POST', '/v1/webhooks', { callback_url: receiver.url('/other'), event })
       if (status !== 201) return
-      await call('POST', '/v1/events', { id: `batch_${round}_other_${others++}`, event, payload: {} })
-      if (others > 1) await call('DELETE', `/v1/events/batch_${round}_other_${others - 2}/payload`)
+      await call('POST', '/v1/events', { id: `batch_${round}_other_${otherCount++}`, event, payload: {} })
+      if (otherCount > 1) await call('DELETE', `/v1/events/batch_${round}_other_${otherCount - 2}/payload`)
       if (former !== null) await call('DELETE', `/v1/webhooks/${former}`)
       former = body.id
     }),

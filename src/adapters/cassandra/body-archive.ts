@@ -14,7 +14,7 @@ export function createBodyArchive(session: Session, keyspace: string, kept: Rete
   const insert = `insert into ${keyspace}.sealed_bodies (tenant, message, fingerprint, sealed_body) values (?, ?, ?, ?) using ttl ?`
   const select = `select sealed_body from ${keyspace}.sealed_bodies where tenant = ? and message = ? and fingerprint = ?`
   const erase = async ({ tenant, message, fingerprint, accepted_at }: MessageRef): Promise<void> => {
-    const ttl = kept.left(accepted_at)
+    const ttl = kept.ttlOf(accepted_at)
     if (ttl === null) return
     // Of two writes, Cassandra keeps the one with the later timestamp. This one is later than every write until the row expires.
     const microseconds = (Date.now() + ttl * 1_000 + msPerDay) * 1_000
@@ -25,7 +25,7 @@ export function createBodyArchive(session: Session, keyspace: string, kept: Rete
       await mapBounded(bodies, atOnce, async (body) => {
         const { tenant, message, fingerprint, accepted_at, sealedBody } = body
         if (isErased(sealedBody)) return erase(body) // A move copies bodies that were erased.
-        const ttl = kept.left(accepted_at)
+        const ttl = kept.ttlOf(accepted_at)
         if (ttl !== null) await session.write([{ cql: insert, params: [tenant, message, fingerprint, sealedBody, ttl] }])
       })
     },

@@ -54,9 +54,9 @@ export const createSentRequestRoutes = (deps: ApiDependencies): Route[] => [
           url: webhookThen.webhook.callback_url,
           headers: headersOf(deps, webhookThen, { message: row.message, attempt, body, isSigned: query.signed === true }),
           body: body?.toString() ?? null,
-          webhook_revision: at.revision,
-          is_certain: at.isCertain,
-          present_revision: at.presentRevision,
+          webhook_revision: webhookThen.revision,
+          is_certain: webhookThen.isCertain,
+          present_revision: webhookThen.presentRevision,
         } satisfies shown.SentRequest,
         noStore,
       )
