@@ -31,9 +31,9 @@ describe('the delivery history during a rebuild', () => {
   const running: RunningProjection[] = []
 
   const over = (log: Pick<DeliveryLog, 'historyOf' | 'makeBuild' | 'dropBuild'>) => deliveries(log, scheduleRetries)
-  const run = (runProjection: Projection = projection) => {
+  const run = (projectionToRun: Projection = projection) => {
     const deps = { store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, refreshMs: 20 }
-    const started = startProjection(deps, runProjection)
+    const started = startProjection(deps, projectionToRun)
     running.push(started)
     return started
   }

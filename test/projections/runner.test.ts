@@ -18,7 +18,7 @@ import { waitFor } from '../support/wait-for.ts'
 const aMinute = 60_000
 
 /** A projection that records its events in order. `onApply` can make it fail for some events. */
-const appliedTypes = (more: Partial<Projection> & { onApply?(event: RecordedEvent): void; mark?: string } = {}): Projection => {
+const recordingProjection = (more: Partial<Projection> & { onApply?(event: RecordedEvent): void; mark?: string } = {}): Projection => {
   const { onApply = () => {}, mark = '', ...rest } = more
   return {
     name: 'kept',
@@ -81,7 +81,7 @@ describe('the projection runner', () => {
   const upTo = (n: number) => Array.from({ length: n }, (_, i) => i)
 
   it('applies gathered events at once when an event comes while a caller waits', async () => {
-    await run(appliedTypes({ gathering: { ms: aMinute, urgentMs: 0, isUrgent: () => false } }))
+    await run(recordingProjection({ gathering: { ms: aMinute, urgentMs: 0, isUrgent: () => false } }))
     const position = await append(aTenant(), 1)
     const waiting = createProjectionWaiter({ pool: db.pool, progress }).waitFor('kept', position, aMinute)
     await waitFor(() => progress.isAwaited('kept'))
@@ -91,12 +91,12 @@ describe('the projection runner', () => {
   })
   it('applies every event of the families once, in order, across batches and restarts', async () => {
     const [a, b] = [aTenant(), aTenant()]
-    const first = await run(appliedTypes())
+    const first = await run(recordingProjection())
     await Promise.all([append(a, 25), append(b, 25)])
     await waitFor(async () => (await revisions(a)).length === 25)
     await first.stop()
     await append(a, 7)
-    await run(appliedTypes())
+    await run(recordingProjection())
     await waitFor(async () => (await revisions(a)).length === 32)
     expect(await revisions(a)).to.deep.equal(upTo(32))
     expect(await revisions(b)).to.deep.equal(upTo(25))
@@ -106,7 +106,7 @@ describe('the projection runner', () => {
     let failures = 2
     await append(stream, 5)
     await run(
-      appliedTypes({
+      recordingProjection({
         onApply: ({ revision }) => {
           if (revision === 3 && failures-- > 0) throw withCode('40001')
         },
@@ -120,7 +120,7 @@ describe('the projection runner', () => {
     const stream = aTenant()
     let failures = 5
     const runner = await run(
-      appliedTypes({
+      recordingProjection({
         onApply: () => {
           if (failures-- > 0) throw withCode('57P01')
         },
@@ -138,7 +138,7 @@ describe('the projection runner', () => {
     let choke: boolean
     let tries: number
     const choking = () =>
-      appliedTypes({
+      recordingProjection({
         onApply: ({ stream, revision }) => {
           if (!choke || stream !== badStream || revision !== 1) return
           tries++
@@ -199,7 +199,7 @@ describe('the projection runner', () => {
   it('quarantines an event that another store refuses in prepare', async () => {
     const [goodStream, badStream] = [aTenant(), aTenant()]
     await run(
-      appliedTypes({
+      recordingProjection({
         async prepare(events) {
           if (events.some((event) => event.stream === badStream)) throw new TypeError('it has no such field')
         },
@@ -213,10 +213,10 @@ describe('the projection runner', () => {
   it('runs in one process at a time; another process takes over when that process ends or dies', async () => {
     const stream = aTenant()
     const other = createLeaseKeeper({ pool: db.pool, owner: 'two', leaseMs: 60_000, onError: () => {} })
-    const first = await run(appliedTypes({ mark: 'first' }))
+    const first = await run(recordingProjection({ mark: 'first' }))
     await append(stream, 1)
     await waitFor(async () => (await revisions(stream)).length === 1)
-    const second = await run(appliedTypes({ mark: 'second' }), other)
+    const second = await run(recordingProjection({ mark: 'second' }), other)
     await append(stream, 10)
     await waitFor(async () => (await revisions(stream)).length === 11)
     expect(second.status().state).to.equal('waiting')
@@ -233,7 +233,7 @@ describe('the projection runner', () => {
     const stream = aTenant()
     let hasMoved = false
     await run(
-      appliedTypes({
+      recordingProjection({
         async prepare() {
           if (hasMoved) return
           // The update simulates another runner that took over while this one was frozen, and has applied the events up to here.
@@ -252,14 +252,14 @@ describe('the projection runner', () => {
   it('builds a new version beside the old one, and switches readers when it has caught up', async () => {
     const stream = aTenant()
     await append(stream, 30)
-    const old = await run(appliedTypes({ mark: 'old' }))
+    const old = await run(recordingProjection({ mark: 'old' }))
     await waitFor(async () => (await revisions(stream)).length === 30)
     await old.stop()
     running = []
     let release = () => {}
     const released = new Promise<void>((resolve) => (release = resolve))
     await run(
-      appliedTypes({
+      recordingProjection({
         version: 2,
         mark: 'new',
         async prepare() {
@@ -277,7 +277,7 @@ describe('the projection runner', () => {
   })
   it('is rebuilt without failing a read, and no read shows less than before', async () => {
     const stream = aTenant()
-    const projection = appliedTypes()
+    const projection = recordingProjection()
     await append(stream, 40)
     await run(projection)
     await waitFor(async () => (await revisions(stream)).length === 40)
@@ -317,7 +317,7 @@ describe('the projection runner', () => {
 
   describe('waiting for a position', () => {
     it('ends when the position is reached, in this process and in another', async () => {
-      await run(appliedTypes())
+      await run(recordingProjection())
       const localWaiter = createProjectionWaiter({ pool: db.pool, progress })
       const elsewhere = createProjectionWaiter({ pool: db.pool, progress: createProjectionProgress() })
       const position = await append(aTenant(), 1)
@@ -327,7 +327,7 @@ describe('the projection runner', () => {
       ])
     })
     it('returns false when the time is up', async () => {
-      await installProjections(db.pool, [appliedTypes()])
+      await installProjections(db.pool, [recordingProjection()])
       expect(
         await createProjectionWaiter({ pool: db.pool, progress: createProjectionProgress() }).waitFor(
           'kept',
