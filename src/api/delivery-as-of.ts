@@ -8,7 +8,7 @@ import { findInStream } from './find-event.ts'
 
 /** The most pages of events that are searched for one event. */
 const maxPages = 12
-/** The milliseconds before the first attempt of a chain in which the replay that began the chain is searched. */
+/** The replay that began a chain is searched in this many milliseconds before the first attempt of the chain. */
 const replayedWithinMs = 60_000
 
 type PastDelivery = Pick<Delivery, 'status' | 'chain' | 'code' | 'reason' | 'next_attempt_at'>

@@ -64,7 +64,7 @@ describe('DELETE /v1/events/:id/payload', () => {
     expect(lines[0].metadata).to.include({ reason: 'request 17 of a customer', operation: 'erasePayload' })
     expect(lines[1]).to.deep.include({ event_id: data.erased_event_id, actor: { kind: 'system', id: 'erasure-manager', name: null } })
   })
-  it('may be repeated: the answer is the same, and nothing is stored', async () => {
+  it('may be repeated, with the same response, and nothing more is stored', async () => {
     const { id } = await post()
     const first = await erase(id)
     const before = await api.events()

@@ -44,7 +44,7 @@ const createReadRoutes = (deps: ApiDependencies): Route[] => [
     operationId: 'listClients',
     summary: 'List the clients of a tenant that are not revoked, newest first',
     description:
-      'Returns the clients that can get tokens for a tenant, now or at a past moment. No response contains a secret of theirs. With `read:audit` alone, only the past of the own tenant can be read.',
+      'Returns the clients that can get tokens for a tenant, now or at a past moment. No response contains their secrets. With `read:audit` alone, a client can read only the past of its own tenant.',
     params: { id: idOf('tenant') },
     tag,
     credentials,

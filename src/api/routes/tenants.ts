@@ -41,7 +41,7 @@ const createReadRoutes = (deps: ApiDependencies): Route[] => [
     operationId: 'getTenant',
     summary: 'Read a tenant',
     description:
-      'Returns the name of a tenant, its limits, and whether it is suspended, as they are now or as they were at a moment. With `read:audit` alone, only the own tenant and only its past can be read.',
+      'Returns the name of a tenant, its limits, and whether it is suspended, as they are now or as they were at a moment. With `read:audit` alone, a client can read only its own tenant, and only the past.',
     params: { id: idOf('tenant') },
     tag,
     credentials,
@@ -67,7 +67,7 @@ const createReadRoutes = (deps: ApiDependencies): Route[] => [
     operationId: 'listTenants',
     summary: 'List tenants, newest first',
     description:
-      'Returns the accounts of the service, with their limits, as they are now or as they were at a time. With `read:audit` alone, the list of a past time has only the own tenant.',
+      'Returns the accounts of the service, with their limits, as they are now or as they were at a time. With `read:audit` alone, the list of a past time has only the tenant of the client.',
     tag,
     credentials,
     scope,

@@ -44,4 +44,10 @@ export function WebhookFilter() {
 }
 
 /** The time ranges, as options of a choice. */
-export const rangeOptions = { '': 'At any time', '1h': 'In the last hour', '24h': 'In 24 hours', '7d': 'In 7 days', '30d': 'In 30 days' }
+export const rangeOptions = {
+  '': 'At any time',
+  '1h': 'In the last hour',
+  '24h': 'In the last 24 hours',
+  '7d': 'In the last 7 days',
+  '30d': 'In the last 30 days',
+}

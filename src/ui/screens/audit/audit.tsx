@@ -46,7 +46,7 @@ export function Audit() {
         <FilterChoice
           label="Time"
           name="range"
-          options={{ '': 'In 7 days', '1h': 'In the last hour', '24h': 'In 24 hours', '30d': 'In 30 days' }}
+          options={{ '': 'In the last 7 days', '1h': 'In the last hour', '24h': 'In the last 24 hours', '30d': 'In the last 30 days' }}
         />
         <FilterChoice
           label="Changes of"

@@ -10,7 +10,7 @@ import { Empty, Loaded } from '../../parts/messages.tsx'
 import { Curl, Pager, Screen } from '../../parts/screen.tsx'
 
 const open = { '': 'Not delivered', retrying: 'Retrying', pending: 'Pending', failed: 'Failed', discarded: 'Discarded' }
-const ranges = { '': 'In 24 hours', '1h': 'In the last hour', '7d': 'In 7 days', '30d': 'In 30 days' }
+const ranges = { '': 'In the last 24 hours', '1h': 'In the last hour', '7d': 'In the last 7 days', '30d': 'In the last 30 days' }
 const ofWebhook = { ...open, '': 'All', success: 'Delivered' }
 
 /** The deliveries of all webhooks that have not arrived. For one webhook, also those that have. */
@@ -51,8 +51,8 @@ export function Deliveries() {
           ) : (
             <Empty title="Everything has arrived">
               <p>
-                In 24 hours, nothing is retried, failed or discarded. Choose a webhook to see also what was delivered to it, or{' '}
-                <a href={urlOf('/events')}>look at an event</a>.
+                Of the deliveries of the last 24 hours, none is retried, failed or discarded. Choose a webhook to see also what was
+                delivered to it, or <a href={urlOf('/events')}>look at an event</a>.
               </p>
             </Empty>
           )

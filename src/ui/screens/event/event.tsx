@@ -111,7 +111,7 @@ const Deliveries = ({ query }: { query: Query<Page<Delivery>> }) => (
   <Loaded query={query}>
     {({ data, pagination }) =>
       data.length === 0 ? (
-        <Empty title="No webhook wanted this event">
+        <Empty title="No webhook matched this event">
           <p>
             When it was routed, no active webhook had a pattern that matches its name. Choose a webhook below to see why it did not get it.
           </p>

@@ -182,7 +182,7 @@ function DeleteKey({ target, close, onChanged }: DialogProps & { target: Key }) 
   return (
     <Dialog title={`Delete ${target.name}?`} close={close}>
       <DialogForm action={deletion} word="Delete" close={close} isDangerous>
-        <p>Its holder can no longer use it, within a second. This cannot be undone.</p>
+        <p>It stops working within a second. This cannot be undone.</p>
         <Choice
           label="The webhooks that it created"
           name="webhooks"

@@ -89,7 +89,7 @@ function Tiles({
         <span>active, and the latest attempts failed</span>
       </a>
       <a class="tile" href={urlOf('/problems?range=24h')}>
-        <span>Given up in 24 hours</span>
+        <span>Given up in the last 24 hours</span>
         <strong>{failedCount}</strong>
         <span>deliveries that failed for good</span>
       </a>
@@ -116,7 +116,7 @@ function Attention({ webhooks, failures, jobs }: { webhooks: readonly Webhook[];
       {isQuiet ? (
         <p class="status good">
           <Icon name="check" />
-          Nothing. Every webhook delivers, and nothing failed for good in 24 hours.
+          Nothing. Every webhook delivers, and nothing failed for good in the last 24 hours.
         </p>
       ) : (
         <ul class="list">

@@ -38,7 +38,7 @@ export function Problems() {
         <FilterChoice
           label="Ended"
           name="range"
-          options={{ '': 'In 7 days', '1h': 'In the last hour', '24h': 'In 24 hours', '30d': 'In 30 days' }}
+          options={{ '': 'In the last 7 days', '1h': 'In the last hour', '24h': 'In the last 24 hours', '30d': 'In the last 30 days' }}
         />
         <WebhookFilter />
         <FilterText label="Event" name="event" placeholder="order.created" />
