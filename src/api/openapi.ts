@@ -101,7 +101,7 @@ const tags: Readonly<Record<string, string>> = {
 const tagOrder = Object.keys(tags)
 const methodOrder = ['POST', 'GET', 'PATCH', 'DELETE']
 const depthOf = ({ path }: Route): number => path.split('/').length
-/** Compares routes for `/docs`: by tag, then collections before their members and these before what belongs to a member. */
+/** Compares routes for `/docs`: first by tag. Within a tag, a collection comes before its members, and a member before what belongs to it. */
 const byPlaceInDocs = (a: Route, b: Route): number =>
   tagOrder.indexOf(a.tag) - tagOrder.indexOf(b.tag) ||
   depthOf(a) - depthOf(b) ||

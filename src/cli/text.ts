@@ -26,7 +26,7 @@ export function table(rows: readonly (readonly string[])[], head: readonly strin
     )
     .join('\n')
 }
-/** Formats the members of an object as lines, with a line for each member of an object within it. */
+/** Formats an object as lines, one for each member. A member that is an object gets a line for each of its own members instead. */
 export function details(row: Row): string {
   const lines = (object: Row, prefix: string): [string, string][] =>
     Object.entries(object).flatMap(([name, value]): [string, string][] =>

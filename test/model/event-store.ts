@@ -6,7 +6,7 @@ import { context, Later, type Life, type Simulation } from './simulation.ts'
 
 const checkpointAt = (position: number) => String(position).padStart(20, '0') as Checkpoint
 /** A failed read is retried after this many milliseconds. */
-const againMs = 50
+const retryMs = 50
 /** While reads lag, an event can be read this many milliseconds after it was stored. */
 const lagMs = 12
 
@@ -164,7 +164,7 @@ export class ModelEvents implements EventStore {
           }),
       })
     } catch {
-      await new Promise((resolve) => setTimeout(resolve, againMs))
+      await new Promise((resolve) => setTimeout(resolve, retryMs))
       return [] // A subscription survives failures of the engine.
     }
   }

@@ -7,13 +7,13 @@ const aMinute = 60_000
 
 /** A subscription that yields what a test gives it. */
 function createSource() {
-  const yielded: EventBatch[] = []
+  const queued: EventBatch[] = []
   let wake = () => {}
   let isEnded = false
   let position = 0
   return {
     give(...types: string[]) {
-      yielded.push({ events: types.map((type) => ({ type }) as RecordedEvent), checkpoint: String(++position) as Checkpoint })
+      queued.push({ events: types.map((type) => ({ type }) as RecordedEvent), checkpoint: String(++position) as Checkpoint })
       wake()
     },
     end() {
@@ -22,7 +22,7 @@ function createSource() {
     },
     async *batches(): AsyncGenerator<EventBatch> {
       for (;;) {
-        const next = yielded.shift()
+        const next = queued.shift()
         if (next !== undefined) yield next
         else if (isEnded) return
         else

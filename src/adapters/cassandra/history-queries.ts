@@ -105,7 +105,7 @@ export function createDeliveryQueries(session: Session, tables: HistoryTables, k
 type StatesThat = <R extends Position>(rows: readonly R[], passes: (state: Delivery, row: R) => boolean) => Promise<Delivery[]>
 
 /** Makes the reader of a list that has a partition for each day. The reader returns the rows of one day in a range. */
-const createListed = (session: Session) => (table: string, key: readonly string[], at: string) => {
+const createListReader = (session: Session) => (table: string, key: readonly string[], at: string) => {
   const cql = `select ${at} as at, delivery${key.includes('tenant') ? ', webhook' : ''} from ${table}
       where ${[...key, 'day'].map((column) => `${column} = ?`).join(' and ')}
         and (${at}, delivery) < (?, ?) and (${at}) >= (?) limit ?`
@@ -134,21 +134,21 @@ function createListReaders(
   session: Session,
   { tables, kept, statesThat }: { tables: HistoryTables; kept: Retention; statesThat: StatesThat },
 ): Pick<DeliveryReads, 'history' | 'undelivered' | 'deadLetters' | 'deadLetterGroups'> {
-  const listed = createListed(session)
-  const byWebhook = listed(tables.byWebhook, ['webhook'], 'accepted_at')
-  const byStatus = listed(tables.byStatus, ['webhook', 'status'], 'accepted_at')
-  const undeliveredByTenant = listed(tables.undeliveredByTenant, ['tenant', 'status'], 'accepted_at')
-  const deadByTenant = listed(tables.deadByTenant, ['tenant'], 'died_at')
-  const deadByWebhook = listed(tables.deadByWebhook, ['webhook'], 'died_at')
+  const listReader = createListReader(session)
+  const byWebhook = listReader(tables.byWebhook, ['webhook'], 'accepted_at')
+  const byStatus = listReader(tables.byStatus, ['webhook', 'status'], 'accepted_at')
+  const undeliveredByTenant = listReader(tables.undeliveredByTenant, ['tenant', 'status'], 'accepted_at')
+  const deadByTenant = listReader(tables.deadByTenant, ['tenant'], 'died_at')
+  const deadByWebhook = listReader(tables.deadByWebhook, ['webhook'], 'died_at')
 
   const deadLetters = async ({ tenant, webhooks, limit, since, until, after, ...result }: DeadLettersQuery): Promise<Delivery[]> => {
-    const only = webhooks && new Set(webhooks)
-    if (only?.size === 0) return []
+    const wantedWebhooks = webhooks && new Set(webhooks)
+    if (wantedWebhooks?.size === 0) return []
     return newestFirst({
       range: rangeOf({ since, until, after }, { oldest: kept.oldest() }),
       limit,
       read: ofWebhooks(
-        only,
+        wantedWebhooks,
         (...bounds) => deadByTenant([tenant], ...bounds),
         (webhook) =>
           (...bounds) =>
@@ -156,7 +156,7 @@ function createListReaders(
       ),
       check: (rows) =>
         statesThat(
-          rows.filter((row) => only === undefined || row.webhook === undefined || only.has(row.webhook)),
+          rows.filter((row) => wantedWebhooks === undefined || row.webhook === undefined || wantedWebhooks.has(row.webhook)),
           // The delivery may have been replayed and become a dead letter again. That second dead letter has its own row.
           (stored, row) =>
             stored.tenant === tenant &&
@@ -186,13 +186,13 @@ function createListReaders(
       })
     },
     async undelivered({ tenant, status, webhooks, limit, since, until, after, ...result }) {
-      const only = webhooks && new Set(webhooks)
-      if (only?.size === 0) return []
+      const wantedWebhooks = webhooks && new Set(webhooks)
+      if (wantedWebhooks?.size === 0) return []
       return newestFirst({
         range: rangeOf({ since, until, after }, { oldest: kept.oldest() }),
         limit,
         read: ofWebhooks(
-          only,
+          wantedWebhooks,
           (...bounds) => undeliveredByTenant([tenant, status], ...bounds),
           (webhook) =>
             (...bounds) =>
@@ -200,7 +200,7 @@ function createListReaders(
         ),
         check: (rows) =>
           statesThat(
-            rows.filter((row) => only === undefined || row.webhook === undefined || only.has(row.webhook)),
+            rows.filter((row) => wantedWebhooks === undefined || row.webhook === undefined || wantedWebhooks.has(row.webhook)),
             (stored) => stored.tenant === tenant && stored.status === status && hasResult(stored, result),
           ),
       })

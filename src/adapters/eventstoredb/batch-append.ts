@@ -30,7 +30,7 @@ const path = '/event_store.client.streams.Streams/BatchAppend'
 const refusals = /\.(WrongExpectedVersion|AccessDenied|StreamDeleted|MaximumAppendSizeExceeded|InvalidTransaction|BadRequest)$/
 
 /**
- * Appends by the RPC BatchAppend. An append is one message there, whatever the number of its events, and all appends share one call. With the
+ * Appends by the RPC BatchAppend. Through it, an append is one message, whatever the number of its events, and all appends share one call. With the
  * RPC Append each append is a call and each event a message, which costs many times the processor time.
  *
  * The library has this RPC too, but it is not used, for two reasons. The library keeps all appends in flight in one map of the module, so a

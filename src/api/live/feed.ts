@@ -9,7 +9,7 @@ import { createStreamIds, type StreamIds, type StreamPosition } from './stream-i
 
 /** Milliseconds for which a feed reads on after its last listener, because a browser that reloads comes back at once. */
 const idleMs = 30_000
-/** The most stored events that are read for one listener that resumes. Beyond them it gets a gap. */
+/** The most stored events that are read for one listener that resumes. If there are more, the listener gets a gap. */
 const maxCaughtUp = 50_000
 /** The most listeners that catch up at the same time. The others wait. */
 const maxCatchingUp = 4

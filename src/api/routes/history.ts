@@ -110,7 +110,7 @@ const createTenantHistoryRoutes = (deps: ApiDependencies): Route[] => [
   }),
 ]
 
-/** The aggregate whose changes a page lists, or the part of it. */
+/** The aggregate, or the part of it, whose changes a page lists. */
 interface Subject<State, Event extends DecidedEvent> {
   readonly decider: Decider<State, never, Event>
   readonly table: AnyFieldTable
@@ -130,7 +130,7 @@ async function pageOf<State extends object, Event extends DecidedEvent>(
   const firstRevision = cursor === undefined ? 0 : readRevisionCursor(cursor) + 1
   const past = await deps.streams.read(stream)
   const states = statesOf(decider, past.events)
-  // The first state has an owner, even that of a deleted resource.
+  // The first state has an owner, even if the resource was deleted later.
   const [first = null] = states
   const events = past.events.filter(isPart)
   if (first === null || decider.ownerOf(first)?.tenant !== tenant || events.length === 0) throw notFound()
