@@ -19,7 +19,7 @@ interface PastName {
  */
 export function createActorNames({ pool, streams }: Pick<ApiDependencies, 'pool' | 'streams'>, tenant: TenantId) {
   const lookups = new Map<Actor, Promise<readonly PastName[]>>()
-  /** Returns the names of an actor, the first one first. */
+  /** Returns the names of an actor, oldest first. */
   const namesOf = async (kind: string, id: string): Promise<readonly PastName[]> => {
     if (kind === 'client') {
       // No event renames a client.

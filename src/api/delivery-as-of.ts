@@ -14,7 +14,7 @@ const replayedWithinMs = 60_000
 type PastDelivery = Pick<Delivery, 'status' | 'chain' | 'code' | 'reason' | 'next_attempt_at'>
 const pending = { status: 'pending', code: null, reason: null, next_attempt_at: null } as const
 
-/** Returns the deliveries as they were at a time (RFC 3339). A delivery is the sum of the facts up to then. */
+/** Returns the deliveries as they were at a time (RFC 3339). The state of a delivery follows from its facts up to that time. */
 export async function deliveriesAt(
   deps: Pick<ApiDependencies, 'deliveryLog' | 'store'>,
   rows: readonly Delivery[],

@@ -11,7 +11,7 @@ import { cursorPagination, defaultLimit, envelope, listOf, pageExample } from '.
 import { type CursorQuery, delivery } from './schemas/delivery.ts'
 import { parseTimeRange } from './time-range.ts'
 
-/** The parts that every route that lists deliveries declares alike. @param example a delivery of the list */
+/** The parts of a declaration that all routes that list deliveries share. @param example a delivery of the list */
 export const deliveryPageParts = (description: string, example: unknown) =>
   ({
     credentials: 'bearer-or-key',

@@ -56,7 +56,7 @@ export interface ApiDependencies {
   readonly bus: Pick<MessageBus, 'produce' | 'eraseBodies'>
   /**
    * Notes which messages are accepted by now. The returned function tells whether all of them are routed. It may return false for some time
-   * after they are.
+   * after they are routed.
    */
   readonly noteAccepted: () => Promise<() => Promise<boolean>>
   readonly deliveryLog: Pick<BodyArchive, 'bodies'> & DeliveryReads

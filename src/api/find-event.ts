@@ -7,7 +7,7 @@ const pageSize = 500
 interface Search {
   /** The time near which the event was appended, in RFC 3339. */
   readonly time: string
-  /** The most milliseconds by which the time of an event may be before that of an earlier event of its stream. */
+  /** An event may have an earlier time than the event before it in its stream, by at most this many milliseconds. */
   readonly disorderMs: number
   /** The most milliseconds after `time` that are searched. */
   readonly untilMs: number

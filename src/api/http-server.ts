@@ -10,7 +10,7 @@ import { envelopeResult } from './route-results.ts'
 export interface HttpServer {
   /** Resolves with the port, which is a free one for port 0. Rejects when the port cannot be used. */
   listen(port: number, host: string): Promise<number>
-  /** Passes all further requests to the listener. Until then, only `/health/live` works, and all other requests get 503. */
+  /** Passes all further requests to the listener. Before this call, only `/health/live` works, and all other requests get 503. */
   serve(listener: RequestListener): void
   /** Aborts when the server begins to close. */
   readonly closing: AbortSignal

@@ -17,7 +17,7 @@ export function parseTime(text: string): number | null {
   return local.getTime() - (sign === '-' ? -offset : offset)
 }
 
-/** Returns the time in Kolbak's form (UTC, milliseconds). Null when the text is not a time, or the year is not 1 to 9999 (Postgres has no year 0). */
+/** Returns the time in Kolbak's form (UTC, milliseconds). Returns null when the text is not a time, or the year is not 1 to 9999 (Postgres has no year 0). */
 export function toUtc(text: string): string | null {
   const time = parseTime(text)
   if (time === null) return null

@@ -52,7 +52,7 @@ export function createTokens(options: { secret: Buffer; ttlSeconds: number; now:
         complete: true,
       })
     } catch (error) {
-      if (error instanceof jwt.JsonWebTokenError) return null // The library also throws it for a token that has expired or is not valid yet.
+      if (error instanceof jwt.JsonWebTokenError) return null // The library also throws this error for a token that has expired or is not valid yet.
       throw error
     }
     const { header, payload } = decoded

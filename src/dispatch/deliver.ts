@@ -79,7 +79,7 @@ interface Delivery {
   readonly ref: DeliveryRef
   readonly origin: Origin
   readonly webhook: CachedWebhook
-  /** The time since which it waited for a slot, for its event. */
+  /** The time since which the delivery waited for a slot, as the event of the attempt keeps it. */
   readonly waited: { readonly waited_since?: string }
 }
 

@@ -27,7 +27,7 @@ export interface WaitingWebhook {
 export interface Schedule {
   /** Parks a delivery, without a due time. A row for the same or a later attempt stays as it is. */
   park(ref: DeliveryRef): Promise<void>
-  /** Returns the webhooks with due or parked rows, in the order of their ids, from the first id after `after` on. */
+  /** Returns the webhooks with due or parked rows, in the order of their ids, beginning after the id `after`. */
   waiting(after: string, limit: number): Promise<WaitingWebhook[]>
   /** Claims at most `count` due rows and `count` parked rows of each webhook, the oldest first. Skips rows that another process is claiming. */
   claim(allotments: readonly Allotment[]): Promise<ClaimedRow[]>

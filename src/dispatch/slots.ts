@@ -310,7 +310,7 @@ class SlotPool implements Slots {
     const needed = load.waiting.bytes + size
     if (needed > maxUnresponsiveBytes && !this.isResponsive(load, this.now())) return false
     if (this.waitingBytes + size <= maxWaitingBytes) return true
-    this.fairQueue.add(load) // from now on it has its share
+    this.fairQueue.add(load) // from now on the webhook has a share
     while (this.waitingBytes + size > maxWaitingBytes && needed <= shareOf(this.fairQueue, load, maxWaitingBytes)) {
       const greediest = mostBeyondShare(this.fairQueue, maxWaitingBytes)
       if (greediest === undefined) break

@@ -10,7 +10,7 @@ import type { ServiceSecrets } from './keyring.ts'
  * written or changed by SQL is detected before it has an effect.
  */
 export interface EventMacs {
-  /** The position of LogStarted, from which on every command event must have a MAC. Null before the log has started. */
+  /** The position of LogStarted. From there on, every command event must have a MAC. It is null before the log has started. */
   readonly start: Checkpoint | null
   macOf(event: Parameters<typeof macEntry>[0]): string
   /** Returns what is wrong with an event: `forged` if it has no MAC, `altered` if its MAC belongs to other content, or else null. */

@@ -77,7 +77,7 @@ export function nodesOf(leaves: readonly Buffer[]): ReadNodes {
   return async (height, first, count) => (levels.get(height) ?? []).slice(first, first + count)
 }
 
-/** A stored tree lacks nodes that a root needs. */
+/** The error for a stored tree that lacks nodes which a root needs. */
 export class MissingNodes extends Error {}
 
 /** Returns the root of the perfect subtree at a height, from stored nodes. Throws MissingNodes. */
@@ -146,7 +146,7 @@ async function subproof(read: ReadNodes, from: number, start: number, size: numb
     : [...(await subproof(read, from - split, start + split, size - split, false)), await rangeRoot(read, start, split)]
 }
 
-/** Whether a proof (RFC 9162, 2.1.4.2) shows that the larger tree begins with all leaves of the smaller one, which must not be empty. */
+/** Returns whether a proof (RFC 9162, 2.1.4.2) shows that the larger tree begins with all leaves of the smaller one, which must not be empty. */
 export function isConsistent(smaller: SizedRoot, larger: SizedRoot, proof: readonly Buffer[]): boolean {
   if (smaller.size === 0 || smaller.size > larger.size) return false
   if (smaller.size === larger.size) return proof.length === 0 && smaller.root.equals(larger.root)

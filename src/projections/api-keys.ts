@@ -116,8 +116,8 @@ export async function listKeys(
 }
 
 /**
- * Returns the key with this value for `x-api-key`, or null. A previous value is found until the end of its overlap. A key whose row, or the row of whose
- * tenant, was altered by another program is not found. @param now RFC 3339
+ * Returns the key with this value for `x-api-key`, or null. A previous value is found until the end of its overlap. A key is not found if another program
+ * has altered its row or the row of its tenant. @param now RFC 3339
  */
 export async function findKeyByValue(deps: RowChecks & { readonly pool: Pool }, value: string, now: string): Promise<KeyCredential | null> {
   const { pool, keyring } = deps

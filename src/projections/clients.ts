@@ -30,7 +30,7 @@ function inOrder(ids: readonly ClientId[], rows: readonly StoredClient[]): (Clie
 export const findClients = async (pool: Pool, ids: readonly ClientId[]): Promise<(ClientOfTenant | null)[]> =>
   inOrder(ids, await queryClients(pool, ids))
 
-/** Returns the same clients for authentication. A client whose row, or the row of whose tenant, was altered by another program gives null. */
+/** Returns these clients for authentication, and null for a client if another program has altered its row or the row of its tenant. */
 export async function findGenuineClients(
   deps: RowChecks & { readonly pool: Pool },
   ids: readonly ClientId[],
@@ -42,7 +42,7 @@ export async function findGenuineClients(
   }
   return inOrder(ids, (await queryClients(deps.pool, ids)).filter(isGenuine))
 }
-/** Returns one such client, which may be revoked, or null. */
+/** Returns one client for authentication, which may be revoked, or null. */
 export const findGenuineClient = async (deps: RowChecks & { readonly pool: Pool }, id: ClientId): Promise<ClientOfTenant | null> =>
   (await findGenuineClients(deps, [id]))[0] ?? null
 

@@ -24,7 +24,7 @@ export async function* gather(source: AsyncIterable<EventBatch>, { ms, urgentMs,
   let timer: NodeJS.Timeout | undefined
   const nextBatch = () => {
     const next = batches.next()
-    next.catch(() => {}) // It is awaited later, and may fail before that.
+    next.catch(() => {}) // The read is awaited later, and may fail before that.
     return next
   }
   const after = (delayMs: number) =>

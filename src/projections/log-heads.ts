@@ -12,7 +12,7 @@ export interface KeptHead extends Head {
   readonly signed_at: string | null
 }
 
-/** Returns the heads in the table, the last one first. @param limit the most heads */
+/** Returns the heads in the table, newest first. @param limit the most heads */
 export async function listHeads(client: Sql, limit = 1_000_000): Promise<KeptHead[]> {
   const rows = await client<{ note: string; signed_at: string }>`
     select note, signed_at from public.log_heads where not is_ended order by size desc limit ${limit}`

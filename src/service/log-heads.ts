@@ -16,7 +16,7 @@ import type { Shared } from './shared.ts'
 export const anchorPath = ({ KOLBAK_LOG_ANCHOR: path, KOLBAK_DATA_DIR: dataDir }: Pick<Config, 'KOLBAK_LOG_ANCHOR' | 'KOLBAK_DATA_DIR'>) =>
   path ?? join(dataDir, 'log-anchor.jsonl')
 
-/** Returns the heads of a log in an anchor file, the last one first. A line that is cut off or not signed by this key is skipped. */
+/** Returns the heads of a log in an anchor file, newest first. A line that is cut off or not signed by this key is skipped. */
 export async function readAnchor(path: string, vkey: string): Promise<KeptHead[]> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     if (codeOf(error) === 'ENOENT') return ''

@@ -13,7 +13,7 @@ const startedId = uuidV5('log', 'started') as EventId
 const lookMs = 2_000
 
 /**
- * Starts the audit log: appends LogStarted, from which on every command event must have a MAC. This waits in the background until no process of
+ * Starts the audit log: appends LogStarted. From this event on, every command event must have a MAC. This waits in the background until no process of
  * version 0.2 lives, because such a process writes no MACs. A log that has started stays as it is.
  */
 export async function startLog(shared: Shared): Promise<void> {

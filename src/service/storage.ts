@@ -34,7 +34,7 @@ export async function readStorage(pool: Pool, dataDir: string): Promise<Storage>
   }
 }
 
-/** Returns the size of the file system of a folder, or null if there is no such folder, as beside a database of the operator's own. */
+/** Returns the size of the file system of a folder, or null if there is no such folder, for instance with an external database. */
 async function diskOf(folder: string): Promise<Storage['disk']> {
   const { bsize, blocks, bavail } = await statfs(folder).catch(() => ({ bsize: 0, blocks: 0, bavail: 0 }))
   return blocks === 0 ? null : { total_bytes: bsize * blocks, free_bytes: bsize * bavail }

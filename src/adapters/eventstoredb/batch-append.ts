@@ -63,7 +63,7 @@ export function createBatchAppends(engine: Engine): { append(item: AppendItem, e
       const id = idOf(response)
       const append = waiting.get(id)
       waiting.delete(id)
-      if (append === undefined) return // it has waited too long
+      if (append === undefined) return // the append has waited too long
       const success = response.getSuccess()
       const commit = success?.getPosition()?.getCommitPosition()
       if (success !== undefined && commit !== undefined)

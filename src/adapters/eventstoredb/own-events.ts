@@ -6,7 +6,7 @@ import type { EncodedEvent, WireEvent } from './wire.ts'
 /** Events that this process is appending or has just appended, so that its subscriptions need not parse them. */
 export interface OwnEvents {
   add(item: AppendItem): void
-  /** Returns and forgets the event with the same id and the same bytes. Undefined when there is none. */
+  /** Returns and forgets the event with the same id and the same bytes. Returns undefined when there is none. */
   take(event: WireEvent): NewEvent | undefined
 }
 

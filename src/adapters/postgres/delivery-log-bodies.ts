@@ -53,7 +53,7 @@ export function createArchive(pool: Pool, days: DayPartitions): BodyArchive {
   return {
     archive,
     async erase(messages) {
-      // A row that is inserted first takes the place of a body that `archive` has not written yet.
+      // A body that is not archived yet gets an empty row now, so that a later `archive` does not store it.
       await archive(messages.map((message) => ({ ...message, sealedBody: erasedBody })))
       for (const { tenant, message, fingerprint } of messages)
         await pool.query(

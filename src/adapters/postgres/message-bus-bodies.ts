@@ -53,7 +53,7 @@ export function createBodyReader(pool: Pool, log: Log): NonNullable<MessageBus['
   }
 }
 
-/** Returns the message with this index in a record, or null. If the place of the ref belongs to another bus, this bus has another message there. */
+/** Returns the message with this index in a record, or null if the message there is not that of the ref, because the place belongs to another bus. */
 function messageAt(record: MessageRecord | undefined, index: number, ref: MessageRef): Message | null {
   const message = record?.messages[index]
   return message === undefined || message.id !== ref.message || message.fingerprint !== ref.fingerprint ? null : message

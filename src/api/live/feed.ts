@@ -39,7 +39,7 @@ interface Reading {
   readonly stop: AbortController
   /** Resolves when the position is known. */
   readonly begun: Promise<void>
-  /** Every event up to here was published. */
+  /** Every event up to this position was published. */
   position: Checkpoint | null
 }
 /** The milliseconds after which a browser connects again. */
@@ -85,7 +85,7 @@ export class Feed {
       if (resume === null || 'moved' in resume) {
         joined = join(reading.position)
         const now = Date.now()
-        // A caller that has got nothing yet can go on from here too.
+        // A caller that has got no item yet can go on from this id too.
         const id = this.ids.write({ after: reading.position, sent: 0, at: now })
         yield resume === null ? `${retryText}id: ${id}\n\n` : `${retryText}${gapText(gapOf(resume.at, now), id)}`
       } else {
@@ -104,8 +104,7 @@ export class Feed {
   }
 
   /**
-   * Yields what was stored after the position. Returns the checkpoint up to which it was read, which is at or after that of the feed, and a gap if too
-   * much was stored.
+   * Yields the items that were stored after the position. Returns the checkpoint up to which they were read. The feed is not beyond this checkpoint. If too much was stored, a gap is returned too.
    */
   async *#catchUp(
     resume: StreamPosition,

@@ -30,7 +30,7 @@ export interface Gap {
 const time = (ms: number) => new Date(ms).toISOString()
 export const gapText = (gap: Gap, id: string | null) => `${id === null ? '' : `id: ${id}\n`}event: gap\ndata: ${JSON.stringify(gap)}\n\n`
 
-/** Returns the items of an event that a reader accepts as text, with the number of them. Each has the id after which a stream goes on. */
+/** Returns the text of those items of an event that a reader accepts, and their number. Each item has the id after which a stream goes on. */
 export function textsOf(
   { before, position, at, items }: Published,
   ids: StreamIds,

@@ -5,7 +5,7 @@ import type { Checkpoint } from '../../events/envelope.ts'
 export interface StreamPosition {
   /** The checkpoint after which to read on, or null for the beginning. */
   readonly after: Checkpoint | null
-  /** The number of items of the first event after it that were sent already. One event may have many items. */
+  /** The number of items of the next event that were sent already. One event may have many items. */
   readonly sent: number
   /** The time of the last item, in milliseconds since 1970. */
   readonly at: number

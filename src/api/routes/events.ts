@@ -247,7 +247,7 @@ function replayTargets(message: IndexedMessage, requested: WebhookId | undefined
   return [requested]
 }
 
-/** Returns a function that makes the fields that an event has both in a list and alone. */
+/** Returns a function that makes the fields of an event that a list and a single event have in common. */
 function createSummaries(deps: ApiDependencies) {
   const { expiresAt } = createDeliveryViews(deps)
   return (message: IndexedMessage): Omit<shown.ListedEvent, 'deliveries' | 'has_rejections'> => ({

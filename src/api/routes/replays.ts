@@ -145,7 +145,7 @@ function createBeginJob(deps: Deps) {
   }
 }
 
-/** Returns the deliveries that a request is about: none that were accepted later than `now`, which is also the default end. */
+/** Returns the filter of the deliveries to replay. The default end is `now`, which also takes the place of a later end. */
 function filterOf(body: ReplayWebhook, { caller }: Identity, now: string): ReplayFilter {
   const since = parseUtc('since', body.since)
   const requestedUntil = body.until === undefined ? null : parseUtc('until', body.until)

@@ -25,7 +25,7 @@ interface StreamDependencies extends ApiDependencies {
   readonly closing: AbortSignal
 }
 
-/** The routes that send what happens, as it happens, as server-sent events. */
+/** The routes that send attempts and posted events, as they happen, as server-sent events. */
 export function createStreamRoutes(deps: StreamDependencies): Route[] {
   const { store, closing, log } = deps
   const owners = createWebhookOwners(deps.pool)

@@ -81,7 +81,7 @@ const createReadRoutes = (deps: ApiDependencies): Route[] => [
       if (as_of !== undefined) {
         const headers = await awaitHead(deps, { name: readModel, families: ['tenant'] })
         const registeredBy = parseAsOf(as_of, deps.now())
-        // Tenants are never deleted, so those of the past are those of today that were registered by then.
+        // Tenants are never deleted. So the tenants of a past time are the present tenants that were registered by then.
         const visible = seesEveryTenant(caller) ? {} : { only: caller.tenant }
         const { rows, total } = await listTenants(deps.pool, { limit, offset, registeredBy, ...visible })
         const past = await Promise.all(rows.map(({ id }) => stateAt(deps, tenantDecider, tenantStream(id), id, { as_of })))

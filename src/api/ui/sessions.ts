@@ -36,7 +36,7 @@ const isTls = ({ origin = '' }: IncomingHttpHeaders): boolean => origin.startsWi
 
 /**
  * Returns whether the dashboard itself sent the request. Another site cannot send such a request: a browser says in `Sec-Fetch-Site` which site sent
- * it, and sends the header of the dashboard to another origin only if that origin permits it. The API never does.
+ * it, and sends the header of the dashboard to another origin only if that origin permits it. The API never permits it.
  */
 export function isOwnRequest({ method, headers }: Pick<IncomingMessage, 'method' | 'headers'>): boolean {
   const site = headers['sec-fetch-site']

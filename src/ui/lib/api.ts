@@ -46,7 +46,7 @@ const randomId = () => [...crypto.getRandomValues(new Uint8Array(8))].map((byte)
 
 /** Sends a request to the service. The browser adds the session. Throws a Failure unless the status is 2xx. */
 export async function send<T = unknown>(method: string, path: string, { body, ifMatch, signal: aborted }: Call = {}): Promise<Reply<T>> {
-  const requestId = `ui-${randomId()}` // the audit shows it, so that a change can be traced to the dashboard
+  const requestId = `ui-${randomId()}` // the audit log keeps this header, so that a change can be traced to the dashboard
   const headers: Record<string, string> = { 'x-kolbak-ui': '1', 'x-request-id': requestId, accept: 'application/json' }
   if (body !== undefined) headers['content-type'] = 'application/json'
   if (ifMatch !== undefined && ifMatch !== null) headers['if-match'] = ifMatch

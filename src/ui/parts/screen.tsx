@@ -73,7 +73,7 @@ export function Pager({ next }: { next: string | null | undefined }) {
   )
 }
 
-/** The request that shows or does the same by the API. */
+/** The request to the API that shows or does the same as the screen or the dialog. */
 export const Curl = ({
   method = 'GET',
   request,

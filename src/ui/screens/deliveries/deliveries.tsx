@@ -13,7 +13,7 @@ const open = { '': 'Not delivered', retrying: 'Retrying', pending: 'Pending', fa
 const ranges = { '': 'In the last 24 hours', '1h': 'In the last hour', '7d': 'In the last 7 days', '30d': 'In the last 30 days' }
 const ofWebhook = { ...open, '': 'All', success: 'Delivered' }
 
-/** The deliveries of all webhooks that have not arrived. For one webhook, also those that have. */
+/** The deliveries that have not arrived, of all webhooks. For a chosen webhook, also the delivered ones. */
 export function Deliveries() {
   const get = (name: string) => params.value.get(name)
   const range = get('range')
