@@ -15,6 +15,8 @@ export interface Lease {
   release(): Promise<void>
 }
 export interface LeaseKeeper {
+  /** The id under which the leases of this process are stored. */
+  readonly owner: string
   /** Takes a lease that no other process has. Returns null when another process has it. */
   take(name: string): Promise<Lease | null>
   /** Releases all leases and stops renewing. */
@@ -92,6 +94,7 @@ export function createLeaseKeeper(options: { pool: Pool; owner: string; leaseMs:
     return lease
   }
   return {
+    owner,
     take: (name) =>
       inOrder(name, async () => {
         const sentAt = performance.now()

@@ -14,6 +14,10 @@ export interface LiveProcesses {
   readonly isVersion02Gone: boolean
   /** Returns whether every live process writes MACs. A process of version 0.2 does not. */
   allWriteMacs(): Promise<boolean>
+  /**
+   * Announces that this process is about to stop. The others no longer count it, and take its share of the work, while it finishes what it has begun.
+   */
+  withdraw(): void
   close(): Promise<void>
 }
 
@@ -36,17 +40,19 @@ export async function joinLiveProcesses(options: {
   let isVersion02Gone = false
   const wake = createWake()
   const stop = new AbortController()
+  let announcedRoles = roles
+  let withdrawing = Promise.resolve()
   const beat = async () => {
     const { rows } = await pool.query<{ roles: string[]; writes_macs: boolean }>({
       name: 'live-processes-beat',
       text: `with beat as (
                insert into live_processes (id, roles, seen_at, writes_macs) values ($1, $2, clock_timestamp(), true)
-               on conflict (id) do update set seen_at = excluded.seen_at
+               on conflict (id) do update set seen_at = excluded.seen_at, roles = excluded.roles
              ), gone as (
                delete from live_processes where seen_at < clock_timestamp() - interval '1 hour'
              )
              select roles, writes_macs from live_processes where seen_at > clock_timestamp() - $3 * interval '1 ms' and id <> $1`,
-      values: [id, roles, everyMs * 3],
+      values: [id, announcedRoles, everyMs * 3],
     })
     const formerCounts = counts
     counts = new Map(roles.map((role) => [role, 1]))
@@ -80,10 +86,15 @@ export async function joinLiveProcesses(options: {
       )
       return rowCount === 0
     },
+    withdraw() {
+      announcedRoles = []
+      withdrawing = beat().then(() => notices.tellOthers('processes'), onError)
+    },
     async close() {
       stop.abort()
       stopListening()
       await loop
+      await withdrawing
       await pool.query('delete from live_processes where id = $1', [id])
       notices.tellOthers('processes')
     },

@@ -22,24 +22,20 @@ interface RunSteps<R, S extends Source<R>> {
   own(partition: Owned<R>): Promise<void>
   /** Returns whether ownership is certain now, by this process's monotonic clock. */
   isHeld(): boolean
-  /** Called after the consumer has returned or failed. Must not throw. The partition can be started again only after this call. */
-  finish?(): Promise<void>
 }
 /**
  * The partitions that this process owns. The run of a partition begins with `start`, and ends when its consumer has returned, soon after the
  * partition was lost. So a partition that is lost and assigned again never has two consumers.
  */
 interface PartitionRuns<R, S extends Source<R>> {
-  /** Starts the run of a partition that has none. Returns a function that ends the ownership of the partition. */
-  start(partition: number, steps: RunSteps<R, S>): () => void
+  /** Starts the run of a partition that has none. Resolves when the run has ended. */
+  start(partition: number, steps: RunSteps<R, S>): Promise<void>
   /** Returns whether the partition has a run, also while a lost partition waits for its consumer to return. */
   has(partition: number): boolean
   /** Returns the source from which the consumer of a partition reads. Returns undefined before the source is open and after the partition is lost. */
   sourceOf(partition: number): S | undefined
   /** Partitions that have a run. */
   running(): number[]
-  /** Partitions that have a run and are not lost, in the order of their starts. */
-  kept(): number[]
   /** Partitions whose consumer reads. */
   owned(): number[]
   /** Ends the ownership of a partition. */
@@ -61,7 +57,7 @@ export function createPartitionRuns<R, S extends Source<R>>(options: {
   /** Called when a run has ended. */
   onEnded?(partition: number): void
   /** Milliseconds for which a partition stays without a run after its consumer has failed. Default 0. */
-  failurePause?: { readonly ms: number; readonly signal: AbortSignal }
+  failurePause?: { readonly ms: number; readonly signal?: AbortSignal }
 }): PartitionRuns<R, S> {
   const { log, onLost, onEnded, failurePause } = options
   const runs = new Map<number, Run<S>>()
@@ -93,14 +89,13 @@ export function createPartitionRuns<R, S extends Source<R>>(options: {
           if (failurePause !== undefined) await pause(failurePause.ms, failurePause.signal)
         }
         lose(partition, run)
-        await steps.finish?.()
         runs.delete(partition)
         log.info({ partition }, 'bus.partition_left')
         onEnded?.(partition)
       }
       const run: Run<S> = { loss: new AbortController(), source: null, done: Promise.resolve().then(runToEnd) }
       runs.set(partition, run)
-      return () => lose(partition, run)
+      return run.done
     },
     has: (partition) => runs.has(partition),
     sourceOf(partition) {
@@ -108,7 +103,6 @@ export function createPartitionRuns<R, S extends Source<R>>(options: {
       return run === undefined || run.loss.signal.aborted ? undefined : (run.source ?? undefined)
     },
     running: () => [...runs.keys()],
-    kept: () => keptRuns().map(([partition]) => partition),
     owned: () => keptRuns().flatMap(([partition, run]) => (run.source === null ? [] : [partition])),
     lose(partition) {
       const run = runs.get(partition)

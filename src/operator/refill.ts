@@ -9,6 +9,7 @@ import type { RecordedEvent } from '../events/envelope.ts'
 import type { DeliveryRef } from '../events/refs.ts'
 import { chunks } from '../lib/chunks.ts'
 import { KolbakError } from '../lib/errors.ts'
+import { createLeaseShares } from '../lib/lease-shares.ts'
 import type { LeaseKeeper } from '../lib/leases.ts'
 import type { Log } from '../lib/log.ts'
 import { pause } from '../lib/retry.ts'
@@ -101,7 +102,8 @@ async function readToHead({ store, deliveryLog, pool, leases, log }: ReadDeps): 
 
   const head = await store.head(projection.families)
   const sql = sqlOn(pool)
-  const running = startProjection({ store, pool, leases, progress: createProjectionProgress(), log }, projection)
+  const shares = createLeaseShares({ pool, leases, onError: (error) => log.warn({ error }, 'leases.failed') })
+  const running = startProjection({ store, pool, shares, progress: createProjectionProgress(), log }, projection)
   try {
     for (let reportedAt = performance.now(); head !== null; await pause(50)) {
       const [live] = await sql<{ reached: boolean }>`

@@ -56,7 +56,7 @@ export interface OwnedPartition {
  * last done offset + 1, whether or not a record has that offset.
  * Order: no order is promised between partitions or between messages. `produce` chooses the partition.
  * Ownership: the adapter divides the partitions (`KOLBAK_PARTITIONS`, numbered from 0) among the processes that consume, so that one process
- * owns a partition at a time. An engine without consumer groups uses leases (`lib/leases`) for this.
+ * owns a partition at a time. An engine without consumer groups uses leases (`lib/lease-shares`) for this.
  * At-least-once: a new owner starts at the saved offset, so a record may be read again.
  * Saved offsets: the bus does not store them. The consumer saves them (`dispatch/offsets`) and returns them through `startAt`.
  */

@@ -1,7 +1,8 @@
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import { codeOf, describeError } from '../lib/errors.ts'
+import type { Lease } from '../lib/leases.ts'
 import { orIdle } from '../lib/or-idle.ts'
-import { createBackoff, keepRunning, pause } from '../lib/retry.ts'
+import { createBackoff, pause } from '../lib/retry.ts'
 import type { EventBatch } from '../ports/event-store.ts'
 import { applyBatch, BuildMoved, type BuildState, readState } from './apply-batch.ts'
 import { isEngineError } from './faulty-events.ts'
@@ -47,7 +48,7 @@ class LeasedBuildRunner implements BuildRunner {
     this.#deps = deps
     this.#projection = projection
     this.#build = build
-    this.#running = keepRunning(() => this.#runWithLease(), {
+    this.#running = deps.shares.keep(`projection/${projection.name}/${build}`, (lease) => this.#runWithLease(lease), {
       signal: this.#stopping.signal,
       onError: (cause, delayMs) => this.#reportFailure(cause, delayMs),
     })
@@ -62,24 +63,18 @@ class LeasedBuildRunner implements BuildRunner {
     await this.#running
   }
 
-  /** Takes the lease and applies events until the lease is lost, another process moves the build, or the runner stops. */
-  async #runWithLease(): Promise<void> {
-    const { leases, progress, log, refreshMs = 1_000 } = this.#deps
+  /** Applies events until the lease is lost, another process moves the build, or the runner stops. */
+  async #runWithLease(lease: Lease): Promise<void> {
+    const { progress, log } = this.#deps
     const { name } = this.#projection
-    const lease = await leases.take(`projection/${name}/${this.#build}`)
-    if (lease === null) {
-      this.error = null
-      return pause(refreshMs, this.#stopping.signal)
-    }
     try {
-      await this.#follow(AbortSignal.any([this.#stopping.signal, lease.lost]))
+      await this.#follow(lease.lost)
     } catch (cause) {
       if (!(cause instanceof BuildMoved)) throw cause
       log.debug({ projection: name, build: this.#build }, 'projection.moved') // The runner then reads the state again.
     } finally {
       this.state = null
       progress.forget(name, this.#build)
-      await lease.release()
     }
   }
 

@@ -1,6 +1,6 @@
 import type { Pool } from 'pg'
 import type { EventMacs } from '../lib/event-macs.ts'
-import type { LeaseKeeper } from '../lib/leases.ts'
+import type { LeaseShares } from '../lib/lease-shares.ts'
 import type { Log } from '../lib/log.ts'
 import type { Notices } from '../lib/notices.ts'
 import type { EventStore } from '../ports/event-store.ts'
@@ -9,7 +9,8 @@ import type { ProjectionProgress } from './waiter.ts'
 export interface RunnerDependencies {
   readonly store: Pick<EventStore, 'subscribe' | 'head'>
   readonly pool: Pool
-  readonly leases: LeaseKeeper
+  /** Divides the builds among the processes that run projections. */
+  readonly shares: LeaseShares
   readonly progress: ProjectionProgress
   readonly log: Log
   /** Finds forged events. Without it, no event is checked. */
@@ -18,6 +19,6 @@ export interface RunnerDependencies {
   readonly batchSize?: number
   /** Default: none. The notice `builds` announces a new build, and a build that has become the live build. */
   readonly notices?: Notices
-  /** Milliseconds between two checks for a free lease (default 1,000), and for builds that no notice has announced (default 30,000). */
+  /** Milliseconds between two checks for builds that no notice has announced. Default 30,000. */
   readonly refreshMs?: number
 }

@@ -36,7 +36,7 @@ const pollsPerRefresh = 15
 
 /**
  * Keeps the live build of a projection up to date, and also a newer build until it becomes the live build. A lease lets only one process at a time
- * run a build. Even if two processes ran it, only one of them could commit a batch, because of the compare-and-set on the checkpoint.
+ * run a build, and each process has a share of the leases. Even if two processes ran it, only one of them could commit a batch, because of the compare-and-set on the checkpoint.
  *
  * A batch that fails because of the engine is retried for ever. A batch that fails because of an event quarantines the stream of
  * the event after three tries.

@@ -110,6 +110,7 @@ async function start(
     ...{ health, operations },
     scrape: () => supervised?.scrape() ?? registry.metrics(),
   })
+  parts.add('shares of the work', async () => shared.live.withdraw()) // added last, so that it is called first when the service stops
   announce(shared, { url, dashboard: await startLink(shared, url, admin), admin, registry, supervised })
   return { url, operator: createOperator(shared, projections) }
 }

@@ -2,6 +2,7 @@ import { createEndpointManager } from '../dispatch/endpoint-manager.ts'
 import { createErasureManager } from '../dispatch/erasure-manager.ts'
 import { createKeyDeletedManager, webhooksOfKey } from '../dispatch/key-deleted.ts'
 import { scheduleRetries } from '../dispatch/retries.ts'
+import { createLeaseShares } from '../lib/lease-shares.ts'
 import { apiKeys } from '../projections/api-keys.ts'
 import { audit } from '../projections/audit.ts'
 import { installProjections } from '../projections/builds.ts'
@@ -55,14 +56,19 @@ export async function openProjections({
 
 /** Runs projections in this process. Returns a function that reports their states. */
 export function startProjections(shared: Shared, projections: readonly Projection[]): () => ProjectionStatus[] {
-  const { store, pools, leases, notices, progress, macs, parts, log } = shared
+  const { store, pools, leases, live, notices, progress, macs, parts, log } = shared
+  const shares = createLeaseShares({
+    ...{ pool: pools.leases, leases, notices },
+    processes: () => live.count('projector'),
+    onError: (error, delayMs) => log.warn({ error, delayMs }, 'projections.share_failed'),
+  })
   // Parts stop in reverse order. The sealer is added before the runners, so it stops after them and seals the events that they have applied.
   const { observe } = createBatchSealer(shared)
   const observed = projections.map((projection) =>
     projection.name === projectionNames.deliveries ? { ...projection, observe } : projection,
   )
   const running = observed.map((projection) => {
-    const runner = startProjection({ store, pool: pools.projections, leases, notices, progress, macs, log }, projection)
+    const runner = startProjection({ store, pool: pools.projections, shares, notices, progress, macs, log }, projection)
     parts.add(`projection ${projection.name}`, runner.stop)
     return runner
   })

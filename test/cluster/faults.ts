@@ -134,7 +134,7 @@ export const faults: readonly Fault[] = [
     p99Ms: 15_000,
   },
   {
-    name: 'the projector with the leases killed, and started after 5 s',
+    name: 'the projector with the most leases killed, and started after 5 s',
     async run(deployment) {
       const projector = await mostLeases(deployment.members('projector'), deployment)
       await deployment.end(projector, 'SIGKILL')
@@ -146,7 +146,7 @@ export const faults: readonly Fault[] = [
     p99Ms: 15_000,
   },
   {
-    name: 'the projector with the leases frozen for 20 s',
+    name: 'the projector with the most leases frozen for 20 s',
     async run(deployment) {
       const { service } = await mostLeases(deployment.members('projector'), deployment)
       service.child.kill('SIGSTOP')

@@ -27,6 +27,7 @@ import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import type { ChangeCursor } from '../../src/projections/webhooks.ts'
 import { projectionWorld, type World } from '../projections/world.ts'
 import { type HandDrivenBus, handDrivenBus } from '../support/hand-driven-bus.ts'
+import { wholeShare } from '../support/lease-shares.ts'
 import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -61,7 +62,10 @@ describe('the dispatcher', () => {
     const dueWake = createWake()
     const projection = deliveries(log, scheduleRetries, dueWake.notify)
     await installProjections(db.pool, [projection])
-    const runner = startProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog }, projection)
+    const runner = startProjection(
+      { store, pool: db.pool, shares: wholeShare(db.pool, leases), progress: createProjectionProgress(), log: silentLog },
+      projection,
+    )
     const live = await joinLiveProcesses({
       ...{ pool: db.pool, roles: ['dispatcher'], notices: noNotices, onError },
       id: `d${randomBytes(4).toString('hex')}`,

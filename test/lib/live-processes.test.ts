@@ -52,4 +52,12 @@ describe('live processes', () => {
     await b.close()
     await waitFor(() => a.count('api') === 1)
   })
+  it('are not counted once they have announced that they stop, although they are still alive', async () => {
+    const a = await start('a', ['projector'])
+    const b = await start('b', ['projector'])
+    await waitFor(() => a.count('projector') === 2)
+    b.withdraw()
+    await waitFor(() => a.count('projector') === 1)
+    expect(a.isAlone).to.equal(false)
+  })
 })

@@ -5,12 +5,12 @@ import type { DispatchMetrics } from '../../src/dispatch/metrics.ts'
 import type { WebhookCache } from '../../src/dispatch/webhook-cache.ts'
 import type { DeliveryId, MessageId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import type { Keyring } from '../../src/lib/keyring.ts'
-import type { LeaseKeeper } from '../../src/lib/leases.ts'
 import { type Log, silentLog } from '../../src/lib/log.ts'
 import { createVault } from '../../src/lib/seal.ts'
 import { createWake } from '../../src/lib/wake.ts'
 import type { MessageBus } from '../../src/ports/message-bus.ts'
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
+import { everyLease } from '../support/lease-shares.ts'
 import { epochOf } from './clock.ts'
 import type { Code } from './code.ts'
 import { ModelDeliveryLog, stateReadKey } from './delivery-log.ts'
@@ -73,14 +73,6 @@ function failingOn(event: string, cache: WebhookCache): WebhookCache {
     return cache.match(tenant, name)
   }
   return Object.assign(Object.create(cache) as WebhookCache, { match })
-}
-
-/**
- * A keeper that grants every lease to every runner. Two runners then run at once, and only the compare-and-set of the checkpoint protects the rows.
- */
-const everyLease: LeaseKeeper = {
-  take: async (name) => ({ name, lost: new AbortController().signal, isHeld: () => true, release: async () => {} }),
-  close: async () => {},
 }
 
 /** The engines and the processes of one run. */
@@ -245,7 +237,7 @@ export class World {
     const pool = this.postgres.pool()
     const log = this.logOf(life)
     const streams = code.commandStreams.createCommandStreams(store, keyring)
-    const deps = { store, pool, leases: everyLease, progress: createProjectionProgress(), log }
+    const deps = { store, pool, shares: everyLease, progress: createProjectionProgress(), log }
     const projections = [
       webhookModel,
       code.deliveries.deliveries(this.log, code.retries.scheduleRetries),

@@ -13,6 +13,7 @@ import { findTenant } from '../../src/projections/tenants.ts'
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { type ChangeCursor, changedSince, findWebhook, listWebhooks, webhooks } from '../../src/projections/webhooks.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { wholeShare } from '../support/lease-shares.ts'
 import { memoryEventStore } from '../support/memory-event-store.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { projectionWorld, type World } from './world.ts'
@@ -143,7 +144,7 @@ describe('builds of a projection', () => {
     const store = memoryEventStore()
     const leases = createLeaseKeeper({ pool: db.pool, owner: 'old', leaseMs: 60_000, onError() {} })
     const old = startProjection(
-      { store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, refreshMs: 20 },
+      { store, pool: db.pool, shares: wholeShare(db.pool, leases), progress: createProjectionProgress(), log: silentLog, refreshMs: 20 },
       counted(),
     )
     try {

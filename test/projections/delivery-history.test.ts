@@ -15,6 +15,7 @@ import { type RunningProjection, startProjection } from '../../src/projections/r
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { deliveryEvents, type TestDelivery } from '../support/delivery-events.ts'
+import { wholeShare } from '../support/lease-shares.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const tenant = ulid() as TenantId
@@ -32,7 +33,14 @@ describe('the delivery history during a rebuild', () => {
 
   const over = (log: Pick<DeliveryLog, 'historyOf' | 'makeBuild' | 'dropBuild'>) => deliveries(log, scheduleRetries)
   const run = (projectionToRun: Projection = projection) => {
-    const deps = { store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, refreshMs: 20 }
+    const deps = {
+      store,
+      pool: db.pool,
+      shares: wholeShare(db.pool, leases),
+      progress: createProjectionProgress(),
+      log: silentLog,
+      refreshMs: 20,
+    }
     const started = startProjection(deps, projectionToRun)
     running.push(started)
     return started

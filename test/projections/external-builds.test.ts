@@ -11,6 +11,7 @@ import { type RunningProjection, startProjection } from '../../src/projections/r
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { aTenant, someEvents } from '../support/event-store-events.ts'
+import { wholeShare } from '../support/lease-shares.ts'
 import { type MemoryEventStore, memoryEventStore } from '../support/memory-event-store.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -42,7 +43,14 @@ describe('builds of a projection whose rows are in another store', () => {
     },
   }
   const run = (started = projection, source: Pick<MemoryEventStore, 'subscribe' | 'head'> = store) => {
-    const deps = { store: source, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, refreshMs: 20 }
+    const deps = {
+      store: source,
+      pool: db.pool,
+      shares: wholeShare(db.pool, leases),
+      progress: createProjectionProgress(),
+      log: silentLog,
+      refreshMs: 20,
+    }
     running.push(startProjection(deps, started))
   }
   const append = async (count: number): Promise<EventId[]> => {

@@ -14,6 +14,7 @@ import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { type ChangeCursor, changedSince, webhooks } from '../../src/projections/webhooks.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { anEvent, aTenant, someEvents } from '../support/event-store-events.ts'
+import { everyLease, wholeShare } from '../support/lease-shares.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { projectionWorld } from './world.ts'
 
@@ -60,13 +61,10 @@ describe('quarantine', () => {
     await db.drop()
   })
   let failures: number
-  const run = (keeper = leases, projection = noted): RunningProjection => {
+  const run = (projection = noted, shares = wholeShare(db.pool, leases)): RunningProjection => {
     failures = 0
     const log: Log = { ...silentLog, warn: (_, message) => void (message === 'projection.failed' && failures++) }
-    const runner = startProjection(
-      { store, pool: db.pool, leases: keeper, progress: createProjectionProgress(), log, refreshMs: 30 },
-      projection,
-    )
+    const runner = startProjection({ store, pool: db.pool, shares, progress: createProjectionProgress(), log, refreshMs: 30 }, projection)
     running.push(runner)
     return runner
   }
@@ -146,7 +144,7 @@ describe('quarantine', () => {
     const even: Projection = { ...noted, concerns: ({ revision }) => revision % 2 === 0 }
     poison = ({ revision }) => revision === 2
     await store.append(faultyStream, someEvents(6), 'any')
-    run(leases, even)
+    run(even)
     await waitFor(async () => (await listQuarantined(db.pool)).length === 1)
     expect(await revisions(faultyStream)).to.deep.equal([0])
     poison = never
@@ -172,7 +170,7 @@ describe('quarantine', () => {
     await installProjections(db.pool, [other])
     run()
     const second = startProjection(
-      { store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, refreshMs: 30 },
+      { store, pool: db.pool, shares: wholeShare(db.pool, leases), progress: createProjectionProgress(), log: silentLog, refreshMs: 30 },
       other,
     )
     running.push(second)
@@ -197,7 +195,10 @@ describe('quarantine', () => {
     await store.append(first, [anEvent()], 'any')
     await store.append(second, [anEvent()], 'any')
     running.push(
-      startProjection({ store, pool: db.pool, leases, progress: createProjectionProgress(), log: silentLog, refreshMs: 30 }, deferring),
+      startProjection(
+        { store, pool: db.pool, shares: wholeShare(db.pool, leases), progress: createProjectionProgress(), log: silentLog, refreshMs: 30 },
+        deferring,
+      ),
     )
     await waitFor(async () => (await listQuarantined(db.pool)).length === 1)
     expect((await listQuarantined(db.pool))[0]?.stream).to.equal(second)
@@ -236,12 +237,8 @@ describe('quarantine', () => {
   }
   it('does not depend on the lease: two runners that both act as its owner write every event once', async () => {
     const streams = Array.from({ length: 4 }, aTenant)
-    const deluded = (): LeaseKeeper => ({
-      take: async (name) => ({ name, lost: new AbortController().signal, isHeld: () => true, release: async () => {} }),
-      close: async () => {},
-    })
-    run(deluded())
-    run(deluded())
+    run(noted, everyLease)
+    run(noted, everyLease)
     for (let i = 0; i < 30; i++) await Promise.all(streams.map((stream) => store.append(stream, [anEvent()], 'any')))
     await caughtUp()
     for (const stream of streams) expect(await revisions(stream)).to.deep.equal(upTo(30))

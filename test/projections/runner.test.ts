@@ -12,6 +12,7 @@ import { type RunningProjection, startProjection } from '../../src/projections/r
 import { createProjectionProgress, createProjectionWaiter } from '../../src/projections/waiter.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { anEvent, aTenant } from '../support/event-store-events.ts'
+import { wholeShare } from '../support/lease-shares.ts'
 import { machineTimeOf } from '../support/patience.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -59,7 +60,7 @@ describe('the projection runner', () => {
   const run = async (projection: Projection, keeper = leases) => {
     await installProjections(db.pool, [projection])
     const runner = startProjection(
-      { store, pool: db.pool, leases: keeper, progress, log: silentLog, refreshMs: 50, batchSize: 10 },
+      { store, pool: db.pool, shares: wholeShare(db.pool, keeper), progress, log: silentLog, refreshMs: 50, batchSize: 10 },
       projection,
     )
     running.push(runner)

@@ -29,6 +29,7 @@ import { listWebhooksAsOf, webhookVersions } from '../../src/projections/webhook
 import { webhooks } from '../../src/projections/webhooks.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { fixtureKeyring, fixturesUpTo, fixtureVault } from '../support/event-fixtures.ts'
+import { wholeShare } from '../support/lease-shares.ts'
 import { sampleData, sampleEvent, sampleTypes, streamOf } from '../support/sample-events.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -52,7 +53,7 @@ async function withReadModels(work: (world: { db: TestDatabase; store: PostgresE
     deliveries(deliveryLog, scheduleRetries),
   ]
   await installProjections(pool, projections)
-  const deps = { store, pool, leases, progress: createProjectionProgress(), log: silentLog, refreshMs: 50 }
+  const deps = { store, pool, shares: wholeShare(pool, leases), progress: createProjectionProgress(), log: silentLog, refreshMs: 50 }
   const running = projections.map((projection) => startProjection(deps, projection))
   try {
     await work({

@@ -21,6 +21,7 @@ import { tenants } from '../../src/projections/tenants.ts'
 import { createProjectionProgress, createProjectionWaiter } from '../../src/projections/waiter.ts'
 import { webhooks } from '../../src/projections/webhooks.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { wholeShare } from '../support/lease-shares.ts'
 
 export interface World {
   readonly db: TestDatabase
@@ -53,12 +54,13 @@ export async function projectionWorld(): Promise<World> {
     throw error
   }
   const leases = createLeaseKeeper({ pool, owner: 'world', leaseMs: 60_000, onError })
+  const shares = wholeShare(pool, leases)
   const progress = createProjectionProgress()
   const waiter = createProjectionWaiter({ pool, progress })
   const projections: Projection[] = [tenants(keyring), apiKeys(keyring), webhooks]
   await installProjections(pool, projections)
   const running = projections.map((projection) =>
-    startProjection({ store, pool, leases, progress, log: silentLog, refreshMs: 50 }, projection),
+    startProjection({ store, pool, shares, progress, log: silentLog, refreshMs: 50 }, projection),
   )
 
   const context = (tenant: TenantId, fields: Partial<CommandContext>): CommandContext => ({

@@ -44,6 +44,7 @@ import { type Client, type Credential, client } from './api-client.ts'
 import { conformance } from './api-conformance.ts'
 import { type CapturingLog, capturingLog } from './capturing-log.ts'
 import { freshDatabase, type TestDatabase } from './database.ts'
+import { wholeShare } from './lease-shares.ts'
 import { giveUpAfterMs } from './patience.ts'
 
 export interface TestClient {
@@ -110,6 +111,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
   const leases = createLeaseKeeper({ pool, owner: randomUUID(), leaseMs: 60_000, onError })
   const bus = await createPostgresMessageBus({ pool, identity: 'test', partitions: 2, leases, consumers: () => 1, log })
   const deliveryLog = await createPostgresDeliveryLog({ pool, readers: db.readers, identity: 'test', bus, readsEvents: true, log })
+  const shares = wholeShare(pool, leases)
   const progress = createProjectionProgress()
   const streams = createCommandStreams(store, keyring)
   const waiter = createProjectionWaiter({ pool, progress })
@@ -129,7 +131,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
   ]
   await installProjections(pool, projections)
   const running: { stop(): Promise<void> }[] = projections.map((projection) =>
-    startProjection({ store, pool, leases, progress, log }, projection),
+    startProjection({ store, pool, shares, progress, log }, projection),
   )
   const usage = createKeyUsage({ pool, everyMs: 20, onError })
   const produced: Produced[] = []
