@@ -58,7 +58,7 @@ export const firstAttempt = (ref: MessageRef, webhook: WebhookId, correlation_id
   return { tenant, message, place, fingerprint, event, accepted_at, webhook, delivery, correlation_id, chain: 1, attempt: 1 }
 }
 
-/** Whether one attempt of a delivery comes after another. */
+/** Returns whether one attempt of a delivery comes after another. */
 export const isLater = (a: Pick<DeliveryRef, 'chain' | 'attempt'>, b: Pick<DeliveryRef, 'chain' | 'attempt'>): boolean =>
   a.chain > b.chain || (a.chain === b.chain && a.attempt > b.attempt)
 

@@ -7,7 +7,7 @@ import { eventsUpTo } from '../ports/events-up-to.ts'
 
 /**
  * Returns the events of a batch as the event store has them now, or null if it has none after `from`.
- * @param head the head of the event store for the families of days
+ * @param head the head of the event store for the day families
  */
 export function eventsOfBatch(
   store: Pick<EventStore, 'subscribe'>,

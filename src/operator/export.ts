@@ -29,7 +29,7 @@ export interface ExportOptions {
 export interface Exported {
   readonly size: number
   readonly batches: number
-  /** The indexes of events that Kolbak has not written like this. */
+  /** The indexes of events that are not what Kolbak has written. */
   readonly forged: readonly number[]
 }
 

@@ -38,7 +38,7 @@ describe('GET /v1/deliveries', () => {
     return { ids: data.map(({ id }) => id), next: pagination.next_cursor }
   }
 
-  it('returns 200 with the deliveries of all webhooks that have not arrived, newest first', async () => {
+  it('returns 200 with the deliveries that have not arrived, of all webhooks, newest first', async () => {
     expect(await list()).to.deep.equal({ ids: [ids.discarded, ids.retrying, ids.ofKey, ids.failed], next: null })
   })
   it('returns 200 with pages that contain each delivery once', async () => {

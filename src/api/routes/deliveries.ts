@@ -68,7 +68,7 @@ function listDeliveriesRoute(deps: ApiDependencies): Route {
     method: 'GET',
     path: '/v1/deliveries',
     operationId: 'listDeliveries',
-    summary: 'List the deliveries of all webhooks that have not arrived, newest first',
+    summary: 'List the deliveries that have not arrived, of all webhooks, newest first',
     description:
       'Returns what is retried, failed or discarded, whatever its webhook is, and with the status `pending` what has not been tried yet. With `webhook`, it returns all deliveries of that webhook. A key sees the deliveries of its own webhooks.',
     tag,

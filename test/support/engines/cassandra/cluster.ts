@@ -102,7 +102,7 @@ const createProbe = (contactPoint: string): Promise<boolean> =>
     await client.execute('create table if not exists probe.writes (id int primary key)')
     return true
   })
-/** Whether a write through this node reaches all nodes. The node refuses the write if it takes another node for dead. */
+/** Returns whether a write through this node reaches all nodes. The node refuses the write if it takes another node for dead. */
 const reachesAll = (contactPoint: string): Promise<boolean> =>
   withNode(contactPoint, async (client) => {
     await client.execute('insert into probe.writes (id) values (0)', [], { consistency: types.consistencies.all })
