@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:
 import { Counter, Histogram, type Registry } from 'prom-client'
 import type { RequestFacts } from '../events/envelope.ts'
 import { codeOf } from '../lib/errors.ts'
-import { asksForPast } from './as-of.ts'
+import { inRequestedTenant, requireScope } from './authorization.ts'
 import type { Credentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { ApiError, type ErrorCode, errorEnvelope, invalid, lacksScope, problemOf } from './errors.ts'
@@ -25,7 +25,7 @@ const maxAgentLength = 500
 /** Serves one request, and turns an error of the route into a response. @param params the parameters of the path */
 export type Serve = (req: IncomingMessage, res: ServerResponse, params: Readonly<Record<string, string>>) => Promise<void>
 
-interface PipelineDependencies extends Pick<ApiDependencies, 'log' | 'metrics'> {
+interface PipelineDependencies extends Pick<ApiDependencies, 'log' | 'metrics' | 'pool'> {
   readonly credentials: Credentials
   readonly rateLimits: RateLimits
   /** Returns the caller's address, as the trusted proxies report it. */
@@ -115,7 +115,8 @@ async function carryOut(deps: PipelineDependencies, route: Route, exchange: Exch
   const { req, res } = exchange
   const { bodyTypes = json, bodyLimit = defaultBodyLimit, bodyOptional = false, quota = 'requests' } = route
   const search = searchOf(req)
-  const identity = await identify(deps, route, req)
+  const identify = async () => inRequestedTenant(deps, route, req.headers, await identifyCaller(deps, route, req))
+  const identity = await identify()
   exchange.identity = identity
   if (identity !== null) {
     exchange.rateHeaders = await rateLimits.take(identity, quota)
@@ -137,7 +138,7 @@ async function carryOut(deps: PipelineDependencies, route: Route, exchange: Exch
     headers: req.headers,
     facts: () => factsOf(deps, route, exchange, reason),
     gone: () => goneSignal(res),
-    stillAllowed: async () => requireScope(route, await identify(deps, route, req), search),
+    stillAllowed: async () => requireScope(route, await identify(), search),
     plan: async (choose) => choose(),
     async countMore(count) {
       if (identity !== null && count > 0) exchange.rateHeaders = await rateLimits.takeMore(identity, quota, count)
@@ -151,17 +152,12 @@ function searchOf({ url = '/' }: IncomingMessage): URLSearchParams {
   return queryStart === -1 ? noSearch : new URLSearchParams(url.slice(queryStart))
 }
 
-/** Throws insufficient_scope. A read of a past state needs only `read:audit`. On the routes of admins, an admin may read the past too. */
-function requireScope({ scope, hasPast }: Route, identity: Identity | null, search: URLSearchParams): void {
-  if (identity === null || scope === null) return
-  const { scopes } = identity.caller
-  const isPast = hasPast === true && asksForPast(search)
-  const required = isPast ? 'read:audit' : scope
-  if (!scopes.has(required) && !(isPast && scope === 'admin' && scopes.has('admin'))) throw lacksScope(required)
-}
-
 /** Returns null for a route without a caller. Throws when the credential is missing, wrong, or not sufficient. */
-async function identify(deps: PipelineDependencies, { credentials: accepted }: Route, req: IncomingMessage): Promise<Identity | null> {
+async function identifyCaller(
+  deps: PipelineDependencies,
+  { credentials: accepted }: Route,
+  req: IncomingMessage,
+): Promise<Identity | null> {
   const address = () => deps.addressOf(req)
   if (accepted === 'none' || accepted === 'client') return null
   if (accepted !== 'operator') return deps.credentials.identify(req.headers, accepted, address)

@@ -1,6 +1,14 @@
 import type { DecidedEvent, RecordedEvent } from '../events/envelope.ts'
 import { type ClientId, defaultTenant, type TenantId } from '../events/ids.ts'
-import type { Client, LimitsChange, RecordedTenantEvent, Tenant, TenantEvents, TenantLimits } from '../events/tenant.ts'
+import {
+  type Client,
+  type LimitsChange,
+  type RecordedTenantEvent,
+  serviceScopes,
+  type Tenant,
+  type TenantEvents,
+  type TenantLimits,
+} from '../events/tenant.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { Decider } from './handler.ts'
 
@@ -51,9 +59,10 @@ function decide(command: TenantCommand, state: TenantState | null): DecidedEvent
     case 'IssueClient': {
       if (state.clients.has(command.client_id)) throw new KolbakError('already_exists', 'A client with this id exists already.')
       const { client_id, name, scopes, secret_hmac } = command
-      if (scopes.includes('admin') && id !== defaultTenant)
-        throw new KolbakError('validation_failed', 'Only clients of the tenant `default` can be admins.', {
-          details: [{ path: 'scopes', message: 'must not hold admin: only clients of the tenant `default` can' }],
+      const serviceScope = serviceScopes.find((scope) => scopes.includes(scope))
+      if (serviceScope !== undefined && id !== defaultTenant)
+        throw new KolbakError('validation_failed', `Only clients of the tenant \`default\` can have the scope ${serviceScope}.`, {
+          details: [{ path: 'scopes', message: `must not hold ${serviceScope}: only clients of the tenant \`default\` can` }],
         })
       return [{ type: 'ClientIssued', data: { id, client_id, name, scopes: [...scopes], secret_hmac } }]
     }

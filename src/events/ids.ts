@@ -25,7 +25,7 @@ const ulidPattern = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
 export const isUlid = (text: string): boolean => ulidPattern.test(text)
 
 /**
- * The tenant that the first start registers. Only its clients can have the scope `admin`. Its ULID is fixed, so that two processes cannot
+ * The tenant that the first start registers. Only its clients can have the scopes `admin` and `audit`. Its ULID is fixed, so that two processes cannot
  * register two tenants.
  */
 export const defaultTenant = '00000000000000000000000000' as TenantId

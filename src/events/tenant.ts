@@ -11,8 +11,11 @@ export const bearerScopes = [
   'write:events',
   'read:audit',
   'admin',
+  'audit',
 ] as const
 export type Scope = (typeof bearerScopes)[number]
+/** The scopes over all tenants. Only clients of the tenant `default` can have them, and neither includes the other. */
+export const serviceScopes: readonly Scope[] = ['admin', 'audit']
 
 /** The limits of a tenant. For an absent limit the default of the service applies. */
 export interface TenantLimits {

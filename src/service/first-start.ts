@@ -10,7 +10,7 @@ import type { Config } from '../config/config.ts'
 import type { Checkpoint } from '../events/envelope.ts'
 import { type ClientId, defaultTenant } from '../events/ids.ts'
 import { tenantStream } from '../events/streams.ts'
-import { bearerScopes } from '../events/tenant.ts'
+import { bearerScopes, type Scope } from '../events/tenant.ts'
 import { codeOf, KolbakError } from '../lib/errors.ts'
 import type { Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
@@ -130,8 +130,11 @@ interface DefaultTenant {
   readonly position: Checkpoint | null
 }
 
+/** The scopes of the first client. The one who operates the service should not be its auditor, so `audit` is not among them. */
+const adminScopes: readonly Scope[] = bearerScopes.filter((scope) => scope !== 'audit')
+
 function createDefaultTenant({ streams, keyring, log, now }: AdminDeps): DefaultTenant {
-  const caller: Caller = { tenant: defaultTenant, actor: 'system:first-start', scopes: new Set(bearerScopes), key_id: null }
+  const caller: Caller = { tenant: defaultTenant, actor: 'system:first-start', scopes: new Set(adminScopes), key_id: null }
   const stream = tenantStream(defaultTenant)
   const hmac = (secret: string) => keyring.lookup('client-secret', secret)
   let position: Checkpoint | null = null
@@ -156,7 +159,7 @@ function createDefaultTenant({ streams, keyring, log, now }: AdminDeps): Default
       return isNew
     },
     issueAdmin: (clientId, secret) =>
-      runOnce({ type: 'IssueClient', client_id: clientId as ClientId, name: 'admin', scopes: bearerScopes, secret_hmac: hmac(secret) }),
+      runOnce({ type: 'IssueClient', client_id: clientId as ClientId, name: 'admin', scopes: adminScopes, secret_hmac: hmac(secret) }),
     async rotateSecret(clientId, secret) {
       const rotation = {
         type: 'RotateClientSecret',

@@ -1,7 +1,7 @@
 import { expect } from 'chai'
 import jwt from 'jsonwebtoken'
 import type { Route } from '../../src/api/route.ts'
-import { bearerScopes } from '../../src/events/tenant.ts'
+import { bearerScopes, serviceScopes } from '../../src/events/tenant.ts'
 import type { Keyring, ServiceSecrets } from '../../src/lib/keyring.ts'
 import { openLogSigner } from '../../src/lib/log-signer.ts'
 import { storeHead } from '../../src/projections/log-heads.ts'
@@ -185,7 +185,7 @@ describe('every route of the API', () => {
         scope,
         await api.sibling(
           owner,
-          bearerScopes.filter((other) => other !== scope && other !== 'admin'),
+          bearerScopes.filter((other) => other !== scope && !serviceScopes.includes(other)),
         ),
       )
     await each(isScoped, async (route) => {
@@ -255,6 +255,43 @@ describe('every route of the API', () => {
         await expectCode(route, { as: otherKey }, 404, 'not_found')
       },
     ))
+  it('returns 403 to the auditor of the service for every change, with and without `Kolbak-Tenant`', async () => {
+    const auditor = await api.sibling(operator, ['audit'])
+    await each(
+      (route) => isGuarded(route) && route.method !== 'GET',
+      async (route) => {
+        await expectCode(route, { as: auditor }, 403, 'insufficient_scope')
+        await expectCode(route, { as: auditor, headers: { 'kolbak-tenant': owner.tenant } }, 403, 'insufficient_scope')
+      },
+    )
+  })
+  it('returns 200 to the auditor of the service for every read of a tenant, without its secrets', async () => {
+    const auditor = await api.sibling(operator, ['audit'])
+    const headers = { 'kolbak-tenant': owner.tenant }
+    const target = { ...ids, tenant: owner.tenant, client: owner.clientId }
+    await each(
+      (route) => isGuarded(route) && route.method === 'GET' && route.path !== '/v1/operations',
+      async (route) => {
+        const response = await ask(route, { as: auditor, headers }, target)
+        expect(response.status, `${route.path}: ${response.text}`).to.equal(200)
+        for (const secret of [ownerKey.key, otherKey.key]) expect(response.text, route.path).to.not.include(secret)
+      },
+    )
+    expect((await api.call('GET', `/v1/webhooks/${ids.webhook}`, { as: auditor })).status).to.equal(404)
+    expect((await api.call('GET', '/v1/operations', { as: auditor })).status).to.equal(403)
+    const signed = await api.call('GET', `/v1/deliveries/${ids.delivery}/request?signed=true`, { as: auditor, headers })
+    expect([signed.status, signed.get('error.code')]).to.deep.equal([403, 'insufficient_scope'])
+  })
+  it('returns 403 for `Kolbak-Tenant` without the scope `audit`, and 422 for an unknown tenant', async () => {
+    const headers = { 'kolbak-tenant': owner.tenant }
+    for (const as of [owner, stranger, operator, ownerKey]) {
+      const refused = await api.call('GET', '/v1/webhooks', { as, headers })
+      expect([refused.status, refused.get('error.code')]).to.deep.equal([403, 'insufficient_scope'])
+    }
+    const auditor = await api.sibling(operator, ['audit'])
+    for (const tenant of ['01ARZ3NDEKTSV4RRFFQ69G5FAV', 'x'])
+      expect((await api.call('GET', '/v1/webhooks', { as: auditor, headers: { 'kolbak-tenant': tenant } })).status).to.equal(422)
+  })
   it('returns 200, 201, 202 or 204 to the owner, which shows that the tests above can fail', async () => {
     const deletesLast = [...routes].filter(isGuarded).sort((a, b) => Number(a.method === 'DELETE') - Number(b.method === 'DELETE'))
     for (const route of deletesLast) {

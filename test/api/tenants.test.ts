@@ -139,6 +139,21 @@ describe('/v1/tenants', () => {
       expect([token.status, token.get('error')]).to.deep.equal([403, 'unauthorized_client'])
       expect((await api.call('GET', '/v1/webhooks', { as: other })).status).to.equal(200)
 
+      // The audit log and the past stay open to the auditor of the tenant, who also gets new tokens, and to the auditor of the service.
+      const auditing = await api.call('POST', '/v1/auth', { body: { ...credentials, scope: 'read:audit' } })
+      const auditor = { token: auditing.get('access_token') }
+      const past = `/v1/webhooks?as_of=${new Date().toISOString()}`
+      for (const as of [auditor, client])
+        for (const path of ['/v1/audit', `/v1/tenants/${client.tenant}/history`, past])
+          expect((await api.call('GET', path, { as })).status, path).to.equal(200)
+      for (const path of ['/v1/webhooks', '/v1/me', '/v1/events']) {
+        const refused = await api.call('GET', path, { as: auditor })
+        expect([refused.status, refused.get('error.code')], path).to.deep.equal([403, 'tenant_suspended'])
+      }
+      const ofService = await api.sibling(operator, ['audit'])
+      const reads = await api.call('GET', '/v1/webhooks', { as: ofService, headers: { 'kolbak-tenant': client.tenant } })
+      expect(reads.status).to.equal(200)
+
       const resumed = await api.call('POST', `/v1/tenants/${client.tenant}/resume`, { as: operator })
       expect([resumed.status, resumed.get('data.is_suspended')]).to.deep.equal([200, 'false'])
       for (const [method, path, as] of requests)

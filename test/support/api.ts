@@ -18,7 +18,7 @@ import { scheduleRetries } from '../../src/dispatch/retries.ts'
 import { type ClientId, defaultTenant, type Place, type TenantId } from '../../src/events/ids.ts'
 import type { MessageRecord } from '../../src/events/message-record.ts'
 import { tenantStream } from '../../src/events/streams.ts'
-import { bearerScopes, type Scope } from '../../src/events/tenant.ts'
+import { bearerScopes, type Scope, serviceScopes } from '../../src/events/tenant.ts'
 import { createAddressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
 import { openKeyring } from '../../src/lib/keyring.ts'
 import { createLeaseKeeper } from '../../src/lib/leases.ts'
@@ -69,7 +69,7 @@ export interface TestApi {
   readonly call: Client
   /** Every record that was produced. */
   readonly produced: readonly Produced[]
-  /** Creates a tenant with a client of these scopes, and gets a token. By default the client has every scope except `admin`. */
+  /** Creates a tenant with a client of these scopes, and gets a token. By default the client has every scope of a tenant. */
   tenant(scopes?: readonly Scope[]): Promise<TestClient>
   /** Creates an admin, which is a client of the tenant `default`. */
   operator(): Promise<TestClient>
@@ -231,7 +231,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     secrets,
     command,
     sibling,
-    async tenant(scopes = bearerScopes.filter((scope) => scope !== 'admin')) {
+    async tenant(scopes = bearerScopes.filter((scope) => !serviceScopes.includes(scope))) {
       const tenant = ulid() as TenantId
       await command(tenant, { type: 'RegisterTenant', id: tenant, name: 'A tenant of the test' })
       return sibling({ tenant }, scopes)

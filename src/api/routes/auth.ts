@@ -83,8 +83,10 @@ export function createAuthRoutes(deps: AuthDependencies, tokens: Tokens, failedC
       if (body.grant_type !== 'client_credentials') throw new TokenError('unsupported_grant_type', sentences.otherGrantType)
       const client = await findAuthenticatedClient(deps, failedCredentials, clientCredentials(body, requestHeaders), address())
       if (client === null) throw new TokenError('invalid_client', sentences.client)
-      if (client.tenant_suspended) throw new TokenError('unauthorized_client', sentences.suspended)
       const scopes = grantedScopes(client, body.scope)
+      // The auditors of a suspended tenant can go on.
+      if (client.tenant_suspended && scopes.some((scope) => scope !== 'read:audit'))
+        throw new TokenError('unauthorized_client', sentences.suspended)
       return {
         status: 200,
         headers,

@@ -6,6 +6,7 @@ import type { Attempt } from '../../ports/delivery-log.ts'
 import { type WebhookAtAttempt, webhookAtAttempt } from '../attempt-revision.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, lacksScope, notFound } from '../errors.ts'
+import { mayRead } from '../identity.ts'
 import { parseDeliveryId } from '../ids.ts'
 import type * as shown from '../responses.ts'
 import { guardedRoute, type Route } from '../route.ts'
@@ -34,7 +35,7 @@ export const createSentRequestRoutes = (deps: ApiDependencies): Route[] => [
     responses: { 200: { description: 'The request.', schema: envelope(sentRequest) } },
     async handler({ params, query, caller }) {
       for (const scope of ['read:events', ...(query.signed === true ? (['write:webhooks'] as const) : [])] as const)
-        if (!caller.scopes.has(scope)) throw lacksScope(scope)
+        if (!mayRead(caller, scope)) throw lacksScope(scope)
       const row = await deps.deliveryLog.find(caller.tenant, parseDeliveryId(params.id))
       if (row === null) throw notFound()
       const [attempts = []] = await deps.deliveryLog.attempts([row])

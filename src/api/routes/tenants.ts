@@ -11,7 +11,7 @@ import type { ApiDependencies } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { etagHeader } from '../etag.ts'
 import { type CommandRequest, createExecuteCommand, newCommandId } from '../execute-command.ts'
-import type { Identity } from '../identity.ts'
+import { type Identity, seesEveryTenant } from '../identity.ts'
 import { parseTenantId } from '../ids.ts'
 import { awaitHead } from '../projection-lag.ts'
 import type * as shown from '../responses.ts'
@@ -206,8 +206,7 @@ const shownFields = fieldsThatAre(tenantFields, 'shown')
 const noLimits = { webhooks: null, events_per_second: null, requests_per_second: null } satisfies Record<keyof TenantLimits, null>
 const tenantView = (row: Tenant): shown.Tenant => ({ ...pick(row, shownFields), limits: { ...noLimits, ...row.limits } })
 
-const seesEveryTenant = ({ scopes }: Caller): boolean => scopes.has('admin')
-/** Throws not_found for a tenant that the caller may not see. Only admins see other tenants than their own. */
+/** Throws not_found for a tenant that the caller may not see. Only admins and auditors of the service see other tenants than their own. */
 export function requireVisible(caller: Caller, id: TenantId): void {
   if (id !== caller.tenant && !seesEveryTenant(caller)) throw notFound()
 }

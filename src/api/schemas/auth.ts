@@ -11,6 +11,8 @@ export const scopeDescriptions = {
   'write:events': 'Post events, and replay them.',
   'read:audit': 'Read past states, every change of the account with its author, and why an event did or did not reach a webhook.',
   admin: 'Manage tenants and their clients, and read metrics. Only clients of the tenant `default` can have this scope.',
+  audit:
+    'Read everything of every tenant except secrets, with the header `Kolbak-Tenant`. Each read is in the access log of that tenant. Only clients of the tenant `default` can have this scope.',
 } as const satisfies Record<Scope, string>
 
 /** The request for a token (RFC 6749, 4.4.2). Unknown parameters are ignored (3.2). */

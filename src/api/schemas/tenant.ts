@@ -59,7 +59,7 @@ const clientSchemas = {
     uniqueItems: true,
     // This is a pattern and not an enum, because the Go client of openapi-generator declares the words of two enums twice (KeyScope has them too).
     items: { type: 'string', pattern: `^(?:${bearerScopes.join('|')})$`, 'x-rule': `one of ${bearerScopes.join(', ')}` },
-    description: 'The scope `admin` is possible only in the tenant `default`.',
+    description: 'The scopes `admin` and `audit` are possible only in the tenant `default`.',
     examples: [['write:events', 'read:events']],
   },
   previous_secret_until: nullable({
