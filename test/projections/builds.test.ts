@@ -83,11 +83,11 @@ describe('builds of a projection', () => {
     const build = await rebuild(db.pool, counted())
     await db.pool.query(`update projections set checkpoint = '5' where build = 1`)
     expect(await goLive(db.pool, counted(), build, async () => false)).to.equal(false)
-    const short = async () => {
+    const catchUpPartly = async () => {
       await db.pool.query(`update projections set checkpoint = '4' where build = 2`)
       return true
     }
-    expect(await goLive(db.pool, counted(), build, short)).to.equal(false)
+    expect(await goLive(db.pool, counted(), build, catchUpPartly)).to.equal(false)
     const moveLive = () => db.pool.query(`set local lock_timeout = '50ms'; update projections set checkpoint = '6' where build = 1`)
     const caughtUp = async (to: string | null) => {
       expect(to).to.equal('5')
@@ -129,7 +129,7 @@ describe('builds of a projection', () => {
     expect(await goLive(db.pool, wider, 3, never)).to.equal(true)
     expect((await db.pool.query('select other, n from counted')).rows).to.deep.equal([])
   })
-  it('have all reached the lowest of their checkpoints, or none while a build has no checkpoint', async () => {
+  it('have a common checkpoint, which is the lowest of theirs, unless a build has no checkpoint', async () => {
     await installProjections(db.pool, [counted(), manager(1)])
     const passed = () => commonCheckpoint(db.pool, [counted(), manager(1)])
     await db.pool.query(`update projections set checkpoint = '7' where name = 'counted'`)

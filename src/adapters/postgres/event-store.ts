@@ -28,7 +28,7 @@ export interface PostgresEventStoreOptions {
   readonly pool: Pool
   readonly log: Log
   readonly identity: string
-  /** Default: none, so that other processes find new events within 50 ms. */
+  /** Default: none. Other processes then poll, and find new events within 50 ms. */
   readonly notices?: Notices
   /** Whether the delivery log is on the same database and reads first successes from the events. Default false. */
   readonly keepsHistory?: boolean
@@ -122,7 +122,7 @@ export function createPostgresEventStore(options: PostgresEventStoreOptions): Po
 /** Writes appends in groups, and gives the written events to the tail. */
 const createLane = (
   tail: Tail,
-  linger: number,
+  lingerMs: number,
   writePart: (items: readonly AppendItem[]) => Promise<AppendOutcome[]>,
 ): GroupCommit<AppendItem, AppendOutcome> =>
   createGroupCommit<AppendItem, AppendOutcome>({
@@ -137,7 +137,7 @@ const createLane = (
     },
     bytesOf: (item) => item.bytes,
     maxBytes: maxAppendBytes,
-    lingerMs: linger,
+    lingerMs,
     enough: gathering.enough,
     isItemFault: isDataError,
     full: () => new StoreUnavailable('too many appends are waiting to be written'),

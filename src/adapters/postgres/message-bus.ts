@@ -26,7 +26,7 @@ interface PostgresMessageBusOptions {
   readonly leases: LeaseKeeper
   /** Returns the number of live processes that consume, including this one if it consumes. */
   readonly consumers: () => number
-  /** Default: none, so that other processes find new records within 50 ms. */
+  /** Default: none. Other processes then poll, and find new records within 50 ms. */
   readonly notices?: Notices
   readonly log: Log
   /** The most records that may wait to be written. Beyond them `produce` throws BusFull. Default 20,000. */

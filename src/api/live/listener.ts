@@ -30,7 +30,7 @@ export interface Gap {
 const time = (ms: number) => new Date(ms).toISOString()
 export const gapText = (gap: Gap, id: string | null) => `${id === null ? '' : `id: ${id}\n`}event: gap\ndata: ${JSON.stringify(gap)}\n\n`
 
-/** Returns the text of those items of an event that a reader accepts, and their number. Each item has the id after which a stream goes on. */
+/** Returns the texts of those items of an event that a reader accepts. Each has the id after which a stream goes on. */
 export function textsOf(
   { before, position, at, items }: Published,
   ids: StreamIds,
@@ -79,8 +79,8 @@ export class Listener {
   }
   /** Yields texts until the signal aborts. @param check throws when the caller may no longer read */
   async *texts(signal: AbortSignal, check: () => Promise<void>): AsyncGenerator<string> {
-    let spokenAt = performance.now()
-    let checkedAt = spokenAt
+    let sentAt = performance.now()
+    let checkedAt = sentAt
     while (!signal.aborted) {
       const now = performance.now()
       if (now - checkedAt >= checkMs) {
@@ -89,12 +89,12 @@ export class Listener {
       }
       const text = this.#take()
       if (text !== '') yield text
-      else if (now - spokenAt >= pingMs) yield ': ping\n\n'
+      else if (now - sentAt >= pingMs) yield ': ping\n\n'
       else {
         await this.#wake.wait(checkMs, signal)
         continue
       }
-      spokenAt = now
+      sentAt = now
     }
   }
   #take(): string {
