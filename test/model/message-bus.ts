@@ -12,7 +12,7 @@ interface Partition {
 interface PartitionLease {
   readonly loss: AbortController
   until: number
-  /** The entries that the process wrote with its records in this time, by the offsets of the records. A fetch returns them with the records. */
+  /** The entries that the process wrote with its records while it had the lease, by the offsets of the records. A fetch returns them with the records. */
   readonly entries: Map<number, BusRecord['entries']>
   /** The offsets of records whose `produce` has not returned to this process. A fetch of this process returns them only afterwards. */
   readonly producing: Set<number>

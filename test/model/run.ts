@@ -34,14 +34,14 @@ if (what === 'random') {
     first === undefined ? (await play({ ...playing, isTracing: true })).trace.join('\n') : await explain(playing, first.invariant),
   )
 } else if (what === 'mutate') {
-  const [most = '300', part = ''] = args
-  for (const mistake of plantedMistakes.filter(({ name }) => name.includes(part))) {
+  const [maxSeeds = '300', namePart = ''] = args
+  for (const mistake of plantedMistakes.filter(({ name }) => name.includes(namePart))) {
     const mistakenCode = await codeWithMistake(mistake)
     const begun = process.cpuUsage()
     let runCount = 0
     let caught = ''
     const otherRules = new Set<string>()
-    for (let { from: seed = 1 } = mistake, end = seed + Number(most); seed < end && caught === ''; seed++)
+    for (let { from: seed = 1 } = mistake, end = seed + Number(maxSeeds); seed < end && caught === ''; seed++)
       for (const profile of ['benign', 'faulty'] as const) {
         runCount++
         const { violations } = await play({ seed, profile, code: mistakenCode })

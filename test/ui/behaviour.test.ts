@@ -142,7 +142,7 @@ describe('the dashboard in a browser', () => {
     await picture(page, 'delivery-signed')
     await field.fill(`whsec_${Buffer.alloc(32).toString('base64')}`)
     await page.getByRole('button', { name: 'Verify' }).click()
-    await page.getByText('is not of this secret').waitFor()
+    await page.getByText('was made with another secret').waitFor()
     expect(sent.join('\n')).to.not.include(secret)
   })
   it('finds what failed, shows what a replay of it would do, and replays exactly that', async () => {

@@ -51,25 +51,25 @@ export interface AtMoment {
 }
 export const asOf: JsonSchema = {
   ...instant,
-  description: 'Returns the state at this time, which must not be in the future. It needs only the scope `read:audit`.',
+  description: 'Returns the state at this time, which must not be in the future. A read of the past needs only the scope `read:audit`.',
 }
 const asOfIndex: JsonSchema = {
   type: 'integer',
   minimum: 0,
   maximum: Number.MAX_SAFE_INTEGER,
   description:
-    'Returns the state after the event with this index in the audit log. The result is always the same, even if clocks were wrong. It needs only the scope `read:audit`.',
+    'Returns the state after the event with this index in the audit log. The result is always the same, even if clocks were wrong. A read of the past needs only the scope `read:audit`.',
   examples: [41],
 }
 const revision: JsonSchema = {
   type: 'integer',
   minimum: 0,
   maximum: 2_147_483_647,
-  description: 'Returns the state at this revision. It needs only the scope `read:audit`.',
+  description: 'Returns the state at this revision. A read of the past needs only the scope `read:audit`.',
   examples: [0],
 }
 export const atMomentQuery = object<AtMoment>({ as_of: asOf, as_of_index: asOfIndex, revision }, ['as_of', 'as_of_index', 'revision'])
-/** Names a past moment of a resource whose revisions no caller sees. */
+/** Names a past moment of a client, whose revisions no response shows. */
 export const clientMoment = { as_of: asOf, as_of_index: asOfIndex } as const
 export interface AsOf {
   readonly as_of?: string

@@ -82,7 +82,7 @@ function Verify({ headers, body }: { headers: Readonly<Record<string, string>>; 
         </div>
         {result === 'right' && <Note tone="good">The signature is right for this secret.</Note>}
         {result === 'wrong' && (
-          <Note tone="warn">The signature is not of this secret. The receiver must use the secret that the webhook had then.</Note>
+          <Note tone="warn">The signature was made with another secret: the one that the webhook had at the time of the attempt.</Note>
         )}
         {result === 'no_secret' && <Note tone="warn">This is not a secret. It begins with whsec_ and continues in base64.</Note>}
       </form>
