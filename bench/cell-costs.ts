@@ -132,9 +132,9 @@ async function measureEngine(title: string, unit: string, total: number, work: (
 }
 /** Makes `count` calls, at most `callers` of them at a time. */
 async function calls(callers: number, count: number, call: () => Promise<unknown>): Promise<void> {
-  let left = count
+  let callsLeft = count
   const caller = async () => {
-    while (left-- > 0) await call()
+    while (callsLeft-- > 0) await call()
   }
   await Promise.all(Array.from({ length: callers }, caller))
 }

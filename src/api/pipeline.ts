@@ -194,10 +194,10 @@ const isBodiless = ({ 'content-length': length, 'transfer-encoding': encoding }:
 
 /** Returns a signal that aborts when the caller hangs up. */
 function goneSignal(res: ServerResponse): AbortSignal {
-  const gone = new AbortController()
-  if (res.destroyed) gone.abort()
-  else res.once('close', () => gone.abort())
-  return gone.signal
+  const hangUp = new AbortController()
+  if (res.destroyed) hangUp.abort()
+  else res.once('close', () => hangUp.abort())
+  return hangUp.signal
 }
 
 /**

@@ -39,9 +39,9 @@ export function createRoutedMessages({
   const statesAt = async (keys: readonly DeliveryKey[], time?: string): Promise<readonly (Pick<Delivery, 'status'> | null)[]> => {
     const states = await deliveryStates(keys)
     if (time === undefined) return states
-    const known = states.filter((state) => state !== null)
-    const pasts = await deliveriesAt({ deliveryLog, store }, known, time)
-    const pastOf = new Map(known.map((state, i) => [state, pasts[i] ?? null]))
+    const knownStates = states.filter((state) => state !== null)
+    const pasts = await deliveriesAt({ deliveryLog, store }, knownStates, time)
+    const pastOf = new Map(knownStates.map((state, i) => [state, pasts[i] ?? null]))
     return states.map((state) => (state === null ? null : (pastOf.get(state) ?? null)))
   }
   return {

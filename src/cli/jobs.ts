@@ -27,9 +27,9 @@ export function replayText(data: Row): string {
 }
 function previewText({ count, is_complete, without_payload, oldest, newest, webhooks }: Row): string {
   if (count === 0) return 'nothing would be replayed'
-  const more = is_complete === true ? '' : 'more than '
+  const prefix = is_complete === true ? '' : 'more than '
   return [
-    `${more}${textOf(count)} deliveries to ${textOf(webhooks)} webhooks would be replayed`,
+    `${prefix}${textOf(count)} deliveries to ${textOf(webhooks)} webhooks would be replayed`,
     `their events were accepted from ${textOf(oldest)} to ${textOf(newest)}`,
     `${textOf(without_payload)} of them would be skipped, because their payload has expired`,
   ].join('\n')

@@ -22,13 +22,13 @@ export async function tail(session: Session, path: string, query: Query, lineOf:
   const startedAt = performance.now()
   const seconds = query.seconds === undefined ? Number.POSITIVE_INFINITY : Number(query.seconds)
   for (;;) {
-    const left = seconds - (performance.now() - startedAt) / 1_000
-    if (left <= 0) return null
+    const secondsLeft = seconds - (performance.now() - startedAt) / 1_000
+    if (secondsLeft <= 0) return null
     try {
       const search = searchOf({
         ...query,
         ...(last === '' ? {} : { after: last }),
-        ...(Number.isFinite(left) ? { seconds: Math.ceil(left) } : {}),
+        ...(Number.isFinite(secondsLeft) ? { seconds: Math.ceil(secondsLeft) } : {}),
       })
       const response = await session.open(path + search)
       hasBegun = true

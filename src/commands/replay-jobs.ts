@@ -184,9 +184,9 @@ export function createReplayJobs(pool: Pool): ReplayJobs {
       return ended.length > 0
     },
     async expire(day) {
-      const gone = await sql`
+      const deleted = await sql`
         delete from replay_jobs where finished_at < ${`${day}T00:00:00.000Z`} and status <> 'running' and page is null returning id`
-      return gone.length
+      return deleted.length
     },
   }
 }

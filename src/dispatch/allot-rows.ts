@@ -33,21 +33,21 @@ export function allotRows(
   const rowsOfTenant = countOf(claimed.map(({ tenant }) => tenant))
   const rowsOfWebhook = countOf(claimed.map(({ webhook }) => webhook))
   const allotments: Allotment[] = []
-  let left = Math.min(maxRowsPerClaim, maxClaimedRows - claimed.length)
+  let rowsLeft = Math.min(maxRowsPerClaim, maxClaimedRows - claimed.length)
   let last = ''
   for (const [i, { webhook }] of waiting.entries()) {
-    if (left <= 0) break
+    if (rowsLeft <= 0) break
     last = webhook
     const tenant = tenants[i]
     if (tenant === undefined) continue
     const perWebhook = Math.ceil(perTenant / (webhooksPerTenant.get(tenant) ?? 1))
     const ofTenant = rowsOfTenant.get(tenant) ?? 0
     const ofWebhook = rowsOfWebhook.get(webhook) ?? 0
-    const count = Math.min(left, perTenant - ofTenant, perWebhook - ofWebhook, slots.claimableRows(webhook, tenant))
+    const count = Math.min(rowsLeft, perTenant - ofTenant, perWebhook - ofWebhook, slots.claimableRows(webhook, tenant))
     if (count <= 0) continue
     rowsOfTenant.set(tenant, ofTenant + count)
     allotments.push({ webhook, count })
-    left -= count
+    rowsLeft -= count
   }
   return { allotments, last }
 }

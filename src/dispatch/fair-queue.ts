@@ -31,7 +31,7 @@ export class FairQueue<W extends { readonly tenant: TenantId }> {
   }
   /** Returns the next webhook that can start a request, and moves it and its tenant to the end. The webhook stays in the queue until `remove`. */
   next(rules: { canTenantStart(tenant: TenantId): boolean; canWebhookStart(webhook: W): boolean }): W | undefined {
-    for (let left = this.webhooksByTenant.size; left > 0; left--) {
+    for (let tenantsLeft = this.webhooksByTenant.size; tenantsLeft > 0; tenantsLeft--) {
       const [first] = this.webhooksByTenant
       if (first === undefined) return undefined
       const [tenant, webhooks] = first
@@ -45,7 +45,7 @@ export class FairQueue<W extends { readonly tenant: TenantId }> {
 }
 
 function nextOf<W>(webhooks: Set<W>, canStart: (webhook: W) => boolean): W | undefined {
-  for (let left = webhooks.size; left > 0; left--) {
+  for (let webhooksLeft = webhooks.size; webhooksLeft > 0; webhooksLeft--) {
     const [webhook] = webhooks
     if (webhook === undefined) return undefined
     webhooks.delete(webhook)

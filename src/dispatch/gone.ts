@@ -2,11 +2,11 @@ import type { RecordedDeliveryEvent } from '../events/delivery.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
 import { type DeactivationDeps, deactivate } from './deactivation.ts'
 
-const gone = 410
+const goneStatus = 410
 type DeadLettered = Extract<RecordedDeliveryEvent, { type: 'DeliveryDeadLettered' }>
 const isGone = (event: RecordedEvent): event is DeadLettered & { data: { webhook_revision: number } } =>
   event.type === 'DeliveryDeadLettered' &&
-  (event as DeadLettered).data.code === gone &&
+  (event as DeadLettered).data.code === goneStatus &&
   (event as DeadLettered).data.webhook_revision !== null
 
 /** Deactivates webhooks whose receivers responded with 410 Gone, unless the webhook has changed since. */

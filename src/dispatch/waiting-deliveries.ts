@@ -42,7 +42,7 @@ export class WaitingDeliveries<D extends { readonly bytes: number }> {
   /** Removes the newest deliveries until the removed ones take at least `bytes` together, or none is left. Returns the removed ones. */
   removeNewest(bytes: number): D[] {
     let first = this.#items.length
-    for (let left = bytes; left > 0 && first > this.#head; left -= this.#items[first]!.bytes) first--
+    for (let bytesLeft = bytes; bytesLeft > 0 && first > this.#head; bytesLeft -= this.#items[first]!.bytes) first--
     const removed = this.#items.slice(first)
     this.#replace(this.#items.slice(this.#head, first))
     return removed

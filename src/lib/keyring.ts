@@ -117,9 +117,9 @@ export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring &
       if (cached !== undefined) return cached
       const pending = loading.get(owner) ?? load(owner).finally(() => loading.delete(owner))
       loading.set(owner, pending)
-      const fresh = await pending
-      vaults.set(owner, fresh)
-      return fresh
+      const loadedVault = await pending
+      vaults.set(owner, loadedVault)
+      return loadedVault
     },
     lookup: (purpose, value) =>
       createHmac('sha256', need(serviceKeys.get(purpose)))

@@ -65,8 +65,8 @@ export function apiKeys(keyring: Keyring): Projection {
     KeyRotated: async (sql, event) => {
       const { id, key, previous_key_until } = event.data
       // Postgres computes the right-hand sides from the row as it was before the update.
-      const kept = { previous_key: sqlText('key'), previous_hmac: sqlText('lookup_hmac') }
-      const previous = previous_key_until === null ? { previous_key: null, previous_hmac: null } : kept
+      const previousValues = { previous_key: sqlText('key'), previous_hmac: sqlText('lookup_hmac') }
+      const previous = previous_key_until === null ? { previous_key: null, previous_hmac: null } : previousValues
       await update(sql, event, { ...previous, previous_key_until, key, lookup_hmac: await lookupOf(event, id, key) })
     },
     KeyDeleted: (sql, event) => update(sql, event, { deleted_at: event.metadata.time }),

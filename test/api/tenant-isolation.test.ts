@@ -88,7 +88,7 @@ describe('every route of the API', () => {
     )
   }
   /** Runs a check on every route that the filter selects, and expects that nothing was stored. */
-  const each = async (isSelected: (route: Route) => boolean, check: (route: Route) => Promise<void>) => {
+  const checkEach = async (isSelected: (route: Route) => boolean, check: (route: Route) => Promise<void>) => {
     const before = { events: await api.events(), produced: api.produced.length, attempts: await attempts(), jobs: await jobs() }
     const selected = routes.filter(isSelected)
     expect(selected.length, 'the number of selected routes').to.be.greaterThan(2)
@@ -136,7 +136,7 @@ describe('every route of the API', () => {
       expect(route.path).to.match(/^\/v1\/(webhooks|deliveries|dead-letters|problems|jobs|replays|me)/)
   })
   it('returns 401 without a credential', () =>
-    each(isGuarded, async (route) => {
+    checkEach(isGuarded, async (route) => {
       const response = await expectCode(route, {}, 401, 'unauthorized')
       expect(response.headers.get('www-authenticate')).to.equal('Bearer realm="kolbak"')
     }))
@@ -148,12 +148,12 @@ describe('every route of the API', () => {
       jwt.sign({ ...Object(jwt.decode(owner.token)) }, 'another secret of at least 32 characters', { keyid: 'x' }),
       `${owner.token}x`,
     ]
-    await each(isGuarded, async (route) => {
+    await checkEach(isGuarded, async (route) => {
       for (const token of wrong) await expectCode(route, { as: { token } }, 401, 'unauthorized')
     })
   })
   it('returns 401 for another scheme', () =>
-    each(isGuarded, async (route) => {
+    checkEach(isGuarded, async (route) => {
       for (const authorization of [
         `Basic ${Buffer.from(`${owner.clientId}:${owner.secret}`).toString('base64')}`,
         owner.token,
@@ -163,19 +163,19 @@ describe('every route of the API', () => {
         await expectCode(route, { headers: { authorization } }, 401, 'unauthorized')
     }))
   it('returns 401 for a wrong key, and for a text that cannot be a key', () =>
-    each(acceptsKeys, async (route) => {
+    checkEach(acceptsKeys, async (route) => {
       for (const key of ['AAAABBBBCCCC', ownerKey.key.toLowerCase(), `${ownerKey.key}A`, '*'])
         await expectCode(route, { as: { key } }, 401, 'unauthorized')
     }))
   it('returns 401 for a valid key where keys are not accepted', () =>
-    each(
+    checkEach(
       (route) => route.credentials === 'bearer',
       async (route) => {
         await expectCode(route, { as: ownerKey }, 401, 'unauthorized')
       },
     ))
   it('returns 400 for both credentials at once, even if both are valid', () =>
-    each(isGuarded, async (route) => {
+    checkEach(isGuarded, async (route) => {
       await expectCode(route, { as: owner, headers: { 'x-api-key': ownerKey.key } }, 400, 'ambiguous_credentials')
     }))
   it('returns 403 for a token with every scope except the needed one, and names that scope', async () => {
@@ -188,14 +188,14 @@ describe('every route of the API', () => {
           bearerScopes.filter((other) => other !== scope && !serviceScopes.includes(other)),
         ),
       )
-    await each(isScoped, async (route) => {
+    await checkEach(isScoped, async (route) => {
       const response = await expectCode(route, { as: without.get(route.scope ?? '') }, 403, 'insufficient_scope')
       expect(response.headers.get('www-authenticate')).to.contain(`scope="${route.scope}"`)
     })
   })
   it('returns 403 for a key without the needed scope', async () => {
     const reader = await api.key(owner, ['read:webhooks'])
-    await each(
+    await checkEach(
       (route) => acceptsKeys(route) && route.scope === 'write:webhooks',
       async (route) => {
         await expectCode(route, { as: reader }, 403, 'insufficient_scope')
@@ -203,7 +203,7 @@ describe('every route of the API', () => {
     )
   })
   it('returns 404 for ids of another tenant, exactly as for unknown ids', async () => {
-    await each(
+    await checkEach(
       (route) => isGuarded(route) && route.scope !== 'admin' && route.path.includes(':id'),
       async (route) => {
         const response = await expectCode(route, { as: stranger }, 404, 'not_found')
@@ -226,7 +226,7 @@ describe('every route of the API', () => {
   })
   it('returns 404 to a key of another tenant, with any scopes', async () => {
     const otherTenant = await api.key(stranger)
-    await each(
+    await checkEach(
       (route) => acceptsKeys(route) && route.path.includes(':id'),
       async (route) => {
         await expectCode(route, { as: otherTenant }, 404, 'not_found')
@@ -241,15 +241,15 @@ describe('every route of the API', () => {
     await api.command(owner.tenant, { type: 'RevokeClient', client_id: revoked.clientId })
     for (const as of [deleted, revoked])
       await waitFor(async () => (await api.call('GET', '/v1/webhooks', { as })).status === 401, { within: 3_000 })
-    await each(acceptsKeys, async (route) => {
+    await checkEach(acceptsKeys, async (route) => {
       await expectCode(route, { as: deleted }, 401, 'unauthorized')
     })
-    await each(isGuarded, async (route) => {
+    await checkEach(isGuarded, async (route) => {
       await expectCode(route, { as: revoked }, 401, 'unauthorized')
     })
   })
   it('returns 404 for ids of another key of the same tenant', () =>
-    each(
+    checkEach(
       (route) => acceptsKeys(route) && route.path.includes(':id'),
       async (route) => {
         await expectCode(route, { as: otherKey }, 404, 'not_found')
@@ -257,7 +257,7 @@ describe('every route of the API', () => {
     ))
   it('returns 403 to the auditor of the service for every change, with and without `Kolbak-Tenant`', async () => {
     const auditor = await api.sibling(operator, ['audit'])
-    await each(
+    await checkEach(
       (route) => isGuarded(route) && route.method !== 'GET',
       async (route) => {
         await expectCode(route, { as: auditor }, 403, 'insufficient_scope')
@@ -269,7 +269,7 @@ describe('every route of the API', () => {
     const auditor = await api.sibling(operator, ['audit'])
     const headers = { 'kolbak-tenant': owner.tenant }
     const target = { ...ids, tenant: owner.tenant, client: owner.clientId }
-    await each(
+    await checkEach(
       (route) => isGuarded(route) && route.method === 'GET' && route.path !== '/v1/operations',
       async (route) => {
         const response = await ask(route, { as: auditor, headers }, target)

@@ -160,10 +160,10 @@ describe('message bus on Postgres', () => {
       new Promise<NodeJS.Signals | number | null>((resolve) => {
         const child = spawn(process.execPath, [script, database.url, name, String(count)], { stdio: ['ignore', 'pipe', 'inherit'] })
         children.push(child)
-        let rest = ''
+        let partialLine = ''
         child.stdout.on('data', (chunk: Buffer) => {
-          const lines = (rest + chunk).split('\n')
-          rest = lines.pop() ?? ''
+          const lines = (partialLine + chunk).split('\n')
+          partialLine = lines.pop() ?? ''
           acknowledged.push(...lines)
         })
         child.on('close', (code, signal) => resolve(signal ?? code))

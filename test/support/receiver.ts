@@ -112,10 +112,10 @@ export const failures = {
   floods: ((_request, response) => {
     response.writeHead(200)
     const chunk = Buffer.alloc(1 << 20, 'x')
-    let left = 64
+    let megabytesLeft = 64
     const writeMore = () => {
-      while (left > 0) {
-        left--
+      while (megabytesLeft > 0) {
+        megabytesLeft--
         if (!response.write(chunk)) {
           response.once('drain', writeMore)
           return

@@ -76,8 +76,8 @@ export function createAnyAppends(options: { engine: Engine; appender: Appender; 
     }
     // If one append contained an event and its repeat, both would be stored.
     for (const part of splitAtRepeats(entries)) {
-      const fresh = part.filter((entry) => entry.doubt === null)
-      keep(fresh, await writeFresh(fresh, end))
+      const newEntries = part.filter((entry) => entry.doubt === null)
+      keep(newEntries, await writeFresh(newEntries, end))
       keep(
         part.filter((entry) => entry.doubt !== null),
         await writeDoubtful(part, end),

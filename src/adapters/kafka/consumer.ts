@@ -230,14 +230,14 @@ function takeIn(assigned: AssignedPartitions, batch: FetchedBatch): void {
  * So the join is awaited first.
  */
 async function leave(consumer: Consumer, joining: Promise<unknown>, sessionTimeoutMs: number, log: Log): Promise<void> {
-  const late = new AbortController()
-  const atMost = (ms: number) => sleep(ms, undefined, { signal: late.signal })
+  const timeLimit = new AbortController()
+  const atMost = (ms: number) => sleep(ms, undefined, { signal: timeLimit.signal })
   try {
     await Promise.race([joining, atMost(sessionTimeoutMs)])
     await Promise.race([consumer.disconnect(), atMost(leaveMs)])
   } catch (error) {
     log.warn({ error }, 'bus.group_not_left') // the group removes the member when its session ends
   } finally {
-    late.abort()
+    timeLimit.abort()
   }
 }

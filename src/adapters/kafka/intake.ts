@@ -33,14 +33,14 @@ export function createIntake(options: {
   let turn: Promise<unknown> = Promise.resolve()
 
   const take = (max: number): BusRecord[] => {
-    const taken = waiting.slice(0, max)
+    const takenRecords = waiting.slice(0, max)
     waiting = waiting.slice(max)
-    for (const record of taken) bytes -= record.bytes.length
+    for (const record of takenRecords) bytes -= record.bytes.length
     if (isFull && waiting.length <= full.records / 2 && bytes <= full.bytes / 2) {
       isFull = false
       onRoom()
     }
-    return taken
+    return takenRecords
   }
   const fetchNow = async (max: number): Promise<BusRecord[]> => {
     if (waiting.length === 0) await awake.wait(waitMs, lost)

@@ -81,13 +81,13 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
   const add = async (bytes: Buffer): Promise<Written> => {
     const lane = groupsOf.reduce((least, next) => (next.size < least.size ? next : least))
     const item: Item = { bytes, givenUp: false }
-    const late = Promise.withResolvers<null>()
+    const timeout = Promise.withResolvers<null>()
     const timer = setTimeout(() => {
       item.givenUp = true
-      late.resolve(null)
+      timeout.resolve(null)
     }, produceTimeoutMs)
     try {
-      const written = await Promise.race([lane.add(item), late.promise])
+      const written = await Promise.race([lane.add(item), timeout.promise])
       if (written === null) throw new Error(`no response for ${produceTimeoutMs} ms`, { cause: item.lastError })
       return written
     } catch (error) {

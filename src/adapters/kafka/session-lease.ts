@@ -30,9 +30,9 @@ export function createSessionLease(options: { sessionTimeoutMs: number; onLapse(
     options.onLapse()
   }
   const check = () => {
-    const left = until - performance.now()
-    if (left < 0) lapse()
-    else timer = setTimeout(check, left + 1)
+    const msLeft = until - performance.now()
+    if (msLeft < 0) lapse()
+    else timer = setTimeout(check, msLeft + 1)
   }
   return {
     renew(sentAt) {

@@ -30,9 +30,9 @@ export function createStreamLimits(): StreamLimits {
         if (!isOpen) return
         isOpen = false
         total--
-        const left = (counts.get(caller) ?? 1) - 1
-        if (left === 0) counts.delete(caller)
-        else counts.set(caller, left)
+        const remaining = (counts.get(caller) ?? 1) - 1
+        if (remaining === 0) counts.delete(caller)
+        else counts.set(caller, remaining)
       }
     },
   }

@@ -201,11 +201,11 @@ export function createEventLog(disk: Disk, settings: LogSettings = realisticLog)
       return commit(stream, expected, [id], () => place(stream, { ...metadata(''), id, type: '$streamDeleted' }, tombstoneRevision))
     },
     read(stream) {
-      const kept = streams.get(stream)
-      if (kept?.isTombstoned) return { kind: 'deleted' }
+      const storedStream = streams.get(stream)
+      if (storedStream?.isTombstoned) return { kind: 'deleted' }
       const limit = lastReadable()
       // A stream whose events were all removed by a scavenge exists. It is empty, and not "not found".
-      const isThere = kept?.events.some((event) => event === undefined || event.position <= limit) ?? false
+      const isThere = storedStream?.events.some((event) => event === undefined || event.position <= limit) ?? false
       if (!isThere || isSoftDelete(settingsOf(stream))) return { kind: 'not_found' }
       return { kind: 'events', events: visible(stream) }
     },

@@ -128,10 +128,10 @@ export class BackupReader {
   }
 
   #take(size: number): Buffer {
-    const taken = this.#ahead.subarray(0, size)
+    const takenBytes = this.#ahead.subarray(0, size)
     this.#ahead = this.#ahead.subarray(size)
-    this.#hash.update(taken)
-    return taken
+    this.#hash.update(takenBytes)
+    return takenBytes
   }
 
   async #more(): Promise<boolean> {
