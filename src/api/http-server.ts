@@ -76,7 +76,7 @@ function createStrictServer(listener: RequestListener, slowRequestMs: number): S
       requestTimeout: slowRequestMs,
       headersTimeout: slowRequestMs,
       keepAliveTimeout: keepAliveMs,
-      connectionsCheckingInterval: Math.min(1_000, slowRequestMs / 4),
+      connectionsCheckingInterval: slowRequestMs / 4,
       insecureHTTPParser: false, // NODE_OPTIONS must not turn it on.
       requireHostHeader: false, // isAmbiguous checks the header, because Node would still serve the next request of the connection.
     },

@@ -40,6 +40,8 @@ export interface DispatcherDeps {
   readonly processId: string
   /** Notified when rows of the schedule were parked, or will be due soon. */
   readonly dueWake: Wake
+  /** Returns the milliseconds between two looks for scheduled deliveries while none is due or parked. */
+  readonly restMs: () => number
   /** Called soon after this process has parked rows. */
   readonly onParked: () => void
   readonly retryDelays: readonly number[]
@@ -96,7 +98,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   bus.indexWith?.(createStoredMatcher({ gate, webhookCache, log }))
   const stopping = new AbortController()
   const { signal } = stopping
-  const dueDeps = { schedule, deliveryLog, webhookCache, slots, deliver, stageHealth, log, claimMs }
+  const dueDeps = { schedule, deliveryLog, webhookCache, slots, deliver, stageHealth, log, claimMs, restMs: deps.restMs }
   const running = Promise.all([
     consume({ bus, offsets, router, pool, metrics, stageHealth, log }, signal),
     // Scheduled deliveries wait for the gate too, because a read model that is behind shows webhooks in an old state.

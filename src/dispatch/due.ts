@@ -24,16 +24,13 @@ export interface DueDeps {
   readonly claimMs: number
   /** The longest time of one request. A request is sent only if the claim lasts at least this long. */
   readonly requestMs: number
-  /** Notified when rows were parked, or will be due before `longestRestMs` is over. */
+  /** Notified when rows were parked, or will be due before `longestRestMs` (lib/notices.ts) is over. */
   readonly wake: Wake
+  /** Returns the milliseconds between two passes while no row is due or parked. */
+  readonly restMs: () => number
   /** Milliseconds between two passes while rows wait. Default 200. */
   readonly pollMs?: number
 }
-
-/** Milliseconds between two passes while no row waits. */
-const restMs = 2_000
-/** The most milliseconds between two such passes, because `untilPoll` lengthens or shortens a pause. `wake` must be notified when a row is due sooner. */
-export const longestRestMs = 1.5 * restMs
 
 /** The most webhooks on one page. A pass reads all webhooks with due or parked rows, page by page. */
 const webhooksPerPage = 500
@@ -108,7 +105,7 @@ class ScheduledDeliveries {
   }
   private async untilNextDue(): Promise<number> {
     const ms = await this.deps.schedule.untilNextDue()
-    return Math.min(untilPoll(restMs), ms === null ? Number.POSITIVE_INFINITY : Math.max(1, Math.ceil(ms)))
+    return Math.min(untilPoll(this.deps.restMs()), ms === null ? Number.POSITIVE_INFINITY : Math.max(1, Math.ceil(ms)))
   }
   async renewClaims(): Promise<void> {
     const { schedule, claimMs } = this.deps

@@ -2,9 +2,9 @@ import { endsChain, type RecordedDeliveryEvent } from '../events/delivery.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
 import type { DeliveryId } from '../events/ids.ts'
 import { type DeliveryRef, deliveryRefOf, isLater } from '../events/refs.ts'
+import { longestRestMs } from '../lib/notices.ts'
 import { deliveryRefColumns, deliveryRefs } from '../lib/ref-columns.ts'
 import { type Sql, sqlText } from '../lib/sql.ts'
-import { longestRestMs } from './due.ts'
 
 const refColumns = sqlText(deliveryRefColumns)
 type Scheduling = Extract<RecordedDeliveryEvent, { data: { delivery: DeliveryId } }>

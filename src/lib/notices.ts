@@ -20,12 +20,17 @@ export interface Notices {
   tell(topic: Topic): void
   /** Calls the listener at each notice, and whenever notices may have been lost. Returns a function that removes the listener. */
   on(topic: Topic, listener: () => void): () => void
-  /** Milliseconds without a notice after which a reader queries the database: 2,000, or 50 while no notice can be received. */
+  /**
+   * Milliseconds without a notice after which a reader queries the database: 10,000 while this is the only process, 2,000 beside others, and 50 while no
+   * notice can be received.
+   */
   readonly pollMs: number
 }
 
 const channel = 'kolbak'
-const pollMs = { withNotices: 2_000, withoutNotices: 50 }
+const pollMs = { alone: 10_000, besideOthers: 2_000, withoutNotices: 50 }
+/** The most milliseconds for which a reader sleeps without a notice, because `untilPoll` lengthens a pause by up to a half. */
+export const longestRestMs = 1.5 * pollMs.alone
 /** Milliseconds between two notices. All topics that are told within this time are sent in one notice. */
 const throttleMs = 5
 
@@ -60,6 +65,8 @@ export function openNotices(options: {
   const receive = ({ payload }: Notification) => {
     const [sender, names = ''] = (payload ?? '').split(' ')
     if (sender === id) isHeard = true
+    // A process that starts or stops changes `pollMs`, so all readers query again.
+    else if (names.split(',').includes('processes')) callAll()
     else for (const topic of names.split(',')) call(topic as Topic)
   }
 
@@ -113,7 +120,8 @@ export function openNotices(options: {
   return {
     tellOthers,
     tell(topic) {
-      call(topic)
+      if (topic === 'processes') callAll()
+      else call(topic)
       tellOthers(topic)
     },
     on(topic, listener) {
@@ -121,7 +129,8 @@ export function openNotices(options: {
       return () => listeners.get(topic)?.delete(listener)
     },
     get pollMs() {
-      return isHeard ? pollMs.withNotices : pollMs.withoutNotices
+      if (!isHeard) return pollMs.withoutNotices
+      return isAlone() ? pollMs.alone : pollMs.besideOthers
     },
     async close() {
       await sending

@@ -17,6 +17,7 @@ export function startDispatching(shared: Shared, { policy, registry }: { policy:
   notices.on('schedule', dueWake.notify)
   const dispatcher = startDispatcher({
     ...{ bus, store, keyring, live, policy, registry, log, processId, dueWake },
+    restMs: () => Math.max(2_000, notices.pollMs),
     deliveryLog: createLiveDeliveryLog({ log: deliveryLog, pool: pools.dispatch }),
     onParked: () => notices.tell('schedule'),
     index: createMessageIndex(pools.dispatch),

@@ -78,6 +78,7 @@ describe('the dispatcher', () => {
     }
     dispatcher = startDispatcher({
       bus,
+      restMs: () => 2_000,
       store,
       deliveryLog,
       index: { ...index, insertNew: insertNew as typeof index.insertNew },

@@ -15,7 +15,7 @@ import { waitFor } from '../support/wait-for.ts'
 const tenantOf = (webhook: WebhookId) => webhook as string as TenantId
 
 /** The dependencies that all tests share. */
-const common = (): Pick<DueDeps, 'deliveryLog' | 'stageHealth' | 'log' | 'claimMs' | 'requestMs' | 'wake' | 'pollMs'> => ({
+const common = (): Pick<DueDeps, 'deliveryLog' | 'stageHealth' | 'log' | 'claimMs' | 'requestMs' | 'wake' | 'pollMs' | 'restMs'> => ({
   deliveryLog: {
     states: async (keys) => keys.map(() => null),
     bodies: async (keys) => keys.map(() => Buffer.from('{}')),
@@ -26,6 +26,7 @@ const common = (): Pick<DueDeps, 'deliveryLog' | 'stageHealth' | 'log' | 'claimM
   requestMs: 1_000,
   wake: createWake(),
   pollMs: 10,
+  restMs: () => 2_000,
 })
 
 describe('claiming scheduled deliveries', () => {

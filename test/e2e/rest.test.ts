@@ -25,7 +25,7 @@ describe('a service at rest', () => {
     // On a busy machine the work of the start takes some time. Two of five windows may have more transactions, because of rare work such as dropping
     // old data.
     const perWindow: number[] = []
-    const isAtRest = () => perWindow.slice(-5).filter((count) => count < 8 * windowSeconds).length >= 3
+    const isAtRest = () => perWindow.slice(-5).filter((count) => count < 4 * windowSeconds).length >= 3
     while (!isAtRest() && perWindow.length < 60) {
       const before = await transactions()
       await sleep(windowSeconds * 1_000) // the service must be left alone while its transactions are counted

@@ -118,20 +118,20 @@ export function withPoison(): Poisoned {
       await service.restart()
       api = await clientOf(service.url)
     },
-    produce: (bytes, partition = 0) =>
-      kafka === undefined
-        ? pool.query('select produce_messages($1, array[current_date], array[1], array[$2::int], $3)', [
-            partition,
-            bytes?.length ?? 0,
-            bytes ?? Buffer.alloc(0),
-          ])
-        : kafka.send({ topic: engines.KAFKA_TOPIC!, messages: [{ partition, value: bytes }] }),
+    async produce(bytes, partition = 0) {
+      if (kafka !== undefined) return kafka.send({ topic: engines.KAFKA_TOPIC!, messages: [{ partition, value: bytes }] })
+      const values = [partition, bytes?.length ?? 0, bytes ?? Buffer.alloc(0)]
+      await pool.query('select produce_messages($1, array[current_date], array[1], array[$2::int], $3)', values)
+      return pool.query(`notify kolbak, 'somebody messages'`)
+    },
     async append(stream, type, data, metadata = goodMetadata()) {
       const event = { id: randomUUID() as EventId, type, data, metadata } as NewEvent
       // A command event has its MAC, as if a faulty version of Kolbak had written it. Without a MAC it would be quarantined as forged.
       const revision = ((await store.read(stream, { backwards: true, limit: 1 }))[0]?.revision ?? -1) + 1
       const isMarked = !isDayStream(stream) && isObject(metadata)
-      return store.append(stream, [isMarked ? (await openMacs(pool))({ ...event, stream, revision }) : event], 'any')
+      const appended = await store.append(stream, [isMarked ? (await openMacs(pool))({ ...event, stream, revision }) : event], 'any')
+      await pool.query(`notify kolbak, 'somebody events'`)
+      return appended
     },
     subscribe,
     post,

@@ -33,14 +33,14 @@ describe('changes that somebody makes in the database', () => {
   }
   const quarantined = async (stream: string): Promise<{ projection: string; error: string }[]> =>
     (await sql('select projection, error from quarantined_streams where stream = $1 order by projection', [stream])).rows
-  const append = (stream: string, expected: number, type: string, data: object, metadata: object) =>
-    sql('select append_events($1, null, array[1], array[$2::int], array[1], array[1], array[0], array[gen_random_uuid()], $3, $4, $5)', [
-      stream,
-      expected,
-      type,
-      JSON.stringify(data),
-      JSON.stringify(metadata),
-    ])
+  /** Appends an event, and notifies the service of it, which would read it some seconds later without that. */
+  const append = async (stream: string, expected: number, type: string, data: object, metadata: object) => {
+    await sql(
+      'select append_events($1, null, array[1], array[$2::int], array[1], array[1], array[0], array[gen_random_uuid()], $3, $4, $5)',
+      [stream, expected, type, JSON.stringify(data), JSON.stringify(metadata)],
+    )
+    await sql(`notify kolbak, 'somebody events'`)
+  }
 
   it('the audit log begins with LogStarted, and from this event on every command event has a MAC', async () => {
     const { rows } = await sql(`select stream, type, metadata::jsonb ? 'mac' as has_mac from command_events order by position`)

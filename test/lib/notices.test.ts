@@ -29,7 +29,7 @@ describe('notices between processes', () => {
   const open = async (id: string, { isAlone = () => false }: { isAlone?: () => boolean } = {}) => {
     const notices = openNotices({ pool: newPool(), id, log: silentLog, isAlone })
     openNoticesOfTest.push(notices)
-    await waitFor(() => notices.pollMs === 2_000, { what: 'notices to be heard' })
+    await waitFor(() => notices.pollMs >= 2_000, { what: 'notices to be heard' })
     return notices
   }
   const countOf = (notices: Opened, topic: Topic) => {
@@ -88,6 +88,17 @@ describe('notices between processes', () => {
     await waitFor(() => payloads.at(-1) === 'one jobs')
     expect(payloads.length).to.be.lessThan(5)
     await end()
+  })
+  it('let the readers of a lonely process query seldom, and call all of them when another process starts', async () => {
+    let isAlone = true
+    const one = await open('one', { isAlone: () => isAlone })
+    const [events, messages] = [countOf(one, 'events'), countOf(one, 'messages')]
+    expect(one.pollMs).to.equal(10_000)
+    const two = await open('two')
+    isAlone = false
+    two.tellOthers('processes')
+    await waitFor(() => events() === 1 && messages() === 1)
+    expect(one.pollMs).to.equal(2_000)
   })
   it('are missed while the connection is cut: listeners are called, readers query every 50 ms, and then notices arrive again', async () => {
     const [firstNotices, secondNotices] = [await open('one'), await open('two')]

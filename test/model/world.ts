@@ -209,7 +209,7 @@ export class World {
     })
     bus.indexWith?.(code.storedMatch.createStoredMatcher({ gate, webhookCache, log }))
     this.producers.set(life.name, bus)
-    const dueDeps = { schedule, deliveryLog, webhookCache, slots, deliver, stageHealth, log, claimMs }
+    const dueDeps = { schedule, deliveryLog, webhookCache, slots, deliver, stageHealth, log, claimMs, restMs: () => 2_000 }
     const stopping = new AbortController()
     const { signal } = stopping
     const offsets = code.offsets.createOffsets(pool, this.bus.identity)
