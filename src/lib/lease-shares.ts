@@ -23,11 +23,11 @@ interface LeaseSharesOptions {
   readonly leases: LeaseKeeper
   /** Returns the number of live processes that compete for the leases, including this one. Default: 1. */
   readonly processes?: () => number
-  /** Default: none, so that a change of another process is found by a query. */
+  /** Default: none. A change of another process is then found by a query. */
   readonly notices?: Notices
-  /** Milliseconds between a change and the next division. Without further changes, the time doubles up to eight times of it. Default 250. */
+  /** Milliseconds between a change and the next division. Without further changes, this time doubles until it is eight times as long. Default 250. */
   readonly balanceMs?: number
-  /** Called when a division has failed. It is repeated. */
+  /** Called when a division has failed. The division is then repeated. */
   onError(error: unknown, delayMs: number): void
 }
 
@@ -67,9 +67,9 @@ class Shares implements LeaseShares {
   readonly #delays: ReturnType<typeof createBackoff>
   /** All leases that this process competes for. */
   readonly #names = new Set<string>()
-  /** The functions to which a lease is given, for each lease that this process waits for. */
+  /** For each lease that this process waits for, the function that gets the lease. */
   readonly #waiting = new Map<string, (lease: Lease) => void>()
-  /** The signals with which leases are given up, for each lease of this process, in the order in which they were taken. */
+  /** For each lease of this process, the signal by which it is given up. The oldest lease comes first. */
   readonly #held = new Map<string, AbortController>()
   /** Ends the divisions. It is null while this process competes for no lease. */
   #dividing: AbortController | null = null

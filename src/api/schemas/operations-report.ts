@@ -16,7 +16,7 @@ const storage = {
     object({
       name: text('The slot.', 'standby'),
       is_active: { type: 'boolean', description: 'Whether it has a reader.', examples: [true] },
-      retained_bytes: count('The log that Postgres keeps for it.', 16_777_216),
+      retained_bytes: count('The bytes of the log that Postgres keeps for the slot.', 16_777_216),
     }),
   ),
   disk: {
@@ -32,13 +32,14 @@ const storage = {
   last_backup: {
     ...nullable(
       object({
-        made_at: at('The moment of the database that the backup holds.'),
+        made_at: at('The time of the state that the backup holds.'),
         age_seconds: count('The time since then.', 3_600),
         bytes: count('The size of the compressed backup.', 12_582_912),
         rows: count('Its rows.', 120_000),
       }),
     ),
-    description: 'The last backup that `operate backup` has made, or null if there was none. It knows of no backup by other means.',
+    description:
+      'The last backup that `operate backup` has made, or null if there was none. Kolbak does not know of backups by other means.',
     examples: [{ made_at: '2026-03-31T00:45:00.000Z', age_seconds: 3_600, bytes: 12_582_912, rows: 120_000 }],
   },
 } satisfies Readonly<Record<string, JsonSchema>>
