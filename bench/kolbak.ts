@@ -1,4 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises'
+import { get } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -12,6 +13,18 @@ export const fetchJson = async <T>(url: string, init: RequestInit = {}): Promise
   if (!response.ok) throw new Error(`${init.method ?? 'GET'} ${url}: ${response.status} ${await response.text()}`)
   return (await response.json()) as T
 }
+
+/** Opens the live stream of the deliveries of the first tenant, and reads it until Kolbak stops. */
+export const openDeliveryStream = ({ url, tokens }: Kolbak): Promise<void> =>
+  new Promise((resolve, reject) => {
+    const request = get(`${url}/v1/deliveries/stream`, { headers: { authorization: `Bearer ${tokens[0]}` } }, (response) => {
+      response.resume()
+      response.on('error', () => {}) // the end of Kolbak cuts the stream
+      if (response.statusCode === 200) resolve()
+      else reject(new Error(`the live stream of deliveries responded with ${response.statusCode}`))
+    })
+    request.on('error', reject)
+  })
 
 /** Kolbak as a user runs it, in its own process, with the tenants and webhooks of a scenario. */
 export interface Kolbak {
@@ -42,7 +55,7 @@ const startFlags = packageJson.scripts.start.split(' ').filter((word) => word.st
  */
 export async function startKolbak(
   receiverUrl: string,
-  { tenants, webhooksPerTenant, fanout, paths }: Omit<Scenario, 'description' | 'work' | 'floor'>,
+  { tenants, webhooksPerTenant, fanout, paths }: Pick<Scenario, 'tenants' | 'webhooksPerTenant' | 'fanout' | 'paths'>,
   { profile, variables = {} }: { profile?: string | undefined; variables?: Record<string, string> } = {},
 ): Promise<Kolbak> {
   const dataDir = await mkdtemp(join(tmpdir(), 'kolbak-bench-'))

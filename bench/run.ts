@@ -12,7 +12,7 @@ import { type Engine, endEngines, enginesFor, useEngines } from '../test/support
 import { stopCassandra } from '../test/support/engines/cassandra.ts'
 import { stopKafka } from '../test/support/engines/kafka.ts'
 import { type AtRest, measureAtRest, measureLoad, type Result, type Target, targetOf } from './drive.ts'
-import { startKolbak } from './kolbak.ts'
+import { openDeliveryStream, startKolbak } from './kolbak.ts'
 import { type Load, startLoad } from './load.ts'
 import { killAll, lineOf, start, stop } from './processes.ts'
 import { type Figures, mediansOf, rowOf } from './report.ts'
@@ -55,6 +55,7 @@ async function measureKolbak(load: Load, scenario: Scenario, variables: Record<s
     const { tokens, events, deliveriesPerEvent } = kolbak
     const { secondsFactor = 1, ...work } = scenario.work
     if (work.batch === 0) return await measureAtRest(target, atRestSeconds.settling, atRestSeconds.measured)
+    if (scenario.isWatched) await openDeliveryStream(kolbak)
     await measureLoad(target, load, { ...warmUp, tokens, events, bytes }, deliveriesPerEvent)
     return await measureLoad(target, load, { ...work, tokens, events, seconds: seconds * secondsFactor, bytes }, deliveriesPerEvent)
   } finally {

@@ -15,6 +15,8 @@ export interface Scenario {
     /** The factor by which this load is longer than others. It is used for loads with few events a second. Default 1. */
     readonly secondsFactor?: number
   }
+  /** Whether the live stream of deliveries is open during the load. */
+  readonly isWatched?: boolean
   /** The scenario of the floor with which it is compared. At rest, the floor does nothing, so there is none. */
   readonly floor: 'single' | 'latency' | 'trickle' | null
 }
@@ -29,6 +31,7 @@ export const scenarios = {
   trickle: { ...oneWebhook, description: '10 posts a second, open loop', work: { ...openLoop(10), secondsFactor: 3 }, floor: 'trickle' },
   latency: { ...oneWebhook, description: '200 posts a second, open loop', work: openLoop(200), floor: 'latency' },
   single: { ...oneWebhook, description: 'single posts, one webhook', work: closedLoop },
+  watched: { ...oneWebhook, description: 'single posts, while the live stream of deliveries is open', isWatched: true, work: closedLoop },
   batch: { ...oneWebhook, description: 'batches of 100, one webhook', work: batches },
   backlog: {
     ...oneWebhook,
