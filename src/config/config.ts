@@ -289,7 +289,10 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
     if (config.CASSANDRA_SSL === false && config.CASSANDRA_SSL_CA !== undefined)
       fault('CASSANDRA_SSL_CA', 'has an effect only with CASSANDRA_SSL=true')
     if (/^(local_)?one$/.test(config.CASSANDRA_CONSISTENCY) && config.CASSANDRA_REPLICATION !== '1')
-      fault('CASSANDRA_CONSISTENCY', 'of one copy cannot be read back where CASSANDRA_REPLICATION is above 1: use local_quorum')
+      fault(
+        'CASSANDRA_CONSISTENCY',
+        'must not be one or local_one when CASSANDRA_REPLICATION is above 1, because a read could miss a write: use local_quorum',
+      )
     if (config.KAFKA_MIN_INSYNC_REPLICAS > config.KAFKA_REPLICATION_FACTOR)
       fault('KAFKA_MIN_INSYNC_REPLICAS', 'must not be above KAFKA_REPLICATION_FACTOR: nothing could be accepted')
     if ((config.KOLBAK_ADMIN_CLIENT_ID === undefined) !== (config.KOLBAK_ADMIN_CLIENT_SECRET === undefined))
@@ -306,7 +309,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>> = p
 
 /**
  * Returns the number of processes to run. `auto` means one process for every two cores, because a process keeps about one core busy and Postgres
- * needs the other one. With DATABASE_URL, `auto` means one process, because Kolbak does not know how many connections that Postgres allows.
+ * needs the other one. With DATABASE_URL, `auto` means one process, because Kolbak does not know how many connections this Postgres allows.
  */
 export const processCount = ({ KOLBAK_PROCESSES: configured, DATABASE_URL }: Config, cores = availableParallelism()): number =>
   configured !== 'auto' ? configured : DATABASE_URL === undefined ? Math.max(1, Math.floor(cores / 2)) : 1
