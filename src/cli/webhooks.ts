@@ -78,7 +78,7 @@ export const verbs: readonly Verb[] = [
   },
   {
     name: 'webhooks replay',
-    description: 'send the deliveries that the webhook missed again, to the present URL and signed with the present secret',
+    description: 'send again the deliveries that the webhook missed, to the present URL and signed with the present secret',
     method: 'POST',
     path: `${path}/replay`,
     body: replayWebhook,

@@ -100,9 +100,9 @@ export async function createRecordWriter(options: WriterOptions): Promise<Writer
   }
   return {
     async write(bytes) {
-      if (inFlight.size >= maxWaiting) throw new BusFull('more messages are waiting to be written than the bound allows: try again later')
+      if (inFlight.size >= maxWaiting) throw new BusFull('more messages are waiting to be written than the limit allows: try again later')
       if (inFlightBytes + bytes.length > maxWaitingBytes)
-        throw new BusFull('more bytes are waiting to be written than the bound allows: try again later')
+        throw new BusFull('more bytes are waiting to be written than the limit allows: try again later')
       const written = add(bytes)
       inFlight.add(written)
       inFlightBytes += bytes.length

@@ -106,7 +106,7 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
     write,
     bytesOf: ({ bytes }) => bytes.length,
     maxWaiting,
-    full: () => new BusFull('more messages are waiting to be written than the bound allows: try again later'),
+    full: () => new BusFull('more messages are waiting to be written than the limit allows: try again later'),
     isItemFault: isDataError,
   })
   let waitingBytes = 0
@@ -118,7 +118,7 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
       if (closed) throw new BusUnavailable('the bus is closed')
       const bytes = bytesOfRecord(record)
       if (waitingBytes + bytes.length > maxWaitingBytes)
-        throw new BusFull('more bytes are waiting to be written than the bound allows: try again later')
+        throw new BusFull('more bytes are waiting to be written than the limit allows: try again later')
       waitingBytes += bytes.length
       try {
         return await group.add({ day: record.accepted_at.slice(0, 10), bytes, record })

@@ -16,7 +16,7 @@ export const payloadErasure = named(
     erased_at: nullable({ ...timestamp, description: 'The time at which the bytes were gone, or null while the erasure goes on.' }),
     erased_event_id: nullable({
       ...uuid,
-      description: 'The event in the audit log that says so. `kolbak audit prove` makes a certificate of it.',
+      description: 'The event in the audit log that says that the bytes are gone. `kolbak audit prove` makes a certificate of it.',
     }),
     remains: {
       type: 'array',
@@ -31,7 +31,7 @@ export const payloadErasure = named(
         },
         until: nullable({
           ...timestamp,
-          description: 'The time until which it is kept at the latest, or null if Kolbak does not know it.',
+          description: 'The time until which the content is kept at the latest, or null if Kolbak does not know it.',
         }),
       }),
     },

@@ -24,7 +24,11 @@ export const sentRequest = named(
   'SentRequest',
   object({
     method: word('POST'),
-    url: { type: 'string', description: 'The URL that the webhook had then.', examples: ['https://consumer.example.com/webhook-receiver'] },
+    url: {
+      type: 'string',
+      description: 'The URL that the webhook had at the time of the attempt.',
+      examples: ['https://consumer.example.com/webhook-receiver'],
+    },
     headers: {
       type: 'object',
       additionalProperties: { type: 'string' },

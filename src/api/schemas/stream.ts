@@ -38,7 +38,7 @@ export const liveMessage = named(
     event: eventName,
     status: {
       ...oneOf(streamStatuses),
-      description: '`unmatched`: no webhook takes the event. `rejected`: the id was used for another event.',
+      description: '`unmatched`: no webhook matched the event. `rejected`: the id was used for another event.',
       examples: ['routed'],
     },
     webhook_count: { ...count, description: 'The number of webhooks that get the event. From 5,000 on it means "at least".' },
@@ -60,7 +60,7 @@ const event: JsonSchema = {
   maxLength: 255,
   pattern: '^(?:\\*|[A-Za-z0-9_.:/-]+(?:\\.\\*)?)$',
   'x-rule': 'a name, or a prefix with `.*`',
-  description: 'Only events with this name, or with a name that begins so: `order.*`.',
+  description: 'Only events with this name, or with a name that has this prefix: `order.*`.',
   examples: ['order.*'],
 }
 const after: JsonSchema = {

@@ -113,7 +113,8 @@ const Deliveries = ({ query }: { query: Query<Page<Delivery>> }) => (
       data.length === 0 ? (
         <Empty title="No webhook matched this event">
           <p>
-            When it was routed, no active webhook had a pattern that matches its name. Choose a webhook below to see why it did not get it.
+            When it was routed, no active webhook had a pattern that matches its name. Choose a webhook below to see why it did not get the
+            event.
           </p>
         </Empty>
       ) : (
@@ -145,7 +146,7 @@ function Explain({ path }: { path: string }) {
   const today = webhooks.reply?.body.find((webhook) => webhook.id === chosen)
   return (
     <section class="panel">
-      <h2>Why did a webhook get it, or not?</h2>
+      <h2>Why did a webhook get the event, or not?</h2>
       <div class="filters">
         <Choice
           label="Webhook"
