@@ -17,7 +17,7 @@ describe('the versions of read models', () => {
   it('are raised when their tables change', () => {
     expect(projections.map(({ name, version, tables }) => `${name} ${version}: ${hashOf(tables)}`)).to.deep.equal([
       'api_keys 3: 0f340b0b',
-      'audit 3: cbd30136',
+      'audit 4: cbd30136',
       'key_versions 1: 829f4f4f',
       'tenants 3: bc5ee948',
       'webhook_versions 1: 8157ed57',
