@@ -21,6 +21,7 @@ import { createOperationRoutes } from './routes/operation.ts'
 import { createPostEventRoutes } from './routes/post-events.ts'
 import { createReplayRoutes } from './routes/replays.ts'
 import { createSentRequestRoutes } from './routes/sent-request.ts'
+import { createStatisticsRoutes } from './routes/statistics.ts'
 import { createStreamRoutes } from './routes/streams.ts'
 import { createTenantRoutes } from './routes/tenants.ts'
 import { createTimelineRoutes } from './routes/timeline.ts'
@@ -49,6 +50,7 @@ export function createRouteTable(
     ...createErasureRoutes(deps),
     ...createDeliveryRoutes(deps),
     ...createDeadLetterRoutes(deps),
+    ...createStatisticsRoutes(deps),
     ...createSentRequestRoutes(deps),
     ...createTimelineRoutes(deps),
     ...createReplayRoutes(deps),

@@ -42,6 +42,7 @@ export const commandModules: readonly CommandModule[] = [
       timeline: 'show where the time of a delivery went',
       'dead-letters': 'list deliveries that ended in failure',
       problems: 'show what the deliveries that ended in failure have in common',
+      statistics: 'count accepted events and attempts over time',
       replay: 'send a delivery again',
     },
     verbs: () => import('./deliveries.ts'),

@@ -1,5 +1,6 @@
 import { listDeadLettersQuery, listDeliveriesQuery, listHistoryQuery, listProblemsQuery } from '../api/schemas/delivery.ts'
 import { requestQuery } from '../api/schemas/request.ts'
+import { statisticsQuery } from '../api/schemas/statistics.ts'
 import { deliveryStreamQuery } from '../api/schemas/stream.ts'
 import { commandName } from './command-name.ts'
 import { attemptLines, deliveryState, urlsOf } from './outcome.ts'
@@ -28,6 +29,24 @@ export async function deliveriesTable(deliveries: readonly Row[], session: Sessi
     ['accepted at', 'delivery', 'event id', 'event', 'callback_url', 'status', 'attempts', 'last result'],
   )
 }
+
+/** Returns the counts of each span, or with `--by` of each webhook, and the totals in the last line. */
+async function statisticsTable({ spans, webhooks, totals }: Row, session: Session): Promise<string> {
+  const byWebhook = rowsOf(webhooks)
+  const urlOf = await urlsOf(
+    session,
+    byWebhook.map(({ webhook_id }) => webhook_id),
+  )
+  const lines: [string, Row][] =
+    byWebhook.length > 0
+      ? byWebhook.map((row) => [urlOf(row.webhook_id), rowOf(row.totals)])
+      : rowsOf(spans).map((span) => [textOf(span.at), span])
+  return table(
+    [...lines, ['total', rowOf(totals)] as const].map(([name, counts]) => [name, ...shownCounts.map((count) => textOf(counts[count]))]),
+    [byWebhook.length > 0 ? 'callback_url' : 'from', ...shownCounts],
+  )
+}
+const shownCounts = ['accepted', 'success', 'retrying', 'failed', 'discarded', 'replayed', 'p50_ms', 'p95_ms', 'p99_ms']
 
 const pairs = (row: Row): string =>
   Object.entries(row)
@@ -150,6 +169,14 @@ export const verbs: readonly Verb[] = [
       const total = `${is_complete === true ? '' : 'more than '}${textOf(count)} deliveries ended in failure`
       return problems.length === 0 ? total : `${lines}\n${total}; to replay them: ${commandName} replay-missed --help`
     },
+  },
+  {
+    name: 'statistics',
+    description: 'count accepted events and attempts over time',
+    method: 'GET',
+    path: '/v1/statistics/deliveries',
+    query: statisticsQuery,
+    format: async ({ data }, session) => statisticsTable(rowOf(data), session),
   },
   {
     name: 'replay',

@@ -144,7 +144,7 @@ const movers: Record<PortName, (context: MoveContext) => Promise<Pick<Moved, 'to
         select name, build from projections join pg_namespace on nspname = 'projection_' || name || '_' || build`
       for (const { name, build } of built) await sql`select drop_projection_tables(${name}, ${build})`
       await sql`delete from projections where name = any (${built.map(({ name }) => name)})`
-      await sql`update projections set checkpoint = ${head}`
+      await sql`update projections set checkpoint = ${head}, applied_to = null`
       // The rows of this table name positions of the old store. The projections have reached all of them, so the rows are not needed any more.
       await sql`delete from acknowledged_changes`
       await translateMatches(sql, copy.positions)

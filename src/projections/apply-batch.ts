@@ -16,6 +16,8 @@ export interface BuildState {
   readonly build: number
   readonly is_live: boolean
   readonly checkpoint: Checkpoint | null
+  /** See BuildContext. */
+  readonly applied_to: Checkpoint | null
   /** The number of quarantines that an operator has lifted so far. */
   readonly lifted: number
   readonly quarantined: ReadonlySet<StreamName>
@@ -35,7 +37,7 @@ export class BuildMoved extends Error {
 /** Reads the state of a build in one snapshot. Returns null when the build was dropped or a newer build is live. */
 export async function readState(pool: Pool, name: string, build: number): Promise<BuildState | null> {
   const [row] = await sqlOn(pool)<Omit<BuildState, 'quarantined'> & { streams: StreamName[] }>`
-    select build, is_live, checkpoint, lifted,
+    select build, is_live, checkpoint, lifted, applied_to,
       array(select stream from quarantined_streams where projection = ${name} and build = ${build}) as streams
     from projections where name = ${name} and build = ${build}
       and not exists (select from projections where name = ${name} and build > ${build} and is_live)`
@@ -46,8 +48,8 @@ export async function readState(pool: Pool, name: string, build: number): Promis
 
 /** Locks the row of a build until the end of the transaction, and returns the row as it is then. */
 export async function lockBuild(client: ClientBase, name: string, build: number) {
-  const [row] = await sqlOn(client)<{ checkpoint: Checkpoint | null; lifted: number; is_live: boolean }>`
-    select checkpoint, lifted, is_live from projections where name = ${name} and build = ${build} for update`
+  const [row] = await sqlOn(client)<{ checkpoint: Checkpoint | null; lifted: number; is_live: boolean; applied_to: Checkpoint | null }>`
+    select checkpoint, lifted, is_live, applied_to from projections where name = ${name} and build = ${build} for update`
   return row
 }
 
@@ -105,7 +107,7 @@ export async function applyBatch(
     if (row === undefined || row.checkpoint !== state.checkpoint || row.lifted !== state.lifted) throw new BuildMoved(name, build)
     let faulty: readonly FaultyEvent[] = refused
     if (events.length > 0) {
-      const context = { build, is_live: row.is_live }
+      const context = { build, is_live: row.is_live, applied_to: row.applied_to }
       await useSchemaOf(client, projection, build)
       if (isolating) {
         const isFault = (error: unknown) => !isEngineError(error)

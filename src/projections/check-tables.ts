@@ -40,7 +40,7 @@ export async function checkTables(
     await client.query(`create schema ${schemaOf(projection, build)}`)
     await useSchemaOf(client, projection, build)
     await client.query(tables)
-    const apply = applyWithSavepoint(client, projection, { build, is_live: false })
+    const apply = applyWithSavepoint(client, projection, { build, is_live: false, applied_to: null })
     const head = await store.head(families)
     const upTo = live.checkpoint !== null && head !== null && live.checkpoint < head ? live.checkpoint : head
     for await (const events of eventsUpTo(store, { families, after: null, upTo: live.checkpoint === null ? null : upTo })) {

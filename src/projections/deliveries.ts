@@ -6,6 +6,7 @@ import { dayFamilies } from '../events/streams.ts'
 import { messageRefColumns, messageRefs } from '../lib/ref-columns.ts'
 import { type Sql, sqlText } from '../lib/sql.ts'
 import type { DeliveryLog } from '../ports/delivery-log.ts'
+import { recordStatistics } from './delivery-statistics.ts'
 import { projectionNames } from './names.ts'
 import type { Projection } from './projection.ts'
 import { recordHealth } from './webhook-health.ts'
@@ -18,7 +19,7 @@ const isUrgent = ({ type }: RecordedEvent): boolean => type !== 'MessageRouted' 
 
 /**
  * Makes the projection of routing and attempts. It first writes the facts to the delivery log. In the transaction of the checkpoint it then writes
- * rejected messages, the health of webhooks, and the next attempts. A build that is not live writes only its own history.
+ * statistics, rejected messages, the health of webhooks, and the next attempts. A build that is not live writes only its own history and statistics.
  */
 export const deliveries = (
   deliveryLog: Pick<DeliveryLog, 'historyOf' | 'makeBuild' | 'dropBuild'>,
@@ -41,7 +42,9 @@ export const deliveries = (
       const facts = events.flatMap(factsOf)
       if (facts.length > 0) await step('history.record', () => deliveryLog.historyOf(build).record(facts))
     },
-    async apply(sql, events, { is_live }) {
+    async apply(sql, events, { build, is_live, applied_to }) {
+      const uncounted = applied_to === null ? events : events.filter(({ position }) => position > applied_to)
+      await recordStatistics(sql, build, uncounted)
       if (!is_live) return
       const rejected = (events as readonly RecordedDeliveryEvent[])
         .filter((event) => event.type === 'MessageRejected')

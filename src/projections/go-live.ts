@@ -60,7 +60,7 @@ export async function goLive(
     await sql`update projections set is_live = false where name = ${name} and is_live`
     await sql`update projections set is_live = true where name = ${name} and build = ${build}`
     if (hasExternalBuilds && live !== undefined) {
-      await sql`update projections set checkpoint = ${liveCheckpoint} where name = ${name} and build = ${build}`
+      await sql`update projections set applied_to = checkpoint, checkpoint = ${liveCheckpoint} where name = ${name} and build = ${build}`
       await sql`
         insert into quarantined_streams as own (projection, build, stream, revision, event_id, position, error, since)
         select projection, ${build}::int, stream, revision, event_id, position, error, since

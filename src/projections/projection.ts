@@ -9,6 +9,11 @@ export interface BuildContext {
   readonly build: number
   /** Whether readers see the build. The value is exact in `apply`. In `prepare` it may be out of date, unless the projection has `externalBuilds`. */
   readonly is_live: boolean
+  /**
+   * The position of the last event that the build had applied when it went live, or null. With `externalBuilds`, a build that goes live gets the events
+   * up to this position again, because only a live build has effects.
+   */
+  readonly applied_to: Checkpoint | null
 }
 
 /**

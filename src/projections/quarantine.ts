@@ -84,7 +84,7 @@ async function lockQuarantine(client: ClientBase, { name, version }: Projection,
   const [quarantined] = await sql<{ revision: number; event_id: EventId }>`
     select revision, event_id from quarantined_streams where projection = ${name} and build = ${build} and stream = ${stream}`
   if (locked === undefined || quarantined === undefined) throw notQuarantined()
-  return { build, is_live: locked.is_live, checkpoint: locked.checkpoint, ...quarantined }
+  return { build, ...locked, ...quarantined }
 }
 
 /** Applies the events from the faulty event up to the checkpoint. Returns the first event that is faulty now, or undefined. */
@@ -93,10 +93,10 @@ async function applyAgain(
   client: ClientBase,
   projection: Projection,
   stream: StreamName,
-  { build, is_live, checkpoint, revision, event_id }: Quarantine,
+  { build, is_live, applied_to, checkpoint, revision, event_id }: Quarantine,
   skip: boolean,
 ): Promise<FaultyEvent | undefined> {
-  const context = { build, is_live }
+  const context = { build, is_live, applied_to }
   const apply = async (events: readonly RecordedEvent[]): Promise<FaultyEvent | undefined> => {
     const prepare = async (part: readonly RecordedEvent[]) => projection.prepare?.(readable(projection, part), context)
     const forged = forgedIn(events, macs)

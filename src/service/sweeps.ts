@@ -3,6 +3,7 @@ import { createReplayJobs } from '../commands/replay-jobs.ts'
 import { createOffsets } from '../dispatch/offsets.ts'
 import { families } from '../events/streams.ts'
 import { commonCheckpoint } from '../projections/builds.ts'
+import { expireStatistics } from '../projections/delivery-statistics.ts'
 import { createMessageIndex } from '../projections/message-index.ts'
 import type { Projection } from '../projections/projection.ts'
 import { type Sweep, startRetention } from './retention.ts'
@@ -34,6 +35,7 @@ function createSweeps({ bus, engines, pools: { reads } }: Shared, projections: r
       },
     },
     { name: 'delivery log', run: engines.history.expire },
+    { name: 'statistics', run: (day) => expireStatistics(reads, day) },
     { name: 'replay jobs', run: (day) => createReplayJobs(reads).expire(day) },
   ]
 }

@@ -133,7 +133,7 @@ describe('every route of the API', () => {
   })
   it('gives keys access only to webhooks and their deliveries', () => {
     for (const route of routes.filter(acceptsKeys))
-      expect(route.path).to.match(/^\/v1\/(webhooks|deliveries|dead-letters|problems|jobs|replays|me)/)
+      expect(route.path).to.match(/^\/v1\/(webhooks|deliveries|dead-letters|problems|statistics|jobs|replays|me)/)
   })
   it('returns 401 without a credential', () =>
     checkEach(isGuarded, async (route) => {

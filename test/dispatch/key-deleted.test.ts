@@ -35,7 +35,7 @@ describe('the manager of deleted keys', () => {
     for await (const { events, checkpoint } of world.store.subscribe({ families, after: null, signal: stop.signal })) {
       await prepare?.(
         events.filter((event) => concerns?.(event)),
-        { build: 1, is_live: true },
+        { build: 1, is_live: true, applied_to: null },
       )
       if (checkpoint >= (head ?? '')) break
     }

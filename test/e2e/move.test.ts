@@ -30,6 +30,9 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
     const move = (variables: Record<string, string>) =>
       runProgram('cli/kolbak.ts', ['move', port], services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...variables }))
     const page = <T>(api: Client, path: string) => api.get<Page<T>>(path).then(({ data }) => data)
+    // The range is fixed, because the response names it.
+    const timeOf = (day: number) => new Date(Date.now() + day * 86_400_000).toISOString()
+    const range = `step=1d&since=${timeOf(-1)}&until=${timeOf(2)}`
     /** Returns the API's responses about everything that the test has created. */
     const everything = async (api: Client, webhooks: readonly WebhookResponse[]) => {
       const paths = [
@@ -43,6 +46,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
         ]),
         `/v1/events/evt_9/explain?webhook=${webhooks[0]?.id}`,
         '/v1/dead-letters',
+        `/v1/statistics/deliveries?webhook=${webhooks[0]?.id}&${range}`,
       ]
       const responses: ApiResponse[] = await Promise.all(paths.map((path) => api.call('GET', path)))
       return responses.map(({ status, body }, i) => ({ path: paths[i], status, body }))
@@ -65,6 +69,8 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       await expectDeliveries(api, webhooks[0]!.id, 'success', 21)
       await expectDeliveries(api, webhooks[1]!.id, 'retrying', 1)
       await waitFor(async () => (await api.get<WebhookResponse>(`/v1/webhooks/${webhooks[1]?.id}`)).failing_since !== null)
+      const statistics = () => api.get<{ data: { totals: { success: number } } }>(`/v1/statistics/deliveries?webhook=${webhooks[0]?.id}`)
+      await waitFor(async () => (await statistics()).data.totals.success === 21, { what: 'the statistics' })
       const before = await everything(api, webhooks)
       expect(before.map(({ status }) => status)).to.deep.equal(before.map(() => 200))
       await service.kill('SIGTERM')

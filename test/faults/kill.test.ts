@@ -1,11 +1,14 @@
 import { expect } from 'chai'
 import { expectArrival, expectNoRepetition, expectSuccessOfAll } from '../support/expectations.ts'
 import { startLoad } from '../support/load.ts'
-import { clientOf, type DeliveryResponse, type Page, type WebhookResponse } from '../support/service-client.ts'
+import { allDeliveries, clientOf, type DeliveryResponse, type Page, type WebhookResponse } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
 
 const perSecond = 200
+interface Statistics {
+  readonly totals: Readonly<Record<string, number>>
+}
 const variables = { KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3,0.3,0.3' }
 
 describe('a kill -9 under load', () => {
@@ -34,6 +37,17 @@ describe('a kill -9 under load', () => {
 
     const history = await clientOf(service.url)
     await expectSuccessOfAll(history, webhook.id)
+    // The statistics have counted every attempt of the history exactly once, although the projector was killed too.
+    const attempts = (await allDeliveries(history, webhook.id)).flatMap((delivery) => delivery.attempts)
+    const successes = attempts.filter(({ status }) => status === 'success').length
+    const counted = { success: successes, retrying: attempts.length - successes, failed: 0 }
+    await waitFor(
+      async () => {
+        const { totals } = (await history.get<{ data: Statistics }>(`/v1/statistics/deliveries?webhook=${webhook.id}`)).data
+        return Object.entries(counted).every(([name, count]) => totals[name] === count)
+      },
+      { what: `the statistics to be ${JSON.stringify(counted)}` },
+    )
     const requests = receiver.received('/hook')
     expect(requests.every((request) => request.verified)).to.equal(true)
     expect(accepted.length).to.be.greaterThan(3 * perSecond)

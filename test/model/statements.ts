@@ -105,7 +105,10 @@ const statements: readonly (readonly [name: string, apply: Effect])[] = [
   ],
   ['deliveries-live-build', () => [{ build: 1 }]],
   ['select build, is_live, checkpoint, lifted', ({ projections }, { values }) => [{ ...projections.get(values[0]!)!, streams: [] }]],
-  ['select checkpoint, lifted, is_live from projections', ({ projections }, { values }) => [{ ...projections.get(values[0]!)! }]],
+  [
+    'select checkpoint, lifted, is_live, applied_to from projections',
+    ({ projections }, { values }) => [{ ...projections.get(values[0]!)! }],
+  ],
   ['select is_live from projections', ({ projections }, { values }) => [{ ...projections.get(values[0]!)! }]],
   ['select pg_advisory_xact_lock_shared', () => []],
   [
@@ -117,6 +120,7 @@ const statements: readonly (readonly [name: string, apply: Effect])[] = [
   ],
   ['delete from webhook_health', () => []],
   ['insert into webhook_health', () => []],
+  ['insert into delivery_statistics', () => []],
   [
     'apply webhook events',
     (tables, { values }) => {

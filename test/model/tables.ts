@@ -17,6 +17,7 @@ export interface BuildRow {
   readonly is_live: true
   checkpoint: Checkpoint | null
   lifted: number
+  readonly applied_to: null
 }
 export interface WebhookModelRow extends ChangedWebhook {
   readonly position: Checkpoint
@@ -36,7 +37,7 @@ export interface Tables {
   readonly tenants: Map<TenantId, { is_suspended: boolean; position: Checkpoint }>
   readonly quarantinedStreams: string[]
 }
-const build = (): BuildRow => ({ build: 1, is_live: true, checkpoint: null, lifted: 0 })
+const build = (): BuildRow => ({ build: 1, is_live: true, checkpoint: null, lifted: 0, applied_to: null })
 export const emptyTables = (): Tables => ({
   index: new Map(),
   scheduled: new Map(),

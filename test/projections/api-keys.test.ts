@@ -132,7 +132,7 @@ describe('the read model of API keys', () => {
     const rows = await transaction(world.db.pool, async (client) => {
       await client.query('create schema anew; set local search_path to anew, public')
       await client.query(projection.tables ?? '')
-      await projection.apply(sqlOn(client), events, { build: 1, is_live: true })
+      await projection.apply(sqlOn(client), events, { build: 1, is_live: true, applied_to: null })
       return sqlOn(client)`select id, lookup_hmac from api_keys order by created_at, id`
     })
     const lookup = world.keyring.lookup('api-key', keys[1]!.key)

@@ -13,6 +13,7 @@ import { createLiveDeliveryLog, type LiveDeliveryLog } from '../../src/projectio
 import type { Projection } from '../../src/projections/projection.ts'
 import { type RunningProjection, startProjection } from '../../src/projections/runner.ts'
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
+import { countHistory, storedCounts } from '../support/counted-history.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { deliveryEvents, type TestDelivery } from '../support/delivery-events.ts'
 import { wholeShare } from '../support/lease-shares.ts'
@@ -127,6 +128,7 @@ describe('the delivery history during a rebuild', () => {
     await reached()
     const before = await everything(webhooks)
     expect(before.states).to.have.length(12_000)
+    expect(await storedCounts(db, 3_600)).to.deep.equal(await countHistory(store))
     // Some rows are deleted, as if dispatchers had made the attempts. If the rebuild wrote such a row again, it would be sent twice.
     await db.pool.query(`delete from scheduled_deliveries where delivery::text < '8'`)
     const [owed, failing] = [await schedule(), await health()]
@@ -184,6 +186,8 @@ describe('the delivery history during a rebuild', () => {
     expect(sent).to.be.greaterThan(0)
 
     expect(await everything(webhooks)).to.deep.equal(before)
+    // Each build has counted every event exactly once, although it got the events around the switch a second time.
+    for (const step of [60, 3_600] as const) expect(await storedCounts(db, step)).to.deep.equal(await countHistory(store))
     const scheduled = await schedule()
     expect(scheduled.filter((row) => row.webhook !== busy)).to.deep.equal(owed)
     // Every failure has written exactly one row and was counted exactly once, by one build or the other.
@@ -270,6 +274,7 @@ describe('the delivery history during a rebuild', () => {
     run()
     await switched(build)
     expect(await everything([webhook])).to.deep.equal(before)
+    expect(await storedCounts(db, 60)).to.deep.equal(await countHistory(store))
     expect(await schedule()).to.deep.equal(owed)
   })
 
