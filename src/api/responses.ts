@@ -348,3 +348,37 @@ export interface Page<T> {
 export interface Envelope<T> {
   readonly data: T
 }
+
+/** Counts of a span of time, or of a whole range. */
+export interface StatisticsCounts {
+  /** Null in the counts of single webhooks and of an API key. */
+  readonly accepted: number | null
+  readonly success: number
+  readonly retrying: number
+  readonly failed: number
+  readonly discarded: number
+  readonly replayed: number
+  readonly http_2xx: number
+  readonly http_3xx: number
+  readonly http_4xx: number
+  readonly http_5xx: number
+  readonly no_response: number
+  /** Null without requests, like the two below. */
+  readonly p50_ms: number | null
+  readonly p95_ms: number | null
+  readonly p99_ms: number | null
+}
+export interface StatisticsSpan extends StatisticsCounts {
+  readonly at: string
+}
+interface StatisticsSeries {
+  readonly totals: StatisticsCounts
+  readonly spans: readonly StatisticsSpan[]
+}
+export interface DeliveryStatistics extends StatisticsSeries {
+  readonly since: string
+  readonly until: string
+  readonly step_seconds: number
+  readonly counted_since: string | null
+  readonly webhooks: readonly (StatisticsSeries & { readonly webhook_id: string })[]
+}

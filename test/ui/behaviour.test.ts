@@ -171,6 +171,32 @@ describe('the dashboard in a browser', () => {
     await page.getByText(`failed ones, ${event}, http_422`).waitFor()
     await waitFor(() => world.receiver.received(path).length === 5 || undefined, { what: 'the replayed requests' })
   })
+  it('shows the attempts of a webhook and of all webhooks over time, as bars and in words', async () => {
+    const path = `/counted-${ulid()}`
+    let responses = 0
+    world.receiver.setResponse(path, (_request, response) => response.writeHead(++responses > 2 ? 422 : 204).end())
+    const { id } = await create(path, `counted.${ulid().toLowerCase()}`)
+    const { event } = await world.api.get<{ event: string }>(`/v1/webhooks/${id}`)
+    for (let i = 0; i < 3; i++) await world.api.post('/v1/events', { event, payload: {} })
+    const totals = async (query: string) =>
+      (await world.api.get<{ data: { totals: Record<string, number> } }>(`/v1/statistics/deliveries${query}`)).data.totals
+    await waitFor(async () => (await totals(`?webhook=${id}`)).failed === 1 && (await totals(`?webhook=${id}`)).success === 2, {
+      what: 'the attempts to be counted',
+    })
+    const page = await world.page({ width: 320 })
+    await open(page, `/webhooks/${id}`)
+    await page.getByRole('img', { name: '3 attempts, of which 1 failed' }).waitFor()
+    await page.getByRole('table', { name: 'Attempts over time' }).waitFor({ state: 'attached' })
+    await picture(page, 'webhook-bars')
+    await expectAccessible(page, 'the bars of a webhook')
+    await open(page, '/?range=1h')
+    await page.getByRole('heading', { name: 'Overview' }).waitFor()
+    for (const number of ['Accepted events', 'Delivered', 'Attempts that succeed', '95 % respond within'])
+      await page.getByRole('link', { name: number }).waitFor()
+    expect(await page.getByRole('link', { name: 'Delivered' }).textContent()).to.match(/^Delivered[1-9]/)
+    await page.getByRole('table', { name: 'Attempts over time' }).waitFor({ state: 'attached' })
+    await expectAccessible(page, 'the numbers of the overview')
+  })
   it('finds an event by a part of its id', async () => {
     const idPart = ulid()
     await world.api.post('/v1/events', { id: `part-${idPart}-1`, event: 'part.one', payload: {} })

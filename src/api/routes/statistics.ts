@@ -5,6 +5,7 @@ import { countedSince, keptSince, quantileOf, readStatistics, type Statistics } 
 import { visibleWebhooks } from '../delivery-pages.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { invalid } from '../errors.ts'
+import type * as shown from '../responses.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
 import { envelope } from '../schemas/common.ts'
@@ -49,7 +50,7 @@ export const createStatisticsRoutes = (deps: ApiDependencies): Route[] => [
           totals: totalsOf(own, false),
           spans: own.map((row) => spanOf(row, false)),
         })),
-      })
+      } satisfies shown.DeliveryStatistics)
     },
   }),
 ]
@@ -84,14 +85,14 @@ function busiest(rows: readonly Statistics[]): [WebhookId, Statistics[]][] {
 }
 
 type Counts = Omit<Statistics, 'at' | 'webhook'>
-const countsOf = (row: Counts, hasAccepted: boolean) => ({
-  ...Object.fromEntries(countNames.map((name) => [name, row[name]])),
-  accepted: hasAccepted ? row.accepted : null,
-  p50_ms: quantileOf(row.durations, 0.5),
-  p95_ms: quantileOf(row.durations, 0.95),
-  p99_ms: quantileOf(row.durations, 0.99),
+const countsOf = ({ durations, ...counts }: Counts, hasAccepted: boolean): shown.StatisticsCounts => ({
+  ...counts,
+  accepted: hasAccepted ? counts.accepted : null,
+  p50_ms: quantileOf(durations, 0.5),
+  p95_ms: quantileOf(durations, 0.95),
+  p99_ms: quantileOf(durations, 0.99),
 })
-const spanOf = (row: Statistics, hasAccepted: boolean) => ({ at: row.at, ...countsOf(row, hasAccepted) })
+const spanOf = ({ at, webhook, ...counts }: Statistics, hasAccepted: boolean) => ({ at, ...countsOf(counts, hasAccepted) })
 function totalsOf(rows: readonly Statistics[], hasAccepted: boolean) {
   const sums = Object.fromEntries(countNames.map((name) => [name, rows.reduce((sum, row) => sum + row[name], 0)])) as Record<
     CountName,

@@ -13,6 +13,7 @@ import { Empty, Loaded } from '../../parts/messages.tsx'
 import { Screen } from '../../parts/screen.tsx'
 import { webhookStateOf } from '../../parts/status.tsx'
 import { Code, Time } from '../../parts/text.tsx'
+import { Numbers } from './numbers.tsx'
 
 const shownFailures = 100
 const plural = (count: number, word: string) => `${count} ${word}${count === 1 ? '' : 's'}`
@@ -34,7 +35,7 @@ export function Overview() {
             {isNew ? <FirstSteps hasEvents={(events.reply?.body.data.length ?? 0) > 0} /> : null}
             {!isNew && (
               <>
-                <Tiles webhooks={list} failures={failed.reply?.body.data ?? null} running={running.reply?.body.data.length ?? null} />
+                <Numbers />
                 <Attention webhooks={list} failures={failed.reply?.body.data ?? []} jobs={running.reply?.body.data ?? []} />
               </>
             )}
@@ -62,43 +63,6 @@ export function Overview() {
         </section>
       )}
     </Screen>
-  )
-}
-
-function Tiles({
-  webhooks,
-  failures,
-  running,
-}: {
-  webhooks: readonly Webhook[]
-  failures: readonly Delivery[] | null
-  running: number | null
-}) {
-  const count = (state: string) => webhooks.filter((webhook) => webhookStateOf(webhook) === state).length
-  const failedCount = failures === null ? '…' : failures.length >= shownFailures ? `${shownFailures}+` : failures.length
-  return (
-    <div class="tiles">
-      <a class="tile" href={urlOf('/webhooks?state=active')}>
-        <span>Active webhooks</span>
-        <strong>{count('active')}</strong>
-        <span>of {webhooks.length}</span>
-      </a>
-      <a class="tile" href={urlOf('/webhooks?state=failing')}>
-        <span>Failing webhooks</span>
-        <strong>{count('failing')}</strong>
-        <span>active, and the latest attempts failed</span>
-      </a>
-      <a class="tile" href={urlOf('/problems?range=24h')}>
-        <span>Given up in the last 24 hours</span>
-        <strong>{failedCount}</strong>
-        <span>deliveries that failed for good</span>
-      </a>
-      <a class="tile" href={urlOf('/replays')}>
-        <span>Running replays</span>
-        <strong>{running ?? '…'}</strong>
-        <span>jobs that send again</span>
-      </a>
-    </div>
   )
 }
 

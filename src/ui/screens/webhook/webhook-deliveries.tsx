@@ -9,6 +9,7 @@ import { FilterChoice, rangeOptions } from '../../parts/filters.tsx'
 import { Empty, Loaded } from '../../parts/messages.tsx'
 import { Curl, Pager } from '../../parts/screen.tsx'
 import { Code } from '../../parts/text.tsx'
+import { Attempts } from './attempts.tsx'
 import { SendTest } from './test.tsx'
 
 const statuses = { '': 'All', success: 'Delivered', failed: 'Failed', retrying: 'Retrying', pending: 'Pending', discarded: 'Discarded' }
@@ -27,6 +28,7 @@ export function WebhookDeliveries({ path, webhook }: { path: string; webhook: We
         <FilterChoice label="State" name="status" options={statuses} />
         <FilterChoice label="Accepted" name="range" options={rangeOptions} />
       </div>
+      <Attempts webhook={webhook.id} />
       <Loaded query={query}>
         {({ data, pagination }) =>
           data.length > 0 ? (

@@ -1,0 +1,78 @@
+import type { DeliveryStatistics } from '../../api/responses.ts'
+import { attemptsOf, everySpan, failedOf } from '../lib/statistics.ts'
+import { timeText } from '../lib/time.ts'
+import { Time } from './text.tsx'
+
+/** A small line without axes, beside a number that says what it means. */
+export function Sparkline({ values }: { values: readonly number[] }) {
+  const highest = Math.max(1, ...values)
+  const points = values.map((value, i) => `${(i / Math.max(1, values.length - 1)) * 100},${26 - (value / highest) * 24}`)
+  return (
+    <svg class="sparkline" viewBox="0 0 100 28" preserveAspectRatio="none" aria-hidden="true">
+      <polyline points={points.join(' ')} vector-effect="non-scaling-stroke" />
+    </svg>
+  )
+}
+
+export const countText = (count: number): string => count.toLocaleString('en')
+
+const height = 60
+/** Attempts over time as bars: those that succeeded, and on top of them those that failed. The same numbers are in a sentence and in a hidden table. */
+export function AttemptBars({ statistics }: { statistics: DeliveryStatistics }) {
+  const spans = everySpan(statistics)
+  const highest = Math.max(1, ...spans.map(attemptsOf))
+  const width = 100 / Math.max(1, spans.length)
+  const heightOf = (count: number) => (count === 0 ? 0 : Math.max(1.5, (count / highest) * height))
+  const attempts = spans.reduce((sum, span) => sum + attemptsOf(span), 0)
+  const failed = spans.reduce((sum, span) => sum + failedOf(span), 0)
+  const sentence = `${countText(attempts)} ${attempts === 1 ? 'attempt' : 'attempts'}, of which ${countText(failed)} failed`
+  return (
+    <figure class="axis">
+      <svg viewBox={`0 0 100 ${height + 2}`} preserveAspectRatio="none" role="img" aria-label={sentence}>
+        {spans.map((span, i) => {
+          const [good, bad] = [heightOf(span.success), heightOf(failedOf(span))]
+          const bar = { x: (i + 0.1) * width, width: width * 0.8 }
+          return (
+            <g key={span.at}>
+              <title>{`From ${timeText(span.at)}: ${countText(span.success)} succeeded, ${countText(failedOf(span))} failed`}</title>
+              <rect class="bar-good" {...bar} y={height + 1 - good} height={good} />
+              <rect class="bar-bad" {...bar} y={height + 1 - good - bad} height={bad} />
+            </g>
+          )
+        })}
+      </svg>
+      <figcaption class="faint">
+        {sentence}
+        {spans[0] !== undefined && ` (dark bars on top), from ${timeText(spans[0].at)} until now`}.{' '}
+        {statistics.counted_since !== null && (
+          <>
+            They are counted since <Time at={statistics.counted_since} isExact />.
+          </>
+        )}
+      </figcaption>
+      <div class="visually-hidden">
+        <table>
+          <caption>Attempts over time</caption>
+          <thead>
+            <tr>
+              <th scope="col">From</th>
+              <th scope="col">Succeeded</th>
+              <th scope="col">Failed</th>
+            </tr>
+          </thead>
+          <tbody>
+            {spans
+              .filter((span) => attemptsOf(span) > 0)
+              .map((span) => (
+                <tr key={span.at}>
+                  <td>{timeText(span.at)}</td>
+                  <td>{countText(span.success)}</td>
+                  <td>{countText(failedOf(span))}</td>
+                </tr>
+              ))}
+          </tbody>
+        </table>
+      </div>
+    </figure>
+  )
+}
