@@ -140,7 +140,7 @@ function readProof(bytes) {
   if (proof?.format !== proofFormat) refuse(`The file is no proof of the format ${proofFormat}.`)
   if (!Buffer.from(`${JSON.stringify(proof, null, 2)}\n`).equals(bytes)) refuse('The file is not written as Kolbak writes it.')
   const { entries, disclosed, consistency, absent, ...others } = proof
-  if (absent !== undefined && Object.keys(absent).join() !== 'tenant,message,webhook')
+  if (absent !== undefined && !/^tenant,message,webhook(,listed)?$/.test(Object.keys(absent).join()))
     refuse('The file has another form than a proof of absence.')
   if (Object.keys(others).sort().join() !== 'format,genuine,head,key') refuse('The file has other members than a proof.')
   if (![entries, disclosed, consistency].every(Array.isArray)) refuse('The file has members of another type than a proof.')
@@ -162,7 +162,7 @@ function checkProof({ key, head: note, entries, disclosed, consistency, genuine,
       const [stream, revision, id, type, data, metadata] = parts
       if (root(head.size)?.equals(head.root) !== true) refuse(`The log does not contain ${stream}@${revision} at index ${index}.`)
       leaves.push(leaf.toString('hex'))
-      facts.push({ kind, index, stream, revision, id, type, data, metadata, values: {} })
+      facts.push({ kind, index, leaf, stream, revision, id, type, data, metadata, values: {} })
     } else if (kind === 'day/1') {
       const [stream, id, type, data, metadata] = parts
       const sealed = facts[batch]
@@ -198,7 +198,7 @@ function checkProof({ key, head: note, entries, disclosed, consistency, genuine,
 }
 
 /** Checks that a message was not routed to a webhook. Returns sentences that say so, and why. Throws NotProven. */
-function absenceOf(facts, { tenant, message, webhook }) {
+function absenceOf(facts, { tenant, message, webhook, listed }) {
   const routings = facts.filter(
     ({ kind, type, metadata }) => kind === 'day/1' && /^Messages?Routed$/.test(type) && metadata.tenant === tenant,
   )
@@ -221,9 +221,12 @@ function absenceOf(facts, { tenant, message, webhook }) {
     .at(-1)
   const count = new Set(routed.flatMap(({ webhooks }) => webhooks)).size
   const next = changes.find(({ metadata }) => metadata.time > time)
+  if (listed !== undefined) checkListed(facts, listed, { tenant, last: changes.at(-1), routings })
   const ending =
     next === undefined
-      ? 'By the word of Kolbak, it has no later change.'
+      ? listed === undefined
+        ? 'By the word of Kolbak, it has no later change.'
+        : `It had no later change when the log listed the last change of each webhook, at ${facts[listed.entry].metadata.time}.`
       : `Its next change is revision ${next.revision}, at ${next.metadata.time}.`
   return [
     `The message ${message} (event ${first.event}) was routed at ${time} to ${count} webhook${count === 1 ? '' : 's'}, and the webhook ${webhook} is not one of them.`,
@@ -233,6 +236,22 @@ function absenceOf(facts, { tenant, message, webhook }) {
     )}. ${ending}`,
   ]
 }
+const streamLeaf = (stream, revision, leaf) => leafHash(JSON.stringify(['stream/1', stream, revision, leaf.toString('base64')]))
+const tenantLeaf = (tenant, streams, root) => leafHash(JSON.stringify(['tenant/1', tenant, streams, root.toString('base64')]))
+
+/** Checks that a list of all streams names this event as the last one of its stream, and was made after the routing. Throws NotProven. */
+function checkListed(facts, { entry, streams, stream, tenant: place, ...others }, { tenant, last, routings }) {
+  const areKeys = [stream, place].every((one) => Object.keys(one ?? {}).join() === 'index,path')
+  if (Object.keys(others).length > 0 || !areKeys) refuse('The file has another form than a proof of absence.')
+  const list = facts[entry]
+  if (list?.type !== 'StreamsListed' || !list.stream.startsWith('log-')) refuse('The proof names no list of streams.')
+  if (routings.some(({ batch }) => batch.index >= list.data.size)) refuse('The list of streams was made before the message was routed.')
+  const root = rootFromInclusion(streamLeaf(last.stream, last.revision, last.leaf), stream.index, streams, pathOf(stream.path))
+  const rootOfAll = root && rootFromInclusion(tenantLeaf(tenant, streams, root), place.index, list.data.tenants, pathOf(place.path))
+  if (rootOfAll?.toString('base64') !== list.data.root)
+    refuse(`The list of streams does not end ${last.stream} with revision ${last.revision}.`)
+}
+
 /** Returns why a webhook with these changes does not get an event of this name. */
 function whyNot(changes, event) {
   let state = null
@@ -317,17 +336,20 @@ function createStreamCheck() {
 
 /** Checks an export. Returns its head, and sentences that say what it contains. Throws NotProven. */
 function checkExport(folder) {
-  const { key, head: note, confirmed, format } = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'))
+  const { key, head: note, confirmed, format, listed: list } = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'))
   if (format !== exportFormat) refuse(`The folder is no export of the format ${exportFormat}.`)
   const head = openHead(note, key)
   const [title, ...contents] = openNote(confirmed, key).text.trimEnd().split('\n')
   if (title !== exportFormat) refuse('The manifest has a note of another kind.')
-  const listed = (word) => contents.filter((line) => line.startsWith(`${word} `)).map((line) => line.slice(word.length + 1))
-  const [[tenant], [digest], forged] = [listed('tenant'), listed('entries'), new Set(listed('forged'))]
+  const linesWith = (word) => contents.filter((line) => line.startsWith(`${word} `)).map((line) => line.slice(word.length + 1))
+  const [[tenant], [digest], forged] = [linesWith('tenant'), linesWith('entries'), new Set(linesWith('forged'))]
   const tree = createTree()
   const streams = createStreamCheck()
   const hash = createHash('sha256')
   const batches = new Map()
+  /** The last event of each stream of the tenant, up to the size of the list. */
+  const lastEvents = new Map()
+  let listed
   let shown = 0
   for (const line of linesOf(join(folder, 'entries.jsonl'), hash)) {
     const index = tree.size()
@@ -335,20 +357,35 @@ function checkExport(folder) {
     if (line.startsWith('"')) continue
     shown++
     const entry = JSON.parse(line)
-    const [, stream, , , type, data] = entry
+    const [, stream, revision, , type, data, metadata] = entry
+    if (list !== undefined && index < list.size && metadata.tenant === tenant) lastEvents.set(stream, { revision, leaf: leafHash(line) })
+    if (index === list?.entry && type === 'StreamsListed' && stream.startsWith('log-')) listed = { ...data, time: metadata.time }
     streams.push(line, entry, forged.has(String(index)))
     if (type === 'BatchSealed' && stream.startsWith('log-')) batches.set(String(index), data)
   }
   if (tree.size() !== head.size) refuse(`The export has ${tree.size()} entries, and its head ${head.size}.`)
   if (!tree.root().equals(head.root)) refuse('The entries do not have the root of the head: some were changed, removed, or put in.')
   if (hash.digest('hex') !== digest) refuse('The entries are not those that Kolbak exported: some are shown as hashes, or not as hashes.')
-  const attempts = checkBatches(join(folder, 'batches'), listed('batch'), batches)
+  const attempts = checkBatches(join(folder, 'batches'), linesWith('batch'), batches)
   const whose = tenant === '*' ? '' : ` ${shown} of them are of tenant ${tenant} or of the log itself, by the word of Kolbak.`
   const lines = [`The export contains all ${head.size} entries of ${head.origin}, in ${streams.count()} streams without a gap.${whose}`]
-  if (listed('batch').length > 0)
-    lines.push(`It contains all ${attempts} attempts and routing events of ${listed('batch').length} of ${batches.size} batches.`)
+  if (linesWith('batch').length > 0)
+    lines.push(`It contains all ${attempts} attempts and routing events of ${linesWith('batch').length} of ${batches.size} batches.`)
+  if (list !== undefined) lines.push(wholeByList(list, listed, tenant, lastEvents))
   for (const index of forged) lines.push(`The entry ${index} is forged or altered: Kolbak has not written it like this.`)
   return { key, head, facts: [], others: [], lines }
+}
+
+/** Checks that the shown events of a tenant are all that a list of streams has. Returns a sentence that says so. Throws NotProven. */
+function wholeByList({ size, index, path }, listed, tenant, lastEvents) {
+  if (listed === undefined || listed.size !== size) refuse('The export names a list of streams that it does not contain.')
+  const tree = createTree()
+  for (const [stream, { revision, leaf }] of [...lastEvents].sort(([a], [b]) => (a < b ? -1 : 1)))
+    tree.push(streamLeaf(stream, revision, leaf))
+  const root = rootFromInclusion(tenantLeaf(tenant, tree.size(), tree.root()), index, listed.tenants, pathOf(path))
+  if (root?.toString('base64') !== listed.root)
+    refuse(`The export does not show each event of tenant ${tenant} that the log had at ${listed.time}.`)
+  return `It shows each event of tenant ${tenant} that the log had at ${listed.time}, when the log listed them.`
 }
 
 function checkBatches(folder, listed, batches) {
@@ -439,7 +476,8 @@ export function check(files, key, witness) {
   if (witness !== undefined && !isWitnessed) problems.push(`The witness ${witness} has signed none of the heads.`)
   for (const { lines: ofExport = [] } of proofs) lines.push(...ofExport)
   for (const { head, facts } of proofs)
-    for (const fact of facts) if (fact.type !== 'BatchSealed' || facts.length === 1) lines.push(...sentencesOf(head, fact))
+    for (const fact of facts)
+      if (!/^(BatchSealed|StreamsListed)$/.test(fact.type) || facts.length === 1) lines.push(...sentencesOf(head, fact))
   if (key === undefined && heads.length === 0 && first !== undefined)
     problems.push(
       `The proof is signed by the key ${first.key}, which only the proof itself names. Give the key that you got elsewhere (--key), or a head that you kept.`,

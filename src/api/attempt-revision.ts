@@ -1,13 +1,10 @@
 import { type WebhookState, webhookDecider } from '../commands/webhook.ts'
-import type { DeliveryEvents } from '../events/delivery.ts'
-import type { RecordedEvent } from '../events/envelope.ts'
 import type { WebhookId } from '../events/ids.ts'
-import { attemptsStream, webhookStream } from '../events/streams.ts'
+import { webhookStream } from '../events/streams.ts'
 import type { Attempt } from '../ports/delivery-log.ts'
-import type { EventStore } from '../ports/event-store.ts'
+import { findAttemptEvent } from '../ports/find-event.ts'
 import { statesOf } from './as-of.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { findInStream } from './find-event.ts'
 
 /** The webhook as the dispatcher knew it when it made an attempt. */
 export interface WebhookAtAttempt {
@@ -24,12 +21,6 @@ export interface WebhookAtAttempt {
  * machine the read model from which it is refreshed may be further behind.
  */
 const settledAfterMs = 60_000
-/**
- * An event may have an earlier time than the event before it in its stream, by at most this many milliseconds. The time is that of the request, and the
- * request with all tries of the append takes less than this.
- */
-const disorderMs = 60_000
-
 /**
  * Finds the revision of the webhook that an attempt used. If the webhook did not change in the minute before the attempt, it is the last revision
  * before that minute. Otherwise, the event of the attempt is read, which names the revision.
@@ -51,16 +42,4 @@ export async function webhookAtAttempt(
   if (webhook === undefined || webhook === null) return null
   const isDeleted = states.at(-1)?.deleted !== false
   return { webhook, revision, presentRevision: isDeleted ? null : events.length - 1, isCertain: isSettled || recorded !== null }
-}
-
-/** Returns the event of an attempt, or null if it is not found. @param maxPages the most pages of 500 events to read */
-export async function findAttemptEvent(
-  store: Pick<EventStore, 'read'>,
-  webhook: WebhookId,
-  { event_id, time }: Pick<Attempt, 'event_id' | 'time'>,
-  maxPages = 40,
-): Promise<RecordedEvent<'DeliverySucceeded', DeliveryEvents['DeliverySucceeded']> | null> {
-  const search = { time, disorderMs, untilMs: disorderMs, maxPages }
-  const event = await findInStream(store, attemptsStream(webhook, time), search, ({ id }) => id === event_id)
-  return event as RecordedEvent<'DeliverySucceeded', DeliveryEvents['DeliverySucceeded']> | null
 }

@@ -2,9 +2,8 @@ import { endsChain, isGreaterFact, isListedAttempt, statusOf } from '../events/d
 import type { RecordedEvent } from '../events/envelope.ts'
 import { attemptsStream } from '../events/streams.ts'
 import type { Attempt, Delivery } from '../ports/delivery-log.ts'
-import { findAttemptEvent } from './attempt-revision.ts'
+import { findAttemptEvent, findInStream } from '../ports/find-event.ts'
 import type { ApiDependencies } from './dependencies.ts'
-import { findInStream } from './find-event.ts'
 
 /** The most pages of events that are searched for one event. */
 const maxPages = 12

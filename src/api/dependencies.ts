@@ -63,8 +63,8 @@ export interface ApiDependencies {
   readonly messages: Pick<MessageIndex, 'find' | 'list' | 'rejections' | 'withRejections'>
   readonly pool: Pool
   readonly keyring: Keyring
-  /** Finds forged events. Without it, no event is checked. */
-  readonly macs?: Pick<EventMacs, 'faultOf'>
+  /** Finds forged events, and makes the MACs of replays. */
+  readonly macs: Pick<EventMacs, 'faultOf' | 'replayMacOf'>
   /** Returns the key that verifies the heads of the audit log, as a signed note names it. */
   logKey(): Promise<string>
   readonly waiter: ProjectionWaiter

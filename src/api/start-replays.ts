@@ -24,7 +24,7 @@ export interface Replayable {
  * Returns a function that starts the next chain of some deliveries. It returns the deliveries in their new state, and the header
  * `Projection-Lag` if the delivery history does not have the change yet.
  */
-export function createStartReplays(deps: Pick<ApiDependencies, 'store' | 'waiter' | 'settings' | 'now'>) {
+export function createStartReplays(deps: Pick<ApiDependencies, 'store' | 'waiter' | 'settings' | 'now' | 'macs'>) {
   return async (
     replayables: readonly Replayable[],
     { caller, plan, kolbakRequestId }: Identity & Pick<RawRequest, 'plan' | 'kolbakRequestId'>,
@@ -40,7 +40,11 @@ export function createStartReplays(deps: Pick<ApiDependencies, 'store' | 'waiter
     let latest: { position: Checkpoint; stream: StreamName } | null = null
     const start = async ({ delivery, webhookRevision }: Replayable) => {
       const chain = chainOf.get(delivery.delivery) ?? delivery.chain + 1
-      const { stream, event } = replay(delivery, { chain, caller, webhookRevision, now: time, cause: { request_id: kolbakRequestId } })
+      const { stream, event } = replay(
+        delivery,
+        { chain, caller, webhookRevision, now: time, cause: { request_id: kolbakRequestId } },
+        deps.macs,
+      )
       const since = latestOf(delivery.time, new Date(Date.parse(time) - joinedMs).toISOString())
       const { position } = await step('replay.append', () => deps.store.append(stream, [event], 'any', { since }))
       replayed.push({ ...delivery, status: 'pending', chain: event.data.chain, code: null, reason: null, next_attempt_at: null })

@@ -78,14 +78,18 @@ function addHead(audit: Command): void {
     .addOption(
       new Option('--witness <key@url...>', 'witnesses that sign the head; each refuses a log that was changed').conflicts('sinceHead'),
     )
-    .action(async ({ sinceHead, witness }: { sinceHead?: string[]; witness?: string[] }) => {
+    .addOption(
+      new Option('--cosigned', 'print the newest head that a witness has signed for the service').conflicts(['sinceHead', 'witness']),
+    )
+    .action(async ({ sinceHead, witness, cosigned = false }: { sinceHead?: string[]; witness?: string[]; cosigned?: boolean }) => {
       await checking(async () => {
         const { proveHeads, readNewestHead } = await import('../operator/log-proofs.ts')
         const log = createLog('warn', { fd: 2 })
         if (witness !== undefined) {
-          const { cosignedHead, parseWitness } = await import('../operator/cosign.ts')
+          const { cosignedHead } = await import('../operator/cosign.ts')
+          const { parseWitness } = await import('../lib/witness.ts')
           process.stdout.write(await cosignedHead(readConfig(), log, witness.map(parseWitness)))
-        } else if (sinceHead === undefined) process.stdout.write((await readNewestHead(readConfig(), log)).note)
+        } else if (sinceHead === undefined) process.stdout.write(await readNewestHead(readConfig(), log, { isCosigned: cosigned }))
         else print(await proveHeads(readConfig(), log, await readHeads(sinceHead)))
       })
     })

@@ -4,6 +4,7 @@ import type { Metadata, NewEvent } from '../events/envelope.ts'
 import { deliveryEventRefOf } from '../events/refs.ts'
 import { sealEvent } from '../events/sealed-fields.ts'
 import { attemptsStream, type StreamName } from '../events/streams.ts'
+import type { EventMacs } from '../lib/event-macs.ts'
 import type { Delivery } from '../ports/delivery-log.ts'
 import type { Caller } from './caller.ts'
 
@@ -24,6 +25,7 @@ export function replay(
     readonly now: string
     readonly cause?: ReplayCause
   },
+  { replayMacOf }: Pick<EventMacs, 'replayMacOf'>,
 ): { stream: StreamName; event: NewEvent<'DeliveryReplayed', DeliveryData> } {
   const { chain, caller, webhookRevision, now, cause } = request
   const metadata = {
@@ -36,5 +38,6 @@ export function replay(
   }
   const data: DeliveryData = { ...deliveryEventRefOf(delivery), webhook_revision: webhookRevision, chain, attempt: 0 }
   const stream = attemptsStream(delivery.webhook, now)
-  return { stream, event: sealEvent(null, stream, { id: replayedId(delivery.delivery, chain), type: 'DeliveryReplayed', data, metadata }) }
+  const event = sealEvent(null, stream, { id: replayedId(delivery.delivery, chain), type: 'DeliveryReplayed' as const, data, metadata })
+  return { stream, event: { ...event, metadata: { ...event.metadata, mac: replayMacOf({ ...event, stream }) } } }
 }

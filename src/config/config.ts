@@ -3,6 +3,7 @@ import { longestChain } from '../events/retry-chain.ts'
 import { parseSubnet, type Subnet } from '../lib/addresses.ts'
 import { secondsPerDay } from '../lib/days.ts'
 import { KolbakError, withFullStop } from '../lib/errors.ts'
+import { parseWitness, type WitnessAddress } from '../lib/witness.ts'
 import { flag, hosts, integer, invalid, key, minLength, oneOf, postgresUrl, text, textOr, trustProxy, type Variable } from './variable.ts'
 
 export const roles = ['api', 'dispatcher', 'projector'] as const
@@ -132,8 +133,34 @@ export const variables = {
     min: 1,
     max: 3_600,
   }),
+  KOLBAK_LOG_LIST_SECONDS: integer('Seconds between two lists of all streams in the audit log, if it has grown.', 86_400, {
+    min: 1,
+    max: 604_800,
+  }),
   KOLBAK_LOG_ANCHOR: text(
     'File to which each head of the audit log is appended. Put it on another disk or machine than the database. Default: `log-anchor.jsonl` in the data folder.',
+  ),
+  KOLBAK_LOG_WITNESSES: {
+    doc: 'Witnesses that sign the heads of the audit log, comma-separated, each as `key@url`. `kolbak witness` is one.',
+    initial: [] as readonly WitnessAddress[],
+    initialDoc: '',
+    parse: (value: string): readonly WitnessAddress[] =>
+      value.split(',').map((witness) => {
+        try {
+          return parseWitness(witness.trim())
+        } catch {
+          throw invalid(`holds ${JSON.stringify(witness.trim())}, which must be the key of a witness, @, and its URL`)
+        }
+      }),
+  },
+  KOLBAK_LOG_WITNESS_SECONDS: integer('Seconds between two requests to the witnesses, if the audit log has grown.', 60, {
+    min: 1,
+    max: 86_400,
+  }),
+  KOLBAK_LOG_SEND_SECONDS: integer(
+    'Seconds between two messages `kolbak.log.head` to webhooks that name this event, if the audit log has grown.',
+    900,
+    { min: 1, max: 86_400 },
   ),
   KOLBAK_TRUST_PROXY: trustProxy(
     'Proxies whose X-Forwarded-For is trusted: a number of hops, or subnets, as for the Express setting "trust proxy".',

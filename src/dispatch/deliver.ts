@@ -10,7 +10,7 @@ import { signatureHeaders } from '../lib/sign.ts'
 import { keptHeaders } from './kept-headers.ts'
 import type { DispatchMetrics } from './metrics.ts'
 import { outcomeOf } from './outcome.ts'
-import { type AttemptIdentity, newAttempt, type RecordAttemptDeps, recordAttempt } from './record-attempt.ts'
+import { type RecordAttemptDeps, recordAttempt } from './record-attempt.ts'
 import { parseRetryAfter } from './retry-after.ts'
 import { nextDelay, parkingTime } from './retry-policy.ts'
 import type { Schedule } from './schedule.ts'
@@ -121,15 +121,14 @@ async function sendOrEnd(deps: DeliverDeps, delivery: Delivery, slot: Slot): Pro
   const opened = await open(deps, ref, origin.sealedBody)
   if (opened === null) return deadLetter(deps, delivery, 'payload_unreadable')
   const { vault, body } = opened
-  // The event's id and stream are fixed before the request. So a request that is repeated after a crash gets an event of its own.
   const now = deps.now()
-  const identity = newAttempt(now)
+  const time = timeOf(now)
   // These headers differ for each request. `send.ts` adds those that are the same for all requests, and `http-client/request.ts` those of HTTP.
   const headers = { ...signatureHeaders(webhook.signingKeys(now), ref.message, body, now), ...attemptHeaders(ref) }
   if (!origin.isOwned()) return 'lost'
   const response = await step('delivery.post', () => deps.sender.post(webhook.callback_url, headers, body))
   slot.responded({ ok: outcomeOf(response.code) === 'success', duration_ms: response.duration_ms })
-  await recordResponse(deps, delivery, response, identity, vault)
+  await recordResponse(deps, delivery, response, time, vault)
   return 'done'
 }
 
@@ -159,7 +158,7 @@ async function discard(deps: DeliverDeps, { ref, origin, webhook }: Delivery): P
   const reason = webhook.state === 'deleted' ? 'webhook_deleted' : 'webhook_inactive'
   countAttempt(deps, 'DeliveryDiscarded', reason)
   const facts = { webhook_revision: webhook.revision, reason } as const
-  await recordAttempt(deps, { ref, identity: newAttempt(deps.now()), type: 'DeliveryDiscarded', facts, vault: null }, origin)
+  await recordAttempt(deps, { ref, time: timeOf(deps.now()), type: 'DeliveryDiscarded', facts, vault: null }, origin)
   return 'done'
 }
 
@@ -168,7 +167,7 @@ async function deadLetter(deps: DeliverDeps, { ref, origin, webhook, waited }: D
   countAttempt(deps, 'DeliveryDeadLettered', reason)
   deps.log.info({ delivery: ref.delivery, webhook: ref.webhook, reason }, 'delivery.dead_lettered')
   const facts = { webhook_revision: webhook.revision, code: null, duration_ms: 0, address: null, reason, response: null, ...waited }
-  await recordAttempt(deps, { ref, identity: newAttempt(deps.now()), type: 'DeliveryDeadLettered', facts, vault: null }, origin)
+  await recordAttempt(deps, { ref, time: timeOf(deps.now()), type: 'DeliveryDeadLettered', facts, vault: null }, origin)
   return 'done'
 }
 
@@ -178,12 +177,14 @@ function countAttempt({ metrics }: Pick<DeliverDeps, 'metrics'>, type: AttemptEv
   if (reason !== null) metrics.failures.inc({ reason })
 }
 
+const timeOf = (now: number): string => new Date(now).toISOString()
+
 /** Decides from the response how the attempt ended, records the attempt, and reports it to metrics and log. */
 async function recordResponse(
   deps: DeliverDeps,
   { ref, origin, webhook, waited }: Delivery,
   response: ReceiverResponse,
-  identity: AttemptIdentity,
+  time: string,
   vault: Vault,
 ): Promise<void> {
   const { retryDelays, metrics, log, now, random } = deps
@@ -201,14 +202,14 @@ async function recordResponse(
     ...(headers === null ? {} : { response_headers: headers }),
     ...(response.timings === null ? {} : { timings: response.timings }),
   }
-  const attempt = { ref, identity, vault }
+  const attempt = { ref, time, vault }
   const type = isSuccess ? 'DeliverySucceeded' : delay_seconds === null ? 'DeliveryDeadLettered' : 'DeliveryFailed'
   if (type === 'DeliveryFailed') await recordAttempt(deps, { ...attempt, type, facts: { ...facts, delay_seconds: delay_seconds! } }, origin)
   else await recordAttempt(deps, { ...attempt, type, facts }, origin)
   countAttempt(deps, type, reason)
   metrics.duration.observe(duration_ms / 1_000)
   if (ref.chain === 1 && ref.attempt === 1)
-    metrics.firstAttempt.observe(Math.max(0, Date.parse(identity.time) - Date.parse(ref.accepted_at)) / 1_000)
+    metrics.firstAttempt.observe(Math.max(0, Date.parse(time) - Date.parse(ref.accepted_at)) / 1_000)
   const { delivery, message, webhook: id, chain, attempt: number } = ref
   const logFields = { delivery, message, webhook: id, origin: webhook.urlOrigin, chain, attempt: number }
   log[isSuccess ? 'debug' : 'info'](

@@ -1,6 +1,7 @@
 import type { Pool } from 'pg'
 import type { Registry } from 'prom-client'
 import type { AddressPolicy } from '../lib/addresses.ts'
+import type { EventMacs } from '../lib/event-macs.ts'
 import type { Keyring } from '../lib/keyring.ts'
 import type { LiveProcesses } from '../lib/live-processes.ts'
 import type { Log } from '../lib/log.ts'
@@ -33,6 +34,7 @@ export interface DispatcherDeps {
   readonly pool: Pool
   readonly keyring: Keyring
   readonly live: LiveProcesses
+  readonly macs: Pick<EventMacs, 'attemptIdOf' | 'faultOf'>
   readonly policy: AddressPolicy
   readonly registry: Registry
   readonly log: Log
@@ -65,7 +67,7 @@ export interface Dispatcher {
 
 /** Starts the parts that bring an accepted message to its receivers. */
 export function startDispatcher(deps: DispatcherDeps): Dispatcher {
-  const { bus, store, deliveryLog, index, offsets, pool, keyring, log, claimMs, requestTimeoutMs } = deps
+  const { bus, store, deliveryLog, index, offsets, pool, keyring, macs, log, claimMs, requestTimeoutMs } = deps
   const stageHealth = new StageHealth(log, deps.lastingFailureMs === undefined ? {} : { lastingMs: deps.lastingFailureMs })
   const webhookCache = createWebhookCache({ changes: (cursor) => changedSince(pool, cursor), keyring, log })
   const schedule = createSchedule({ pool, owner: deps.processId, claimMs, onParked: deps.onParked })
@@ -85,7 +87,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   })
   const { now } = Date
   const deliver = createDeliverer({
-    ...{ store, keyring, webhookCache, slots, schedule, sender, metrics, log, now },
+    ...{ store, keyring, macs, webhookCache, slots, schedule, sender, metrics, log, now },
     retryDelays: deps.retryDelays,
     random: Math.random,
     readsImplied: () => deps.live.isVersion02Gone,
@@ -98,7 +100,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   bus.indexWith?.(createStoredMatcher({ gate, webhookCache, log }))
   const stopping = new AbortController()
   const { signal } = stopping
-  const dueDeps = { schedule, deliveryLog, webhookCache, slots, deliver, stageHealth, log, claimMs, restMs: deps.restMs }
+  const dueDeps = { store, macs, schedule, deliveryLog, webhookCache, slots, deliver, stageHealth, log, claimMs, restMs: deps.restMs }
   const running = Promise.all([
     consume({ bus, offsets, router, pool, metrics, stageHealth, log }, signal),
     // Scheduled deliveries wait for the gate too, because a read model that is behind shows webhooks in an old state.

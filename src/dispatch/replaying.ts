@@ -15,6 +15,7 @@ import { step } from '../events/steps.ts'
 import { dayFamilies } from '../events/streams.ts'
 import { mapBounded } from '../lib/bounded.ts'
 import { codeOf } from '../lib/errors.ts'
+import type { EventMacs } from '../lib/event-macs.ts'
 import type { Keyring } from '../lib/keyring.ts'
 import type { LeaseKeeper } from '../lib/leases.ts'
 import type { Log } from '../lib/log.ts'
@@ -33,6 +34,7 @@ export interface ReplayingDeps {
   readonly deliveryLog: Pick<BodyArchive, 'bodies'> & Pick<DeliveryReads, 'history' | 'states'>
   readonly pool: Pool
   readonly keyring: Keyring
+  readonly macs: Pick<EventMacs, 'replayMacOf'>
   readonly waiter: ProjectionWaiter
   readonly leases: Pick<LeaseKeeper, 'take'>
   /** The notice `jobs` announces a new job. */
@@ -179,7 +181,7 @@ class Replaying {
     const bodies = await deliveryLog.bodies(chainsInHistory.map(({ delivery }) => delivery))
     const replayable = chainsInHistory.filter((_, i) => bodies[i] != null && !isErased(bodies[i]))
     await mapBounded(replayable, pageSize, ({ delivery, chain }) => {
-      const { stream, event } = replay(delivery, { chain, caller: job, webhookRevision, now: time, cause: causeOf(job) })
+      const { stream, event } = replay(delivery, { chain, caller: job, webhookRevision, now: time, cause: causeOf(job) }, this.deps.macs)
       return step('replay.append', () => store.append(stream, [event], 'any', { patient: true, since: time }))
     })
     const counts = { replayed: replayable.length, skipped: deliveries.length - replayable.length }

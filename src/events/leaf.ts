@@ -7,6 +7,7 @@ import type { RecordedEvent } from './envelope.ts'
  */
 
 type CommandEvent = Pick<RecordedEvent, 'stream' | 'revision' | 'id' | 'type' | 'data' | 'metadata'>
+export type DayEvent = Omit<CommandEvent, 'revision'>
 
 /** Returns the text of a command event. Its hash is the event's leaf in the log. */
 export const commandEntry = ({ stream, revision, id, type, data, metadata }: CommandEvent): string =>
@@ -16,8 +17,16 @@ export function macEntry(event: CommandEvent): string {
   const { mac: _, ...metadata } = event.metadata
   return commandEntry({ ...event, metadata })
 }
+/** Returns the text over which the MAC of a DeliveryReplayed is made. */
+export function replayMacEntry(event: DayEvent): string {
+  const { mac: _, ...metadata } = event.metadata
+  return dayEntry({ ...event, metadata })
+}
+/** Returns the text from which the id of an attempt follows, so it has no id. */
+export const attemptEntry = ({ stream, type, data, metadata }: Omit<DayEvent, 'id'>): string =>
+  JSON.stringify(['attempt/1', stream, type, data, metadata])
 /** Returns the text of an event of a day stream. It has no revision, because the retention may drop the first events of a stream. */
-export const dayEntry = ({ stream, id, type, data, metadata }: Omit<CommandEvent, 'revision'>): string =>
+export const dayEntry = ({ stream, id, type, data, metadata }: DayEvent): string =>
   JSON.stringify(['day/1', stream, id, type, data, metadata])
 
 /** Returns the entry of a command event from its texts as they are stored. */
@@ -27,6 +36,13 @@ export const storedEntry = (
   const { stream, revision, id, type, data, metadata } = event
   return `["command/1",${JSON.stringify(stream)},${revision},"${id}",${JSON.stringify(type)},${data},${metadata}]`
 }
+
+/** Returns the text that stands for a stream in the list of its tenant: its last revision, and the leaf of that event. */
+export const streamEntry = (stream: string, revision: number, leaf: Buffer): string =>
+  JSON.stringify(['stream/1', stream, revision, leaf.toString('base64')])
+/** Returns the text that stands for a tenant in a StreamsListed: the number of its streams, and the root of the tree over them. */
+export const tenantEntry = (tenant: string, streams: number, root: Buffer): string =>
+  JSON.stringify(['tenant/1', tenant, streams, root.toString('base64')])
 
 /** Returns the hash of a leaf (RFC 6962, 2.1): SHA-256 of a zero byte and the entry. */
 export const leafHash = (entry: string): Buffer => hash('sha256', Buffer.concat([zero, Buffer.from(entry)]), 'buffer')

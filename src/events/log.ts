@@ -4,6 +4,9 @@ import type { StreamName } from './streams.ts'
 /** The only stream of the family `log`. Its events are about the audit log itself. */
 export const logStream = 'log-00000000000000000000000000' as StreamName
 
+/** The name of the messages that bring the newest head to subscribers. */
+export const logHeadEvent = 'kolbak.log.head'
+
 export interface LogEvents {
   /** From this event on, every command event has a MAC. */
   LogStarted: {
@@ -12,6 +15,8 @@ export interface LogEvents {
     /** The key that verifies the signatures of heads, in the form of a signed note (C2SP): name, key id and key, joined by `+`. */
     readonly vkey: string
   }
+  /** From this event on, the id of every attempt is its MAC, and every DeliveryReplayed has a MAC. */
+  AttemptMacsStarted: Record<never, never>
   /** Names the root of the Merkle tree over all attempts and routing events in a range of positions, so that a later change of one is detected. */
   BatchSealed: {
     readonly of: 'deliveries'
@@ -24,6 +29,18 @@ export interface LogEvents {
     readonly root: string
     /** The earliest day in the names of the batch's streams. Once the retention has dropped this day, the batch cannot be computed again. */
     readonly oldest_day: string
+  }
+  /**
+   * Names the root of a Merkle tree over the last events of all streams, tenant by tenant, at one size of the log. With it, it can be shown that a stream
+   * had no later event.
+   */
+  StreamsListed: {
+    /** The number of events of the log that the list covers. */
+    readonly size: number
+    /** The number of tenants, which are the leaves of the tree. */
+    readonly tenants: number
+    /** The root (RFC 6962) in base64. */
+    readonly root: string
   }
   /** An operator has declared that some events which the last head covers are lost. The log goes on with the other events, under another origin. */
   LossDeclared: {
@@ -45,6 +62,8 @@ export const logEventFields = {
   count: 'clear',
   root: 'clear',
   oldest_day: 'clear',
+  size: 'clear',
+  tenants: 'clear',
   previous: 'clear',
   kept: 'clear',
   reason: 'clear',

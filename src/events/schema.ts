@@ -75,7 +75,9 @@ export const eventTypes = {
   WebhookDeactivated: shape(webhookEventFields),
   WebhookDeleted: shape(webhookEventFields),
   LogStarted: shape(logEventFields),
+  AttemptMacsStarted: shape(logEventFields),
   BatchSealed: shape(logEventFields),
+  StreamsListed: shape(logEventFields),
   LossDeclared: shape(logEventFields),
   PayloadErasureAsked: shape(erasureEventFields),
   PayloadErased: shape(erasureEventFields),
@@ -129,8 +131,8 @@ const impliedValues = ({ implied }: StoredShape, stored: Parameters<Implied>[0])
   Object.fromEntries(implied.map(([field, impliedBy]) => [field, impliedBy(stored)]))
 
 /** Returns an event without the fields that `upcast` adds. */
-export function withoutImplied<E extends NewEvent>(event: E, stream: StreamName): E {
-  const { type, data, metadata } = event as NewEvent
+export function withoutImplied<E extends Omit<NewEvent, 'id'>>(event: E, stream: StreamName): E {
+  const { type, data, metadata } = event
   const implied = impliedValues(shapes.get(type)!, { stream, metadata }) as Readonly<Record<string, unknown>>
   const stored: Record<string, unknown> = {}
   for (const [field, value] of Object.entries(data)) if (!(field in implied) || implied[field] !== value) stored[field] = value

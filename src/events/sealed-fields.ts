@@ -47,11 +47,11 @@ export function openValue(vault: TextSeal, aad: readonly string[], as: SealedAs,
  * stored in the clear.
  * @param vault may be null when the event has no value to seal
  */
-export function sealEvent<T extends string, D extends object>(
+export function sealEvent<E extends Omit<UnsealedEvent, 'id'>>(
   vault: TextSeal | null,
   stream: StreamName,
-  event: UnsealedEvent<T, D>,
-): NewEvent<T, D> {
+  event: E,
+): Omit<E, 'metadata'> & Pick<NewEvent, 'metadata'> {
   const { type } = event
   const shape = shapeOf(type)
   if (shape === undefined) throw new TypeError(`the event type ${type} is not declared`)

@@ -42,6 +42,9 @@ export const points = [
   'log.head',
   'log.anchor',
   'log.batch',
+  'log.cosignature',
+  'log.send',
+  'log.list',
   // Steps of erasures
   'erasure.bodies',
   'erasure.retries',
@@ -55,10 +58,18 @@ export const points = [
 ] as const
 export type Point = (typeof points)[number]
 /**
- * Steps that run only after something else has failed (a read model that is behind, an append whose result is unknown), or once in the life of a
- * database.
+ * Steps that run only after something else has failed (a read model that is behind, an append whose result is unknown), once in the life of a
+ * database, or only with witnesses and subscribers of the audit log.
  */
-export const rarePoints: ReadonlySet<Point> = new Set(['command.note', 'eventstoredb.repeat', 'log.start', 'log.start_position'])
+export const rarePoints: ReadonlySet<Point> = new Set([
+  'command.note',
+  'eventstoredb.repeat',
+  'log.start',
+  'log.start_position',
+  'log.cosignature',
+  'log.send',
+  'log.list',
+])
 
 /** Publishes the start and the end of each step with `{ point }`, and also `error` when the step has failed. */
 export const steps = tracingChannel<unknown, { point: Point; error?: unknown }>('kolbak.step')

@@ -16,5 +16,13 @@ export function uuidV5In(space: Buffer, name: string): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-5${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`
 }
 
+/** Returns the first 16 bytes as a UUIDv8, of which 122 bits are those of the bytes. */
+export function uuidV8(bytes: Buffer): string {
+  const hex = bytes.toString('hex', 0, 16)
+  const variant = ((Number.parseInt(hex[16]!, 16) & 0x3) | 0x8).toString(16)
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20)}`
+}
+export const isUuidV8 = (uuid: string): boolean => uuid[14] === '8'
+
 /** Returns whether a text is a UUID in lower case. */
 export const isUuid = (text: string): boolean => /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(text)

@@ -12,8 +12,8 @@ export interface LiveProcesses {
   readonly isAlone: boolean
   /** Whether no process of version 0.2 lived at the last heartbeat. Such a process cannot read every event of this version. */
   readonly isVersion02Gone: boolean
-  /** Returns whether every live process writes MACs. A process of version 0.2 does not. */
-  allWriteMacs(): Promise<boolean>
+  /** Returns whether every live process writes MACs of commands or of attempts. A process of an older version does not. */
+  allWrite(macs: 'writes_macs' | 'writes_attempt_macs'): Promise<boolean>
   /**
    * Announces that this process is about to stop. The others no longer count it, and take its share of the work, while it finishes what it has begun.
    */
@@ -46,7 +46,7 @@ export async function joinLiveProcesses(options: {
     const { rows } = await pool.query<{ roles: string[]; writes_macs: boolean }>({
       name: 'live-processes-beat',
       text: `with beat as (
-               insert into live_processes (id, roles, seen_at, writes_macs) values ($1, $2, clock_timestamp(), true)
+               insert into live_processes (id, roles, seen_at, writes_macs, writes_attempt_macs) values ($1, $2, clock_timestamp(), true, true)
                on conflict (id) do update set seen_at = excluded.seen_at, roles = excluded.roles
              ), gone as (
                delete from live_processes where seen_at < clock_timestamp() - interval '1 hour'
@@ -79,9 +79,9 @@ export async function joinLiveProcesses(options: {
     get isVersion02Gone() {
       return isVersion02Gone
     },
-    async allWriteMacs() {
+    async allWrite(macs) {
       const { rowCount } = await pool.query(
-        `select from live_processes where not writes_macs and seen_at > clock_timestamp() - $1 * interval '1 ms' limit 1`,
+        `select from live_processes where not ${macs} and seen_at > clock_timestamp() - $1 * interval '1 ms' limit 1`,
         [everyMs * 3],
       )
       return rowCount === 0

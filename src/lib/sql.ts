@@ -31,6 +31,13 @@ export class SqlPart {
 /** Puts a constant text into tagged SQL, such as a list of columns. The text must never come from input. */
 export const sqlText = (text: string): SqlPart => new SqlPart(() => text, [])
 
+/** Runs queries that all see the same state of the database. */
+export const inSnapshot = <T>(pool: Pool, work: (sql: Sql) => Promise<T>): Promise<T> =>
+  transaction(pool, async (client) => {
+    await client.query('set transaction isolation level repeatable read, read only')
+    return work(sqlOn(client))
+  })
+
 /** Runs `work` in one transaction, on a separate connection. */
 export async function transaction<T>(pool: Pool, work: (client: ClientBase) => Promise<T>): Promise<T> {
   const client = await pool.connect()

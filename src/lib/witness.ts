@@ -1,5 +1,19 @@
+import { KolbakError } from './errors.ts'
 import { type Cosigner, openHead, readHead } from './log-signer.ts'
 import { isConsistent } from './merkle.ts'
+
+/** A witness: its key, and the URL before `/add-checkpoint`. */
+export interface WitnessAddress {
+  readonly vkey: string
+  readonly url: string
+}
+/** Reads `<key>@<url>`. Throws KolbakError `not_a_witness`. */
+export function parseWitness(text: string): WitnessAddress {
+  const [, vkey, url] = /^([^+@]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44})@(https?:\/\/\S+?)\/?$/.exec(text) ?? []
+  if (vkey === undefined || url === undefined)
+    throw new KolbakError('not_a_witness', `${text} must be the key of a witness, @, and its URL.`)
+  return { vkey, url }
+}
 
 /** The response of a witness to `add-checkpoint` (https://c2sp.org/tlog-witness). */
 export interface WitnessResponse {

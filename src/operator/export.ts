@@ -4,14 +4,16 @@ import { join } from 'node:path'
 import { type BatchSealed, isBatchSealed } from '../commands/log-events.ts'
 import type { Config } from '../config/config.ts'
 import { dayEntry, leafHash, storedEntry } from '../events/leaf.ts'
+import type { LogEvents } from '../events/log.ts'
 import { dayFamilies } from '../events/streams.ts'
 import { codeOf, KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { openLogSigner } from '../lib/log-signer.ts'
 import { createMerkleTree, rootOfLeaves } from '../lib/merkle.ts'
-import { sqlOn } from '../lib/sql.ts'
+import { inSnapshot, sqlOn } from '../lib/sql.ts'
 import { auditedPage, recordedOf } from '../projections/audit.ts'
 import { logForked } from '../projections/log-heads.ts'
+import { lastStreamList, placeOfTenant } from '../projections/stream-lists.ts'
 import { eventStoreSince } from '../service/batch-sealer.ts'
 import type { Shared } from '../service/shared.ts'
 import { eventsOfBatch, oldestWholeDay } from './batch-events.ts'
@@ -83,10 +85,21 @@ async function exportFrom(shared: Shared, folder: string, options: ExportOptions
   for (const index of forged) lines.push(`forged ${index}`)
   for (const index of batches) lines.push(`batch ${index}`)
   const confirmed = signer.signText(`${lines.join('\n')}\n`)
-  const manifest = { format: 'kolbak-export/1', key: signer.vkey, head: head.note, confirmed }
+  const listed = tenant === undefined ? null : await listOf(shared, head.size, tenant)
+  const manifest = { format: 'kolbak-export/1', key: signer.vkey, head: head.note, confirmed, ...(listed === null ? {} : { listed }) }
   await writeFile(join(folder, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`, { mode: 0o600, flag: 'wx' })
   return { size: head.size, batches: batches.length, forged }
 }
+
+/** Returns the place of the tenant in the last StreamsListed that the head contains, or null if there is none. */
+const listOf = ({ pools }: Shared, headSize: number, tenant: string) =>
+  inSnapshot(pools.reads, async (sql) => {
+    const list = await lastStreamList(sql, headSize)
+    if (list === null) return null
+    const { size } = JSON.parse(list.data) as LogEvents['StreamsListed']
+    const place = await placeOfTenant(sql, size, tenant)
+    return place === null ? null : { entry: Number(list.index), size, ...place }
+  })
 
 /** Creates the folder, or accepts an existing one in which no export was begun. */
 async function createFolder(folder: string): Promise<void> {

@@ -1,12 +1,12 @@
-import type { Pool } from 'pg'
 import type { Config } from '../config/config.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { openHead, openLogSigner, readHead } from '../lib/log-signer.ts'
 import { consistencyProof } from '../lib/merkle.ts'
-import { type Sql, sqlOn, transaction } from '../lib/sql.ts'
+import { inSnapshot, type Sql, sqlOn } from '../lib/sql.ts'
 import { readLogNodes } from '../projections/audit.ts'
-import { forkOf, type KeptHead, listHeads, logForked } from '../projections/log-heads.ts'
+import { forkOf, type KeptHead, listHeads, logForked, newestCosignedHead } from '../projections/log-heads.ts'
+import type { Place } from '../projections/stream-lists.ts'
 import { withShared } from './online.ts'
 
 /**
@@ -30,7 +30,20 @@ export interface Proof {
    */
   readonly genuine: string | null
   /** The message that was not routed to the webhook. Absent in a proof of events. */
-  readonly absent?: { readonly tenant: string; readonly message: string; readonly webhook: string }
+  readonly absent?: {
+    readonly tenant: string
+    readonly message: string
+    readonly webhook: string
+    /** Shows that the last change in the proof was the last one when a later StreamsListed was made. Absent if there is no such event. */
+    readonly listed?: {
+      /** The place of the StreamsListed in `entries`. */
+      readonly entry: number
+      /** The number of streams of the tenant in the list. */
+      readonly streams: number
+      readonly stream: Place
+      readonly tenant: Place
+    }
+  }
 }
 interface ProvenEntry {
   /** The text whose hash is the leaf. */
@@ -47,13 +60,6 @@ export interface ConsistentHead {
   readonly head: string
   readonly path: readonly string[]
 }
-
-/** Runs queries that all see the same state of the database. */
-export const inSnapshot = <T>(pool: Pool, work: (sql: Sql) => Promise<T>): Promise<T> =>
-  transaction(pool, async (client) => {
-    await client.query('set transaction isolation level repeatable read, read only')
-    return work(sqlOn(client))
-  })
 
 /** Returns the newest head that this key has signed, or null. */
 export async function newestHead(sql: Sql, vkey: string): Promise<KeptHead | null> {
@@ -92,11 +98,25 @@ export async function proveConsistency(
   return proven
 }
 
-/** Returns the newest head as a signed note. Throws `no_head` if none was signed yet. */
-export const readNewestHead = (config: Config, log: Log): Promise<KeptHead> =>
-  withShared(config, log, async ({ pools, keyring }) => requireHead(sqlOn(pools.reads), (await openLogSigner(keyring)).vkey), {
-    needsData: true,
-  })
+/**
+ * Returns the newest head as a signed note, with the signatures of the witnesses that the service has asked. Throws `no_head` if none was signed yet.
+ * @param options.isCosigned whether to return the newest head that a witness has signed
+ */
+export const readNewestHead = (config: Config, log: Log, { isCosigned }: { readonly isCosigned: boolean }): Promise<string> =>
+  withShared(
+    config,
+    log,
+    async ({ pools, keyring }) => {
+      const { vkey } = await openLogSigner(keyring)
+      const sql = sqlOn(pools.reads)
+      const newest = await requireHead(sql, vkey)
+      if (!isCosigned) return `${newest.note}${newest.cosignatures ?? ''}`
+      const cosigned = await newestCosignedHead(sql)
+      if (cosigned !== null && openHead(cosigned.note, vkey) !== null) return `${cosigned.note}${cosigned.cosignatures}`
+      throw new KolbakError('no_head', 'No witness has signed a head yet: name witnesses in KOLBAK_LOG_WITNESSES, and wait a minute.')
+    },
+    { needsData: true },
+  )
 /** Returns the newest head. Throws `no_head` if none was signed yet. */
 export async function requireHead(sql: Sql, vkey: string): Promise<KeptHead> {
   const head = await newestHead(sql, vkey)

@@ -24,6 +24,7 @@ import { connectEngine, type OpenDeps, openEngine } from '../service/engines/ope
 import { closing } from '../service/engines/postgres.ts'
 import { chooseEngines, type Engines, type PortName, postgresEngines, spoken, variablesOf } from '../service/engines/table.ts'
 import { readKeys } from '../service/first-start.ts'
+import { keepBatchLeaves } from './move-batches.ts'
 import { checkOffline, runUntilDrained, workOffline } from './offline.ts'
 
 interface Moved {
@@ -132,13 +133,16 @@ const movers: Record<PortName, (context: MoveContext) => Promise<Pick<Moved, 'to
     const { adapter: source } = await connectEngine('event_store', postgresEngines.event_store, context.deps)
     const { adapter: target } = await connectEngine('event_store', context.engines.event_store, context.deps)
     const copy = await copyEvents(source, target, (await listHeads(sqlOn(context.pool), 1))[0])
+    await keepBatchLeaves(context.pool, context.deps.config, source)
     const macs = await openMacs(context)
-    const newStart = copy.positions.find((position) => position.old === macs.start)?.new
+    const newPositionOf = (old: Checkpoint | null) => copy.positions.find((position) => position.old === old)?.new
+    const [commands, attempts] = [newPositionOf(macs.start), newPositionOf(macs.attemptsStart)]
+    const newStarts = { ...(commands === undefined ? {} : { commands }), ...(attempts === undefined ? {} : { attempts }) }
     await keepFirstSuccesses(context, source)
     const head = await target.head(everyFamily)
     const isComplete = async () => (await source.head(everyFamily)) === copy.head
     await recordNewEngine(context, target.identity, isComplete, async (sql, client) => {
-      if (newStart !== undefined) await macs.setStart(newStart, client)
+      await macs.setStarts(newStarts, client)
       // Read models with tables contain positions of the old store, so they are built again from the new store.
       const built = await sql<{ name: string; build: number }>`
         select name, build from projections join pg_namespace on nspname = 'projection_' || name || '_' || build`
@@ -218,17 +222,18 @@ async function copyEvents(source: EventStore, target: EventStore, lastHead: Kept
   let copied = 0
   const head = await source.head(everyFamily)
   for await (const events of eventsUpTo(source, { families: everyFamily, after: null, upTo: head })) {
+    // Attempts are copied before commands, so that those from before AttemptMacsStarted, which have no MAC, stay before it.
+    const days = Map.groupBy(
+      events.filter(({ stream }) => isDayStream(stream)),
+      ({ stream }) => stream,
+    )
+    await Promise.all([...days].map(([stream, dayEvents]) => appendAll(target, stream, dayEvents)))
     for (const event of events.filter(({ stream }) => !isDayStream(stream))) {
       const { position } = await target.append(event.stream, [event], event.revision === 0 ? 'none' : event.revision - 1)
       positions.push({ old: event.position, new: position })
       tree.push(leafHash(commandEntry(event)))
       if (tree.size === lastHead?.size && !tree.root().equals(lastHead.root)) throw logForked(differsFromHead(lastHead))
     }
-    const days = Map.groupBy(
-      events.filter(({ stream }) => isDayStream(stream)),
-      ({ stream }) => stream,
-    )
-    await Promise.all([...days].map(([stream, dayEvents]) => appendAll(target, stream, dayEvents)))
     copied += events.length
   }
   if (lastHead !== undefined && tree.size < lastHead.size) throw logForked(differsFromHead(lastHead))

@@ -3,12 +3,15 @@ import { type DeliveryEvents, webhooksPerPart } from '../events/delivery.ts'
 import { deliveryId } from '../events/delivery-id.ts'
 import type { Metadata, RecordedEvent } from '../events/envelope.ts'
 import { isUlid, type MessageId, type TenantId, type WebhookId } from '../events/ids.ts'
-import { webhookStream } from '../events/streams.ts'
+import type { LogEvents } from '../events/log.ts'
+import { routingStream, webhookStream } from '../events/streams.ts'
 import { KolbakError } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
-import { sqlOn } from '../lib/sql.ts'
+import { inSnapshot, sqlOn } from '../lib/sql.ts'
 import { type AuditedEvent, auditedStream } from '../projections/audit.ts'
+import { listHeads } from '../projections/log-heads.ts'
 import { createMessageIndex, type IndexedMessage } from '../projections/message-index.ts'
+import { lastStreamList, listStreams, placeOfStream, placeOfTenant } from '../projections/stream-lists.ts'
 import type { Shared } from '../service/shared.ts'
 import type { Proof } from './log-proofs.ts'
 import { withShared } from './online.ts'
@@ -55,9 +58,37 @@ async function proveNotIn(
   const inOrder = changes.toReversed()
   const next = inOrder.find((change) => metadataOf(change).time > routedAt)
   const shown = next === undefined ? inOrder : inOrder.slice(0, next.revision + 1)
-  const inLog = new Map([...shown, ...inBatches.map(({ batch }) => batch)].map((row) => [row.index, row]))
-  const proof = await proofOf(shared, { inLog: [...inLog.values()], inBatches }, options)
-  return { ...proof, absent: { tenant, message, webhook } }
+  const listed = next === undefined ? await listAfter(shared, { tenant, last: first, batches: inBatches.map(({ batch }) => batch) }) : null
+  const lists = listed === null ? [] : [listed.list]
+  const inLog = new Map([...shown, ...inBatches.map(({ batch }) => batch), ...lists].map((row) => [row.index, row]))
+  const entries = [...inLog.values()]
+  const proof = await proofOf(shared, { inLog: entries, inBatches }, options)
+  const absent = { tenant, message, webhook }
+  if (listed === null) return { ...proof, absent }
+  const { list, ...places } = listed
+  return { ...proof, absent: { ...absent, listed: { entry: entries.indexOf(list), ...places } } }
+}
+
+/**
+ * Returns the last StreamsListed that a head contains, with the places of the webhook in it. Returns null if it was made before the message was routed, or
+ * if it is not the list of the events that the log has now.
+ * @param change.last the last change of the webhook
+ */
+function listAfter(
+  { pools }: Shared,
+  { tenant, last, batches }: { readonly tenant: TenantId; readonly last: AuditedEvent; readonly batches: readonly AuditedEvent[] },
+) {
+  return inSnapshot(pools.reads, async (sql) => {
+    const [head] = await listHeads(sql, 1)
+    const list = await lastStreamList(sql, head?.size ?? 0)
+    if (list === null) return null
+    const { size, root } = JSON.parse(list.data) as LogEvents['StreamsListed']
+    if (batches.some(({ index }) => Number(index) >= size) || Number(last.index) >= size) return null
+    if ((await listStreams(sql, size)).root !== root) return null
+    const stream = await placeOfStream(sql, size, { tenant, stream: last.stream })
+    const place = await placeOfTenant(sql, size, tenant)
+    return stream === null || place === null ? null : { list, streams: stream.streams, stream: stream.place, tenant: place }
+  })
 }
 const metadataOf = ({ metadata }: AuditedEvent): Metadata => JSON.parse(metadata)
 
@@ -73,6 +104,7 @@ function routingsOf({ tenant, message, place, accepted_at, webhooks }: IndexedMe
   }
   return Array.from({ length: Math.max(1, Math.ceil(webhooks.length / webhooksPerPart)) }, (_, part) => ({
     what: 'routing of the message',
+    stream: routingStream(tenant, accepted_at),
     time: accepted_at,
     matches: (event) => routes(event, part),
   }))

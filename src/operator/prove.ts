@@ -6,21 +6,24 @@ import { commitment, dayEntry, leafHash, storedEntry } from '../events/leaf.ts'
 import type { LogEvents } from '../events/log.ts'
 import { openEvent } from '../events/sealed-fields.ts'
 import { secretFields } from '../events/secret-fields.ts'
-import { dayFamilies, webhookStream } from '../events/streams.ts'
+import { attemptsStream, dayFamilies, type StreamName, webhookStream } from '../events/streams.ts'
 import { isUuid } from '../events/uuid.ts'
 import { KolbakError } from '../lib/errors.ts'
+import type { MacFault } from '../lib/event-macs.ts'
 import type { Log } from '../lib/log.ts'
 import { openLogSigner } from '../lib/log-signer.ts'
 import { inclusionProof, nodesOf, rootFromInclusion } from '../lib/merkle.ts'
-import { type Sql, sqlOn } from '../lib/sql.ts'
-import type { Attempt } from '../ports/delivery-log.ts'
+import { inSnapshot, type Sql, sqlOn } from '../lib/sql.ts'
+import type { Attempt, Delivery } from '../ports/delivery-log.ts'
+import { findInStream } from '../ports/find-event.ts'
 import { type AuditedEvent, auditedById, auditedStream, batchesSealedSince, readLogNodes, recordedOf } from '../projections/audit.ts'
+import { readBatchLeaves } from '../projections/batch-leaves.ts'
 import { createLiveDeliveryLog } from '../projections/live-delivery-log.ts'
 import { logForked } from '../projections/log-heads.ts'
 import { eventStoreSince } from '../service/batch-sealer.ts'
 import type { Shared } from '../service/shared.ts'
 import { eventsOfBatch } from './batch-events.ts'
-import { inSnapshot, newestHead, type Proof, proveConsistency } from './log-proofs.ts'
+import { newestHead, type Proof, proveConsistency } from './log-proofs.ts'
 import { withShared } from './online.ts'
 
 export interface ProveOptions {
@@ -92,10 +95,15 @@ async function eventsToProve(shared: Shared, id: string, disclose: readonly stri
   const sql = sqlOn(shared.pools.reads)
   const event = isUuid(id) ? await auditedById(sql, id as EventId) : null
   if (event !== null) return { inLog: [event], inBatches: [] }
-  const attempts = await attemptsOf(shared, id as DeliveryId)
+  const { webhook, attempts } = await attemptsOf(shared, id as DeliveryId)
   const inBatches = await sealedEvents(
     shared,
-    attempts.map(({ event_id, time }) => ({ what: `attempt of ${time}`, time, matches: (event) => event.id === event_id })),
+    attempts.map(({ event_id, time }) => ({
+      what: `attempt of ${time}`,
+      stream: attemptsStream(webhook, time),
+      time,
+      matches: (event) => event.id === event_id,
+    })),
   )
   const webhookEvents = (await Promise.all(inBatches.map(({ entry }) => disclosingEvents(sql, entry, disclose)))).flat()
   const inLog = new Map([...webhookEvents, ...inBatches.map(({ batch }) => batch)].map((row) => [row.index, row]))
@@ -103,14 +111,17 @@ async function eventsToProve(shared: Shared, id: string, disclose: readonly stri
 }
 
 /** Returns the attempts of a delivery, of whichever tenant. */
-async function attemptsOf({ deliveryLog, pools }: Shared, delivery: DeliveryId): Promise<Attempt[]> {
+async function attemptsOf(
+  { deliveryLog, pools }: Shared,
+  delivery: DeliveryId,
+): Promise<Pick<Delivery, 'webhook'> & { attempts: Attempt[] }> {
   const history = createLiveDeliveryLog({ log: deliveryLog, pool: pools.reads })
   const tenants = await sqlOn(pools.reads)<{ tenant: TenantId }>`select distinct tenant from audit_events where type = 'TenantRegistered'`
   for (const { tenant } of tenants) {
     const state = await history.find(tenant, delivery)
     if (state === null) continue
     const [attempts = []] = await history.attempts([state])
-    if (attempts.length > 0) return attempts
+    if (attempts.length > 0) return { webhook: state.webhook, attempts }
     throw new KolbakError('not_found', `The delivery ${delivery} has no attempt yet, so there is nothing to prove.`)
   }
   throw new KolbakError(
@@ -121,11 +132,14 @@ async function attemptsOf({ deliveryLog, pools }: Shared, delivery: DeliveryId):
 
 /** The most batches that are searched for one attempt. An attempt is in one of the first batches that were sealed after it. */
 const maxBatches = 30
+/** The most pages of 500 events that are read to find an event in its stream. */
+const maxPagesOfStream = 200
 /** Milliseconds by which the clocks of two processes may differ. */
 const maxSkewMs = 60_000
 
 /** An event that is searched in the batches. */
 export interface Sought {
+  readonly stream: StreamName
   /** Names the event in errors. */
   readonly what: string
   /** RFC 3339 time of the event. */
@@ -145,9 +159,13 @@ export async function sealedEvents(shared: Shared, sought: readonly Sought[]): P
       if (results.has(event)) break
       if (searched.has(batch.index)) continue
       searched.add(batch.index)
-      if ((JSON.parse(batch.metadata) as Metadata).time <= since)
+      const isMoved = (JSON.parse(batch.metadata) as Metadata).time <= since
+      const leaves = isMoved ? await readBatchLeaves(sqlOn(shared.pools.reads), batch.revision) : null
+      if (isMoved && leaves === null)
         throw new KolbakError('moved', `The ${what} was stored in a former event store, so its batch cannot be computed any more.`)
-      for (const [found, sealed] of await eventsInBatch(shared, batch, sought)) results.set(found, sealed)
+      const sealedInBatch =
+        leaves === null ? await eventsInBatch(shared, batch, sought) : await eventsInMovedBatch(shared, batch, leaves, sought)
+      for (const [found, sealed] of sealedInBatch) results.set(found, sealed)
     }
     if (!results.has(event))
       throw new KolbakError(
@@ -158,18 +176,53 @@ export async function sealedEvents(shared: Shared, sought: readonly Sought[]): P
   return sought.map((event) => results.get(event)!)
 }
 
-async function eventsInBatch({ store }: Shared, batch: AuditedEvent, sought: readonly Sought[]): Promise<Map<Sought, SealedEvent>> {
-  const { from, through, root, count, oldest_day } = JSON.parse(batch.data) as LogEvents['BatchSealed']
+async function eventsInBatch({ store, macs }: Shared, batch: AuditedEvent, sought: readonly Sought[]): Promise<Map<Sought, SealedEvent>> {
+  const { from, through } = JSON.parse(batch.data) as LogEvents['BatchSealed']
   const leaves: Buffer[] = []
   const entries = new Map<Sought, { entry: string; index: number }>()
   for await (const events of eventsOfBatch(store, await store.head(dayFamilies), { from, through }) ?? [])
     for (const event of events) {
       const entry = dayEntry(event)
       // EventStoreDB may yield an event twice. Both are leaves, and the first one is proven.
-      for (const soughtEvent of sought)
-        if (!entries.has(soughtEvent) && soughtEvent.matches(event)) entries.set(soughtEvent, { entry, index: leaves.length })
+      for (const soughtEvent of sought) {
+        if (entries.has(soughtEvent) || !soughtEvent.matches(event)) continue
+        checkMac(event, macs.faultOf(event))
+        entries.set(soughtEvent, { entry, index: leaves.length })
+      }
       leaves.push(leafHash(entry))
     }
+  return pathsInBatch(batch, leaves, entries)
+}
+
+/** Finds events in a batch from before a move. The new store has the events, and the table has the leaves in their order. */
+async function eventsInMovedBatch(
+  { store, macs }: Shared,
+  batch: AuditedEvent,
+  leaves: readonly Buffer[],
+  sought: readonly Sought[],
+): Promise<Map<Sought, SealedEvent>> {
+  const indexes = new Map(leaves.map((leaf, index) => [leaf.toString('base64'), index]))
+  const entries = new Map<Sought, { entry: string; index: number }>()
+  for (const event of sought) {
+    const search = { time: event.time, disorderMs: maxSkewMs, untilMs: maxSkewMs, maxPages: maxPagesOfStream }
+    const match = await findInStream(store, event.stream, search, event.matches)
+    if (match === null) continue
+    const entry = dayEntry(match)
+    const index = indexes.get(leafHash(entry).toString('base64'))
+    if (index === undefined) continue
+    checkMac(match, macs.faultOf(match))
+    entries.set(event, { entry, index })
+  }
+  return pathsInBatch(batch, leaves, entries)
+}
+
+/** Returns the path of each event to the root of its batch. Throws `batch_altered` if the batch has another root than its BatchSealed names. */
+async function pathsInBatch(
+  batch: AuditedEvent,
+  leaves: readonly Buffer[],
+  entries: ReadonlyMap<Sought, { readonly entry: string; readonly index: number }>,
+): Promise<Map<Sought, SealedEvent>> {
+  const { root, count, oldest_day } = JSON.parse(batch.data) as LogEvents['BatchSealed']
   const results = new Map<Sought, SealedEvent>()
   if (entries.size === 0) return results
   const nodes = nodesOf(leaves)
@@ -199,8 +252,9 @@ const commitsOf = ({ metadata }: AuditedEvent): Readonly<Record<string, string>>
 
 /** Throws `event_forged` unless Kolbak has written the event as it is. */
 function checkGenuine({ macs }: Shared, row: AuditedEvent): void {
-  const { stream, revision, leaf } = row
-  const fault = leafHash(storedEntry(row)).equals(leaf) ? macs.faultOf(recordedOf(row)) : 'altered'
+  checkMac(row, leafHash(storedEntry(row)).equals(row.leaf) ? macs.faultOf(recordedOf(row)) : 'altered')
+}
+function checkMac({ stream, revision }: Pick<RecordedEvent, 'stream' | 'revision'>, fault: MacFault | null): void {
   if (fault !== null)
     throw new KolbakError('event_forged', `${stream}@${revision} is ${fault}: Kolbak has not written it like this, so it is not proven.`)
 }

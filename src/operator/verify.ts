@@ -92,6 +92,8 @@ export async function verifyLog(
       leaves.set(`${event.stream}@${event.revision}`, leaf)
       if (event.metadata.mac !== undefined) withMac++
       streams.check(event)
+      if (event.type === 'AttemptMacsStarted' && event.position !== macs.attemptsStart && macs.faultOf(event) === null)
+        faults.add('log', 'the key of the MACs is older than AttemptMacsStarted')
       if (isBatchSealed(event) && macs.faultOf(event) === null) batches.push(event)
       checkRoot()
     }
@@ -139,7 +141,7 @@ async function checkReadModels({ pools, store }: Shared, projections: readonly P
  * computed.
  */
 async function checkBatches(
-  { store, pools, config }: Pick<Shared, 'store' | 'pools' | 'config'>,
+  { store, pools, config, macs }: Pick<Shared, 'store' | 'pools' | 'config' | 'macs'>,
   batches: readonly BatchSealed[],
   most: number,
   faults: Faults,
@@ -153,13 +155,24 @@ async function checkBatches(
   const computable = present.filter(({ oldest_day }) => oldest_day >= firstDay)
   const chosen = computable.length <= most ? computable : computable.toSorted(() => Math.random() - 0.5).slice(0, most)
   const head = await store.head(dayFamilies)
+  const checkAttempt = (event: RecordedEvent) => {
+    const fault = macs.faultOf(event)
+    if (fault !== null) faults.add(`${event.stream}@${event.revision}`, `${fault} (mac)`)
+  }
   for (const { number, after, through, count, root } of chosen) {
     const tree = createMerkleTree()
     for await (const events of eventsOfBatch(store, head, { from: after, through }) ?? [])
-      for (const event of events) tree.push(leafHash(dayEntry(event)))
+      for (const event of events) {
+        tree.push(leafHash(dayEntry(event)))
+        checkAttempt(event)
+      }
     if (tree.size !== count) faults.add(`batch ${number}`, `${tree.size} events, sealed ${count}`)
     if (tree.root().toString('base64') !== root) faults.add(`batch ${number}`, 'root differs')
   }
+  // Attempts that are in no batch yet have MACs.
+  const lastSealed = inThisStore.at(-1)?.through ?? ''
+  const unsealed = macs.attemptsStart !== null && macs.attemptsStart > lastSealed ? macs.attemptsStart : lastSealed
+  for await (const events of eventsOfBatch(store, head, { from: unsealed || null, through: head ?? '' }) ?? []) events.forEach(checkAttempt)
   return {
     sealed: batches.length,
     checked: chosen.length,

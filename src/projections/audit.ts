@@ -122,7 +122,7 @@ export const readLogNodes =
     return rows.map((row) => row.hash)
   }
 
-const auditedColumns = sqlText('index, position, stream, revision, id, family, type, data, metadata, leaf')
+export const auditedColumns = sqlText('index, position, stream, revision, id, family, type, data, metadata, leaf')
 
 /** Returns the event with this id, or null. */
 export async function auditedById(sql: Sql, id: EventId): Promise<AuditedEvent | null> {

@@ -3,7 +3,7 @@ import { appendLogEvent, lastBatch } from '../commands/log-events.ts'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { EventId } from '../events/ids.ts'
 import { dayEntry, leafHash } from '../events/leaf.ts'
-import type { LogEvents } from '../events/log.ts'
+import { type LogEvents, logHeadEvent } from '../events/log.ts'
 import { step } from '../events/steps.ts'
 import { dayFamilies, dayOfStream } from '../events/streams.ts'
 import { uuidV5 } from '../events/uuid.ts'
@@ -32,6 +32,31 @@ interface Batch {
   readonly tree: ReturnType<typeof createMerkleTree>
   oldest_day: string
   readonly startedAt: number
+  /** Whether all events are about messages that bring heads of the log to subscribers. */
+  hasOnlyHeads: boolean
+}
+
+/** Begins a batch with its first event, which is not added yet. */
+const beginBatch = (event: RecordedEvent, from: Checkpoint | null): Batch => ({
+  from,
+  through: event.position,
+  tree: createMerkleTree(),
+  oldest_day: dayOfStream(event.stream),
+  startedAt: performance.now(),
+  hasOnlyHeads: true,
+})
+function addTo(batch: Batch, event: RecordedEvent): void {
+  batch.tree.push(leafHash(dayEntry(event)))
+  batch.through = event.position
+  if (batch.hasOnlyHeads) batch.hasOnlyHeads = isAboutHeads(event)
+  const day = dayOfStream(event.stream)
+  if (day < batch.oldest_day) batch.oldest_day = day
+}
+
+/** Returns whether an event is about the delivery of a head of the log. */
+function isAboutHeads({ data }: RecordedEvent): boolean {
+  const { event, messages } = data as { readonly event?: unknown; readonly messages?: unknown }
+  return Array.isArray(messages) ? messages.every((message) => message?.event === logHeadEvent) : event === logHeadEvent
 }
 
 /** Returns since when (RFC 3339) the present event store is in use, or an empty text. Batches from before that time name positions of another store. */
@@ -61,17 +86,8 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
 
   const push = (event: RecordedEvent) => {
     if (reached === undefined || event.position <= reached) return
-    batch ??= {
-      from: reached === '' ? null : reached,
-      through: event.position,
-      tree: createMerkleTree(),
-      oldest_day: dayOfStream(event.stream),
-      startedAt: performance.now(),
-    }
-    batch.tree.push(leafHash(dayEntry(event)))
-    batch.through = event.position
-    const day = dayOfStream(event.stream)
-    if (day < batch.oldest_day) batch.oldest_day = day
+    batch ??= beginBatch(event, reached === '' ? null : reached)
+    addTo(batch, event)
     reached = event.position
   }
   /** Continues after the last batch. Events that came after it and were applied before `upTo` are read again. */
@@ -92,7 +108,7 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
   /** Seals the present batch. New events begin the next one meanwhile. */
   const sealPresent = async (): Promise<void> => {
     const presentBatch = batch
-    if (presentBatch === null || macs.start === null) return
+    if (presentBatch === null || macs.start === null || presentBatch.hasOnlyHeads) return
     batch = null
     try {
       await seal(presentBatch)
@@ -105,6 +121,8 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
   }
   const sealIfDue = () => {
     if (batch === null || sealing !== null) return
+    // A batch is news, of which subscribers get a head, whose delivery must not be news again.
+    if (batch.hasOnlyHeads) return
     if (performance.now() - batch.startedAt < sealMs && batch.tree.size < maxEvents) return
     sealing = sealPresent().finally(() => {
       sealing = null

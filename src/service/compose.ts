@@ -16,7 +16,9 @@ import { chooseEngines, type Engines } from './engines/table.ts'
 import { type AdminClient, ensureAdmin } from './first-start.ts'
 import { healthReport, withEngines } from './health.ts'
 import { checkLog, startLogHeads } from './log-heads.ts'
+import { startLogMessages } from './log-messages.ts'
 import { startLog } from './log-start.ts'
+import { startLogWitnesses } from './log-witnesses.ts'
 import { createOperations } from './operations.ts'
 import { createOperator, type Operator } from './operator.ts'
 import { createParts, type Parts } from './parts.ts'
@@ -26,6 +28,7 @@ import { openProjections, startProjections } from './projections.ts'
 import { watchVersions, whenBuilt } from './read-model-versions.ts'
 import { serveApi } from './serving.ts'
 import { openShared, type Shared } from './shared.ts'
+import { startStreamLists } from './stream-lists.ts'
 import type { Supervised } from './supervised.ts'
 import { startSweeps } from './sweeps.ts'
 import { version } from './version.ts'
@@ -88,6 +91,11 @@ async function start(
   await whenBuilt(pools.reads, projections, patience)
   if (has('projector')) await whenAvailable('event store', () => checkLog(shared), patience)
   const logHeads = has('projector') ? startLogHeads(shared) : null
+  if (logHeads !== null) {
+    startLogWitnesses(shared, logHeads)
+    startLogMessages(shared)
+    startStreamLists(shared)
+  }
   if (onSuperseded !== undefined) parts.add('versions', watchVersions({ ...shared, pool: pools.reads, projections, onSuperseded }))
   // The start waits until the read model has the admin client, so that the client can get a token as soon as the service is ready.
   if (admin.position !== null && has('projector')) await waiter.waitFor(projectionNames.tenants, admin.position, 10_000)

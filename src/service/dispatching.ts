@@ -12,11 +12,11 @@ import { version } from './version.ts'
 
 /** Starts the dispatcher and the replay jobs. */
 export function startDispatching(shared: Shared, { policy, registry }: { policy: AddressPolicy; registry: Registry }): Dispatcher {
-  const { config, store, bus, deliveryLog, keyring, pools, leases, live, waiter, processId, notices, parts, log } = shared
+  const { config, store, bus, deliveryLog, keyring, macs, pools, leases, live, waiter, processId, notices, parts, log } = shared
   const dueWake = createWake()
   notices.on('schedule', dueWake.notify)
   const dispatcher = startDispatcher({
-    ...{ bus, store, keyring, live, policy, registry, log, processId, dueWake },
+    ...{ bus, store, keyring, macs, live, policy, registry, log, processId, dueWake },
     restMs: () => Math.max(2_000, notices.pollMs),
     deliveryLog: createLiveDeliveryLog({ log: deliveryLog, pool: pools.dispatch }),
     onParked: () => notices.tell('schedule'),
@@ -35,7 +35,7 @@ export function startDispatching(shared: Shared, { policy, registry }: { policy:
   })
   parts.add('dispatcher', dispatcher.stop)
   const replaying = startReplaying({
-    ...{ store, keyring, waiter, leases, notices, registry, log, pool: pools.reads, now: Date.now },
+    ...{ store, keyring, macs, waiter, leases, notices, registry, log, pool: pools.reads, now: Date.now },
     deliveryLog: createLiveDeliveryLog({ log: deliveryLog, pool: pools.reads }),
   })
   parts.add('replay jobs', replaying.stop)

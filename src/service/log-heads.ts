@@ -5,7 +5,7 @@ import { step } from '../events/steps.ts'
 import { codeOf, KolbakError } from '../lib/errors.ts'
 import { openHead, openLogSigner } from '../lib/log-signer.ts'
 import { keepRunning, pause } from '../lib/retry.ts'
-import { sqlOn, transaction } from '../lib/sql.ts'
+import { inSnapshot, sqlOn } from '../lib/sql.ts'
 import { untilPoll } from '../lib/wake.ts'
 import { audit, readLogState } from '../projections/audit.ts'
 import { forkOf, type KeptHead, listHeads, logForked, storeHead, thinHeads } from '../projections/log-heads.ts'
@@ -68,14 +68,13 @@ export async function checkLog(shared: Pick<Shared, 'store' | 'waiter' | 'pools'
 }
 /** Returns `forkOf` of the live build. All its reads see the same state. */
 const forkInSnapshot = ({ pools }: Pick<Shared, 'pools'>, head: KeptHead): Promise<string | null> =>
-  transaction(pools.reads, async (client) => {
-    await client.query('set transaction isolation level repeatable read, read only')
-    return forkOf(sqlOn(client), head)
-  })
+  inSnapshot(pools.reads, (sql) => forkOf(sql, head))
 
 export interface LogHeads {
   /** A sentence that says why no further head is signed, or null. */
   readonly problem: string | null
+  /** Signs no further head, because the log is not an extension of a head that was given out. */
+  stopForked(why: string): void
 }
 
 /**
@@ -91,6 +90,11 @@ export function startLogHeads(shared: Shared): LogHeads {
   let lastSigned: KeptHead | undefined
   let thinnedAt = 0
 
+  const stopForked = (why: string) => {
+    problem = why
+    log.error({ why }, 'log.forked')
+    stopping.abort()
+  }
   const lastHeads = async (vkey: string): Promise<KeptHead[]> => {
     const [lastStored] = await listHeads(sqlOn(pools.reads), 1)
     // The file is read only before the first head of this process. After that, `lastSigned` is the last head in the file.
@@ -105,10 +109,7 @@ export function startLogHeads(shared: Shared): LogHeads {
     if (size === newest && lastSigned?.size === size) return
     for (const head of heads) {
       const fork = await forkInSnapshot(shared, head)
-      if (fork === null) continue
-      problem = fork
-      log.error({ why: fork }, 'log.forked')
-      return stopping.abort()
+      if (fork !== null) return stopForked(fork)
     }
     if (size === 0) return
     const head: KeptHead = { origin: signer.origin, size, root, note: signer.sign({ size, root }), signed_at: new Date().toISOString() }
@@ -147,5 +148,6 @@ export function startLogHeads(shared: Shared): LogHeads {
     get problem() {
       return problem
     },
+    stopForked,
   }
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { expect } from 'chai'
-import { createLogSigner, openHead } from '../../src/lib/log-signer.ts'
-import { storeHead } from '../../src/projections/log-heads.ts'
+import { createCosigner, createLogSigner, openHead } from '../../src/lib/log-signer.ts'
+import { storeCosignature, storeHead } from '../../src/projections/log-heads.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 
 describe('GET /v1/log', () => {
@@ -34,6 +34,17 @@ describe('GET /v1/log', () => {
     const { data } = body as { data: { origin: string; size: number; root: string; note: string; key: string } }
     expect(data).to.include({ origin: signer.origin, size: 44, key: signer.vkey })
     expect(openHead(data.note, data.key)?.root.toString('base64')).to.equal(data.root)
+  })
+  it('returns the newest head that a witness has signed', async () => {
+    const before = await read()
+    expect((before.body as { data: { cosigned: string | null } }).data.cosigned).to.equal(null)
+    const head = { origin: signer.origin, size: 17, root: randomBytes(32) }
+    const line = createCosigner(randomBytes(32), 'w1').cosign(signer.sign(head), 1_700_000_000)
+    await storeCosignature(api.db.pool, head, line)
+    const { data } = (await read()).body as { data: { size: number; cosigned: string } }
+    expect(data.size).to.equal(44)
+    expect(data.cosigned.endsWith(`\n${line}`)).to.equal(true)
+    expect(openHead(data.cosigned, signer.vkey)?.size).to.equal(17)
   })
   it('returns 403 without the scope read:audit', async () => {
     const { status } = await api.call('GET', '/v1/log', { as: await api.tenant(['read:events']) })

@@ -28,6 +28,7 @@ import type { ChangeCursor } from '../../src/projections/webhooks.ts'
 import { projectionWorld, type World } from '../projections/world.ts'
 import { type HandDrivenBus, handDrivenBus } from '../support/hand-driven-bus.ts'
 import { wholeShare } from '../support/lease-shares.ts'
+import { noMacs } from '../support/no-macs.ts'
 import { failures, type Receiver, startReceiver } from '../support/receiver.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -86,6 +87,7 @@ describe('the dispatcher', () => {
       pool: db.pool,
       onParked: dueWake.notify,
       keyring,
+      macs: noMacs,
       live,
       policy: createAddressPolicy({ allowedSubnets: [parseSubnet('127.0.0.0/8')], allowHttp: false }),
       registry: new Registry(),
@@ -402,7 +404,7 @@ describe('the dispatcher', () => {
     })
     await world.webhook(tenant, webhook.id, { type: 'ChangeWebhook', callback_url: receiver.url('/new') })
     const caller = { tenant, actor: 'client:test', scopes: new Set<never>(), key_id: null } as const
-    const { stream, event } = replay(dead!, { caller, chain: 2, webhookRevision: 1, now: new Date().toISOString() })
+    const { stream, event } = replay(dead!, { caller, chain: 2, webhookRevision: 1, now: new Date().toISOString() }, noMacs)
     await world.store.append(stream, [event], 'any')
     await waitFor(() => ids('/new').length === 1 || ids('/old').length === 2)
     expect(ids('/new')).to.deep.equal(['one'])

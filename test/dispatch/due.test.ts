@@ -8,6 +8,7 @@ import type { TenantId, WebhookId } from '../../src/events/ids.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { createWake } from '../../src/lib/wake.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
+import { noMacs } from '../support/no-macs.ts'
 import { owed } from '../support/owed.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -15,11 +16,17 @@ import { waitFor } from '../support/wait-for.ts'
 const tenantOf = (webhook: WebhookId) => webhook as string as TenantId
 
 /** The dependencies that all tests share. */
-const common = (): Pick<DueDeps, 'deliveryLog' | 'stageHealth' | 'log' | 'claimMs' | 'requestMs' | 'wake' | 'pollMs' | 'restMs'> => ({
+const common = (): Pick<
+  DueDeps,
+  'store' | 'macs' | 'deliveryLog' | 'stageHealth' | 'log' | 'claimMs' | 'requestMs' | 'wake' | 'pollMs' | 'restMs'
+> => ({
   deliveryLog: {
     states: async (keys) => keys.map(() => null),
     bodies: async (keys) => keys.map(() => Buffer.from('{}')),
+    attempts: async (keys) => keys.map(() => []),
   },
+  store: { read: async () => [] },
+  macs: noMacs,
   stageHealth: new StageHealth(silentLog),
   log: silentLog,
   claimMs: 60_000,

@@ -1,12 +1,13 @@
 import { expect } from 'chai'
 import { ulid } from 'ulid'
-import { newAttempt, type RecordAttemptDeps, recordAttempt } from '../../src/dispatch/record-attempt.ts'
+import { type RecordAttemptDeps, recordAttempt } from '../../src/dispatch/record-attempt.ts'
 import type { NewEvent, RecordedEvent } from '../../src/events/envelope.ts'
 import type { MessageId, Place, TenantId, WebhookId } from '../../src/events/ids.ts'
 import { firstAttempt } from '../../src/events/refs.ts'
 import { upcast } from '../../src/events/schema.ts'
 import type { StreamName } from '../../src/events/streams.ts'
 import { silentLog } from '../../src/lib/log.ts'
+import { noMacs } from '../support/no-macs.ts'
 
 describe('the event of an attempt', () => {
   const tenant = ulid() as TenantId
@@ -30,12 +31,16 @@ describe('the event of an attempt', () => {
         },
       },
       schedule: { done: async () => {} },
+      macs: noMacs,
       log: silentLog,
       readsImplied: () => readsImplied,
     }
     const ref = firstAttempt({ tenant, ...message }, webhook, 'correlation')
-    const identity = newAttempt(Date.parse('2026-03-01T08:00:01.000Z'))
-    await recordAttempt(deps, { ref, identity, type: 'DeliverySucceeded', facts, vault: null }, { fromTable: false })
+    await recordAttempt(
+      deps,
+      { ref, time: '2026-03-01T08:00:01.000Z', type: 'DeliverySucceeded', facts, vault: null },
+      { fromTable: false },
+    )
     return { ...stored[0]!, revision: 0, position: '' as never }
   }
 

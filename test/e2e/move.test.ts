@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { expect } from 'chai'
 import { describeOn, type Engine, enginesFor, useEngines } from '../support/engine-sets.ts'
 import { expectDeliveries, expectDelivery } from '../support/expectations.ts'
@@ -71,6 +72,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       await waitFor(async () => (await api.get<WebhookResponse>(`/v1/webhooks/${webhooks[1]?.id}`)).failing_since !== null)
       const statistics = () => api.get<{ data: { totals: { success: number } } }>(`/v1/statistics/deliveries?webhook=${webhooks[0]?.id}`)
       await waitFor(async () => (await statistics()).data.totals.success === 21, { what: 'the statistics' })
+      const [proven] = await page<DeliveryResponse>(api, '/v1/events/evt_7/deliveries')
       const before = await everything(api, webhooks)
       expect(before.map(({ status }) => status)).to.deep.equal(before.map(() => 200))
       await service.kill('SIGTERM')
@@ -117,6 +119,20 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       await waitFor(() => receiver.received('/up').some((request) => request.headers['webhook-id'] === 'evt_new'))
       await expectDelivery(api, 'evt_new', 'success')
       expect(receiver.received('/up').filter((request) => request.headers['webhook-id'] === 'evt_5')).to.have.length(1)
+
+      // A delivery from before the move can still be proven, once a head covers its batch.
+      const proof = await waitFor(
+        async () => {
+          const environment = services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...engines })
+          const { code, out, err } = await runProgram('cli/kolbak.ts', ['audit', 'prove', proven!.id], environment)
+          if (code !== 0 && !err.includes('not_sealed')) throw new Error(err)
+          return code === 0 ? out : null
+        },
+        { what: 'the proof of a delivery from before the move' },
+      )
+      const { check } = await import(join(import.meta.dirname, '../../docs/verify.mjs'))
+      const { ok, lines } = check([{ name: 'proof', bytes: Buffer.from(proof) }], JSON.parse(proof).key)
+      expect(ok, lines.join('\n')).to.equal(true)
     })
 
     it('refuses to move data that is not in Postgres', async () => {

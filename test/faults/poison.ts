@@ -5,7 +5,7 @@ import { createEventStoreDbStore } from '../../src/adapters/eventstoredb/event-s
 import { createPostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
 import type { NewEvent } from '../../src/events/envelope.ts'
 import { defaultTenant, type EventId } from '../../src/events/ids.ts'
-import { isDayStream, type StreamName } from '../../src/events/streams.ts'
+import { familyOf, isDayStream, type StreamName } from '../../src/events/streams.ts'
 import { isObject } from '../../src/lib/is-object.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import type { Appended, EventStore } from '../../src/ports/event-store.ts'
@@ -126,9 +126,9 @@ export function withPoison(): Poisoned {
     },
     async append(stream, type, data, metadata = goodMetadata()) {
       const event = { id: randomUUID() as EventId, type, data, metadata } as NewEvent
-      // A command event has its MAC, as if a faulty version of Kolbak had written it. Without a MAC it would be quarantined as forged.
+      // A command event or an attempt has its MAC, as if a faulty version of Kolbak had written it. Without a MAC it would be quarantined as forged.
       const revision = ((await store.read(stream, { backwards: true, limit: 1 }))[0]?.revision ?? -1) + 1
-      const isMarked = !isDayStream(stream) && isObject(metadata)
+      const isMarked = (!isDayStream(stream) || familyOf(stream) === 'attempts') && isObject(metadata)
       const appended = await store.append(stream, [isMarked ? (await openMacs(pool))({ ...event, stream, revision }) : event], 'any')
       await pool.query(`notify kolbak, 'somebody events'`)
       return appended

@@ -24,7 +24,7 @@ type Check = (files: readonly { name: string; bytes: Buffer }[], key?: string) =
 describe('a proof of the audit log', () => {
   const { service, receiver, services } = withService({
     sharedDatabase: true,
-    variables: { KOLBAK_LOG_HEAD_SECONDS: '1', KOLBAK_LOG_BATCH_SECONDS: '1' },
+    variables: { KOLBAK_LOG_HEAD_SECONDS: '1', KOLBAK_LOG_BATCH_SECONDS: '1', KOLBAK_LOG_LIST_SECONDS: '1' },
   })
   const sql = async (text: string, values: unknown[] = []) => (await services.db.pool.query(text, values)).rows
   const environment = async () => services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...(await enginesFor(services.db.url)) })
@@ -334,6 +334,25 @@ describe('a proof of the audit log', () => {
           ).ok,
         ).to.equal(false)
     }
+    // Once a list of all streams was made after the routing, the proof shows that there was no later change.
+    const text = await waitFor(async () => {
+      const proof = await proofNot(other)
+      return (JSON.parse(proof) as Proof).absent?.listed === undefined ? null : proof
+    })
+    const { key, absent } = JSON.parse(text) as Proof
+    const { code, out } = verify(fileOf('listed.json', text), '--key', key)
+    expect(out).to.match(/It had no later change when the log listed the last change of each webhook, at 20.*Z\./)
+    expect(code).to.equal(0)
+    const { streams, stream } = absent!.listed!
+    for (const [from, to] of [
+      [`"streams": ${streams}`, `"streams": ${streams + 1}`],
+      [`"stream": {\n        "index": ${stream.index}`, `"stream": {\n        "index": ${stream.index + 1}`],
+      [stream.path[0]!, randomBytes(32).toString('base64')],
+    ] as const) {
+      const altered = text.replace(from, to)
+      expect(altered).to.not.equal(text)
+      expect(check([{ name: 'x', bytes: Buffer.from(altered) }], key).ok, from).to.equal(false)
+    }
     const refused = await kolbak('audit', 'prove-not', message, taker)
     expect(`${refused.code} ${refused.err}`).to.match(
       /^2 kolbak: The message was routed to this webhook: prove its delivery [0-9a-f-]{36} instead\. \(was_routed\)/,
@@ -387,14 +406,30 @@ describe('a proof of the audit log', () => {
         'select (select max(size) from log_heads)::int as size, (select max(index) from audit_events where tenant = $1)::int as last',
         [data.id],
       )
-      return log?.last !== null && log?.size > log?.last
+      const [list] = await sql(`select index, data from audit_events where type = 'StreamsListed' order by index desc limit 1`)
+      return log?.last !== null && log?.size > list?.index && JSON.parse(list.data).size > log?.last
     })
     expect((await kolbak('audit', 'export', folder, '--tenant', data.id)).err).to.equal('')
     const text = readFileSync(join(folder, 'entries.jsonl'), 'utf8')
     expect(text).to.include(data.id).and.not.include(webhook)
     const { code, out } = verify(folder, '--key', JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8')).key)
     expect(out).to.match(new RegExp(`\\d+ of them are of tenant ${data.id} or of the log itself, by the word of Kolbak\\.`))
+    expect(out).to.match(new RegExp(`It shows each event of tenant ${data.id} that the log had at 20.*Z, when the log listed them`))
     expect(code).to.equal(0)
+    // Somebody with the master key hides an event of the tenant, and signs that it is the event of another tenant.
+    const lines = text.trimEnd().split('\n')
+    const hidden = lines.findLastIndex((line) => line.startsWith(`["command/1","tenant-${data.id}"`))
+    const forged = `${lines.with(hidden, JSON.stringify(createHash('sha256').update(`\u0000${lines[hidden]}`).digest('base64'))).join('\n')}\n`
+    const manifestPath = join(folder, 'manifest.json')
+    const manifest = JSON.parse(readFileSync(manifestPath, 'utf8'))
+    const digestOf = (content: string) => createHash('sha256').update(content).digest('hex')
+    const [confirmed] = manifest.confirmed.split('\n\n')
+    const signed = (await keysOfLog()).signer.signText(`${confirmed.replace(digestOf(text), digestOf(forged))}\n`)
+    writeFileSync(join(folder, 'entries.jsonl'), forged)
+    writeFileSync(manifestPath, JSON.stringify({ ...manifest, confirmed: signed }))
+    const lie = verify(folder, '--key', manifest.key)
+    expect(lie.out).to.include(`The export does not show each event of tenant ${data.id} that the log had at `)
+    expect(lie.code).to.equal(1)
   })
   it('is refused for a folder or a database without data, and nothing is created there', async () => {
     const folder = join(services.dataDir, 'empty')

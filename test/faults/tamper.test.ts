@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { expect } from 'chai'
 import { ulid } from 'ulid'
 import { readConfig } from '../../src/config/config.ts'
@@ -168,6 +168,82 @@ describe('changes that somebody makes in the database', () => {
     expect(line).to.deep.include({ projection: 'tenants', table: 'clients', columns: ['scopes'] })
     await waitFor(async () => (await sql('select scopes from clients where client_id = $1', [client_id])).rows[0].scopes.length === 1)
   })
+  describe('a forged attempt', () => {
+    /** Subscribes a path whose receiver fails, and waits until the first attempt of a delivery has failed. Returns the stored event. */
+    const failedDelivery = async () => {
+      const path = `/fails-${ulid()}`
+      const event = `forged.${ulid().toLowerCase()}`
+      receiver.setResponse(path, 500)
+      const webhook = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url(path), event })
+      await api.post('/v1/events', { id: ulid(), event, payload: {} })
+      const failed = await waitFor(
+        async () =>
+          (await sql(`select * from day_events where type = 'DeliveryFailed' and stream like $1`, [`attempts-${webhook.id}-%`])).rows[0],
+      )
+      const { delivery } = JSON.parse(failed.data)
+      const row = async () => (await sql('select attempt from scheduled_deliveries where delivery = $1', [delivery])).rows[0]
+      await waitFor(async () => (await row())?.attempt === 2)
+      return { webhook, path, delivery, stream: failed.stream as string, stored: { ...failed, data: JSON.parse(failed.data) }, row }
+    }
+    type Failed = Awaited<ReturnType<typeof failedDelivery>>
+    /** Appends an attempt, as the service itself does it. @param isInHistory whether the history reads it from the event store */
+    const forge = async (
+      { stream, stored, delivery }: Failed,
+      { type, data, id = randomUUID(), isInHistory = false }: { type: string; data: object; id?: string; isInHistory?: boolean },
+    ) => {
+      await sql(
+        `select append_events($1, array[$2::date], array[1], array[-2], array[1], array[1], array[0], array[$3::uuid], $4, $5, $6, array[$7::uuid], array[$8::timestamptz])`,
+        [
+          ...[stream, stored.day, id, type, JSON.stringify({ ...stored.data, ...data }), stored.metadata],
+          ...(isInHistory ? [delivery, stored.data.accepted_at] : [null, null]),
+        ],
+      )
+      await sql(`notify kolbak, 'somebody events'`)
+    }
+    const refusedBy = (stream: string, projection: string) =>
+      waitFor(async () => (await quarantined(stream)).find((row) => row.projection === projection)?.error, {
+        what: `${projection} to refuse ${stream}`,
+      })
+    const faultsAt = async (stream: string) => {
+      const config = readConfig(services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...(await enginesFor(services.db.url)) }))
+      const { faults } = await verify(config, silentLog)
+      return faults.filter(({ where }) => where.startsWith(stream)).map(({ where, fault }) => `${where} ${fault}`)
+    }
+
+    it('that says a delivery has succeeded does not end its retries', async () => {
+      const failed = await failedDelivery()
+      const { stream, delivery, path, row } = failed
+      await forge(failed, { type: 'DeliverySucceeded', data: { code: 200, reason: null, attempt: 2 } })
+      expect(await refusedBy(stream, 'deliveries')).to.equal(`event_forged: ${stream}@1 has no MAC: Kolbak has not written it`)
+      expect(await row()).to.deep.equal({ attempt: 2 })
+      await forge(failed, { type: 'DeliverySucceeded', data: { code: 200, reason: null }, isInHistory: true })
+      // The history reads the second event from the event store. The dispatcher does not believe it.
+      await sql('update scheduled_deliveries set due_at = now() where delivery = $1', [delivery])
+      await sql(`notify kolbak, 'somebody schedule'`)
+      await waitFor(() => receiver.received(path).length === 2)
+      expect(service.logLines.some((line) => line.msg === 'delivery.end_forged' && line.delivery === delivery)).to.equal(true)
+      expect(await faultsAt(stream)).to.deep.equal([`${stream}@1 forged (mac)`, `${stream}@2 forged (mac)`])
+    })
+    it('that says a receiver is gone deactivates no webhook', async () => {
+      const failed = await failedDelivery()
+      const { stream, webhook } = failed
+      const id = `${randomUUID().slice(0, 14)}8${randomUUID().slice(15)}`
+      await forge(failed, { type: 'DeliveryDeadLettered', data: { code: 410, reason: 'http_410' }, id })
+      for (const projection of ['deliveries', 'endpoint_manager'])
+        expect(await refusedBy(stream, projection)).to.include(`${stream}@1 has a MAC that does not fit`)
+      expect(await api.get<WebhookResponse>(`/v1/webhooks/${webhook.id}`)).to.include({ is_active: true })
+      expect(await faultsAt(stream)).to.deep.equal([`${stream}@1 altered (mac)`])
+    })
+    it('that says a delivery is replayed sends no request', async () => {
+      const failed = await failedDelivery()
+      const { stream, path, row } = failed
+      await forge(failed, { type: 'DeliveryReplayed', data: { chain: 2, attempt: 0 } })
+      expect(await refusedBy(stream, 'deliveries')).to.include('event_forged')
+      expect(await row()).to.deep.equal({ attempt: 2 })
+      expect(receiver.received(path).length).to.equal(1)
+      expect(await faultsAt(stream)).to.deep.equal([`${stream}@1 forged (mac)`])
+    })
+  })
   for (const [title, alteration] of [
     ['data', `data = replace(data, 'order.*', '*')`],
     ['author', `metadata = replace(metadata, 'client:admin', 'client:other')`],
@@ -243,7 +319,7 @@ describe('kolbak audit verify', () => {
     [
       'the data of an event are altered',
       () => sql(`update command_events set data = replace(data, 'order.*', '*') where stream = $1 and revision = 0`, [streams[0]]),
-      () => [`${streams[0]}@0 altered (mac), altered (leaf 3)`, `head ${size} root differs`],
+      () => [`${streams[0]}@0 altered (mac), altered (leaf 4)`, `head ${size} root differs`],
     ],
     [
       'the author of the last event of a stream is altered',
@@ -251,7 +327,7 @@ describe('kolbak audit verify', () => {
         sql(`update command_events set metadata = replace(metadata, 'client:admin', 'client:other') where stream = $1 and revision = 1`, [
           streams[1],
         ]),
-      () => [`${streams[1]}@1 altered (mac), altered (leaf 6)`, `head ${size} root differs`],
+      () => [`${streams[1]}@1 altered (mac), altered (leaf 7)`, `head ${size} root differs`],
     ],
     [
       'the last event of a stream is deleted',
@@ -261,7 +337,7 @@ describe('kolbak audit verify', () => {
     [
       'a stream is deleted',
       () => sql('delete from command_events where stream = $1', [streams[0]]),
-      () => [`head ${size} the log ends at ${size - 1}`, `${streams[0]}@0 missing (leaf 3)`, `${streams[0]}@1 missing (leaf 4)`],
+      () => [`head ${size} the log ends at ${size - 1}`, `${streams[0]}@0 missing (leaf 4)`, `${streams[0]}@1 missing (leaf 5)`],
     ],
     [
       'an event is put at a position that is free',
@@ -288,7 +364,7 @@ describe('kolbak audit verify', () => {
     [
       'a stream gets another name',
       () => sql(`update command_events set stream = $2 where stream = $1`, [streams[0], renamed()]),
-      () => [`${renamed()}@0 altered (mac)`, `${streams[0]}@0 missing (leaf 3)`, `head ${size} root differs`],
+      () => [`${renamed()}@0 altered (mac)`, `${streams[0]}@0 missing (leaf 4)`, `head ${size} root differs`],
     ],
     [
       'a member is written twice',
@@ -324,39 +400,43 @@ describe('kolbak audit verify', () => {
         )
         await sql('truncate log_heads')
       },
-      () => [`head ${size} the log ends at 6`],
+      () => [`head ${size} the log ends at 7`],
     ],
     [
       'the id of an event is altered',
       () => sql('update command_events set id = gen_random_uuid() where stream = $1 and revision = 1', [streams[0]]),
-      () => [`${streams[0]}@1 altered (mac), altered (leaf 4)`, `head ${size} root differs`],
+      () => [`${streams[0]}@1 altered (mac), altered (leaf 5)`, `head ${size} root differs`],
     ],
   ] as const)
     it(`finds that ${title}`, async () => {
       await alter()
       expect(await faultsNow()).to.include.members(expected())
     })
-  for (const [title, alter, expected] of [
+  for (const [title, alter, expected, faultsOfAttempts] of [
     [
       'finds that a sealed attempt is deleted',
       `delete from day_events where id = (select id from day_events where type = 'DeliverySucceeded' order by position limit 1)`,
       (sealed: number) => [`batch 0 ${sealed - 1} events, sealed ${sealed}, root differs`],
+      [],
     ],
     [
       'finds that the response of an attempt is altered',
       `update day_events set data = replace(data, '"code":200', '"code":500')`,
       () => ['batch 0 root differs'],
+      Array<string>(10).fill('altered (mac)'),
     ],
     [
       'finds that an attempt is put at a position that is taken',
       `insert into day_events (position, id, revision, day, stream, type, data, metadata)
        select position, gen_random_uuid(), 1000, day, stream, type, data, metadata from day_events where type = 'DeliverySucceeded' order by position limit 1`,
       (sealed: number) => [`batch 0 ${sealed + 1} events, sealed ${sealed}, root differs`],
+      ['forged (mac)'],
     ],
     [
       'does not find that the time at which a row was stored is altered, because no proof contains it',
       `update day_events set stored_at = now() - interval '1 year'`,
       () => [],
+      [],
     ],
   ] as const)
     it(title, async () => {
@@ -364,7 +444,12 @@ describe('kolbak audit verify', () => {
       const { count } = (await sql('select count(*)::integer as count from day_events')).rows[0]
       try {
         await sql(alter)
-        expect(await faultsNow()).to.deep.equal(expected(count))
+        const { faults } = await verifyNow()
+        const [ofAttempts, others] = [true, false].map((isOfAttempt) =>
+          faults.filter(({ where }) => where.startsWith('attempts-') === isOfAttempt),
+        )
+        expect(ofAttempts?.map(({ fault }) => fault)).to.deep.equal(faultsOfAttempts)
+        expect(others?.map(({ where, fault }) => `${where} ${fault}`)).to.deep.equal(expected(count))
       } finally {
         await sql('truncate day_events; insert into day_events select * from saved_days')
       }
@@ -403,7 +488,7 @@ describe('kolbak audit verify', () => {
     await sql(`update command_events set data = replace(data, 'order.*', '*') where stream = $1 and revision = 0`, [streams[0]])
     const faulty = await run()
     expect(faulty.code).to.equal(1)
-    expect(faulty.out.split('\n')[0]).to.equal(`${streams[0]}@0 altered (mac), altered (leaf 3)`)
+    expect(faulty.out.split('\n')[0]).to.equal(`${streams[0]}@0 altered (mac), altered (leaf 4)`)
     const blind = await run({ KOLBAK_MASTER_KEY: Buffer.alloc(32, 9).toString('base64') })
     expect(blind.code).to.equal(2)
     expect(blind.err).to.include('wrong_master_key')
@@ -430,7 +515,7 @@ describe('kolbak audit verify', () => {
     await sql(`update projections set checkpoint = null where checkpoint > (select lpad(max(position)::text, 20, '0') from command_events)`)
     const { code, stderr } = await services.failToStart({ KOLBAK_DATA_DIR: services.dataDir })
     expect(stderr).to.match(
-      /The audit log ends at 6, but a head of \d+ was given out at .*: events are missing.*declare-loss.*\(log_forked\)/,
+      /The audit log ends at 7, but a head of \d+ was given out at .*: events are missing.*declare-loss.*\(log_forked\)/,
     )
     expect(code).to.equal(78)
     const declared = await runProgram('cli/kolbak.ts', ['audit', 'declare-loss', '--reason', 'A disk broke.'], await environment())

@@ -9,6 +9,7 @@ import { bodyAad } from '../../src/events/sealed-fields.ts'
 import { tenantStream, webhookStream } from '../../src/events/streams.ts'
 import { webhookFields } from '../../src/events/webhook.ts'
 import { untilDone } from '../../src/lib/retry.ts'
+import { noMacs } from '../support/no-macs.ts'
 import type { Hook, Step } from './plan.ts'
 import { indexKey } from './tables.ts'
 import { keyring, type World } from './world.ts'
@@ -146,7 +147,7 @@ export async function replayDelivery(world: World, step: Extract<Step, { kind: '
   if (state === null || state === undefined) return
   const chain = state.chain + 1
   const caller = { tenant, actor: 'client:model' as const, scopes: new Set<never>(), key_id: null }
-  const { stream, event } = replay(state, { chain, caller, webhookRevision: 0, now: timestamp() })
+  const { stream, event } = replay(state, { chain, caller, webhookRevision: 0, now: timestamp() }, noMacs)
   await untilSuccess(() => world.events.append(stream, [event], 'any', { since: state.time }))
   world.truth.replays.push({ delivery, chain })
 }

@@ -11,6 +11,7 @@ import { createWake } from '../../src/lib/wake.ts'
 import type { MessageBus } from '../../src/ports/message-bus.ts'
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { everyLease } from '../support/lease-shares.ts'
+import { noMacs } from '../support/no-macs.ts'
 import { epochOf } from './clock.ts'
 import type { Code } from './code.ts'
 import { ModelDeliveryLog, stateReadKey } from './delivery-log.ts'
@@ -186,6 +187,7 @@ export class World {
       log,
       now,
       random,
+      macs: noMacs,
       readsImplied: () => true,
     })
     // A request does not show its chain, so the receivers of the model get it from the context.
@@ -209,7 +211,21 @@ export class World {
     })
     bus.indexWith?.(code.storedMatch.createStoredMatcher({ gate, webhookCache, log }))
     this.producers.set(life.name, bus)
-    const dueDeps = { schedule, deliveryLog, webhookCache, slots, deliver, stageHealth, log, claimMs, restMs: () => 2_000 }
+    // The ends of deliveries are never forged in the model, so no attempt is looked for.
+    const attempts: typeof deliveryLog.attempts = async (keys) => keys.map(() => [])
+    const dueDeps = {
+      store,
+      macs: noMacs,
+      schedule,
+      deliveryLog: { ...deliveryLog, attempts },
+      webhookCache,
+      slots,
+      deliver,
+      stageHealth,
+      log,
+      claimMs,
+      restMs: () => 2_000,
+    }
     const stopping = new AbortController()
     const { signal } = stopping
     const offsets = code.offsets.createOffsets(pool, this.bus.identity)

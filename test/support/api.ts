@@ -45,6 +45,7 @@ import { conformance } from './api-conformance.ts'
 import { type CapturingLog, capturingLog } from './capturing-log.ts'
 import { freshDatabase, type TestDatabase } from './database.ts'
 import { wholeShare } from './lease-shares.ts'
+import { noMacs } from './no-macs.ts'
 import { giveUpAfterMs } from './patience.ts'
 
 export interface TestClient {
@@ -157,6 +158,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     messages: createMessageIndex(pool),
     pool,
     keyring,
+    macs: noMacs,
     logKey: async () => (await openLogSigner(keyring)).vkey,
     waiter,
     usage,

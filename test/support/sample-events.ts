@@ -119,6 +119,8 @@ export const sampleData: { readonly [T in EventType]: Required<Events[T]> } = {
   },
   PayloadErasureAsked: message,
   PayloadErased: { tenant, message: message.message, place: message.place },
+  AttemptMacsStarted: {},
+  StreamsListed: { size: 7, tenants: 1, root: 'AAAA' },
 }
 export const sampleTypes = Object.keys(sampleData) as EventType[]
 
@@ -126,7 +128,7 @@ export const streamOf = (type: EventType): StreamName => {
   if (/^(Tenant|Client)/.test(type)) return tenantStream(tenant)
   if (/^Key/.test(type)) return keyStream(key)
   if (/^Webhook/.test(type)) return webhookStream(webhook)
-  if (/^(Log|Batch|Loss)/.test(type)) return logStream
+  if (/^(Log|Batch|Loss|AttemptMacs|Streams)/.test(type)) return logStream
   if (/^Payload/.test(type)) return erasureStream(erasureId(message))
   return /^Message/.test(type) ? routingStream(tenant, accepted_at) : attemptsStream(webhook, accepted_at)
 }

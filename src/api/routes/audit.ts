@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { openHead } from '../../lib/log-signer.ts'
 import { sqlOn } from '../../lib/sql.ts'
 import { type AuditedEvent, audit, auditedEvents, readLogState } from '../../projections/audit.ts'
-import { listHeads } from '../../projections/log-heads.ts'
+import { type KeptHead, listHeads, newestCosignedHead } from '../../projections/log-heads.ts'
 import { createActorNames } from '../actor-names.ts'
 import { auditLine } from '../audit-line.ts'
 import { createAuditStreams, csvRow, guardedTexts } from '../audit-streams.ts'
@@ -90,13 +90,19 @@ const createLogHeadRoute = (deps: ApiDependencies): Route =>
     errors: ['not_found'],
     responses: { 200: { description: 'The newest head.', schema: envelope(logHead) } },
     async handler() {
-      const [[head], key] = await Promise.all([listHeads(sqlOn(deps.pool), 1), deps.logKey()])
+      const sql = sqlOn(deps.pool)
+      const [[head], cosigned, key] = await Promise.all([listHeads(sql, 1), newestCosignedHead(sql), deps.logKey()])
       // Some seconds pass from the first start to the first head. A head that the key has not signed is shown to nobody.
       if (head === undefined || openHead(head.note, key) === null) throw notFound({ 'retry-after': '10' })
-      const { origin, size, root, note, signed_at } = head
-      return envelopeResult(200, { origin, size, root: root.toString('base64'), note, key, signed_at })
+      const { origin, size, root, signed_at } = head
+      const shown = { origin, size, root: root.toString('base64'), note: noteOf(head), key, signed_at }
+      const isCosigned = cosigned !== null && openHead(cosigned.note, key) !== null
+      return envelopeResult(200, { ...shown, cosigned: isCosigned ? noteOf(cosigned) : null })
     },
   })
+
+/** Returns the signed note of a head, with the signatures of witnesses. */
+const noteOf = ({ note, cosignatures = '' }: KeptHead): string => `${note}${cosignatures}`
 
 type Line = Readonly<Record<string, unknown>>
 

@@ -124,6 +124,12 @@ export const logHead = named(
       examples: ['kolbak/01JQNV4T0M2ZB7V6RWKD5YQ3XE+9531b608+AZ+vCdqICSWF/3gxum3fjk7Kwjo2d1d7KMq3y8o9Vbl/'],
     },
     signed_at: timestamp,
+    cosigned: {
+      type: ['string', 'null'],
+      description:
+        'The newest head that a witness has signed, as a signed note with the signatures of the witnesses (https://c2sp.org/tlog-cosignature). Null if there is none.',
+      examples: [null],
+    },
   }),
 )
 

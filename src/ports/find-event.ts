@@ -1,6 +1,9 @@
+import type { DeliveryEvents } from '../events/delivery.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
-import type { StreamName } from '../events/streams.ts'
-import type { EventStore } from '../ports/event-store.ts'
+import type { WebhookId } from '../events/ids.ts'
+import { attemptsStream, type StreamName } from '../events/streams.ts'
+import type { Attempt } from './delivery-log.ts'
+import type { EventStore } from './event-store.ts'
 
 const pageSize = 500
 
@@ -40,4 +43,22 @@ export async function findInStream(
     low = end.revision + 1
   }
   return null
+}
+
+/**
+ * The most milliseconds by which the time of an event may be before that of an earlier event of its stream. The time is that of the request, and the
+ * request with all tries of the append takes less than this.
+ */
+const disorderMs = 60_000
+
+/** Returns the event of an attempt, or null if it is not found. @param maxPages the most pages of 500 events to read */
+export async function findAttemptEvent(
+  store: Pick<EventStore, 'read'>,
+  webhook: WebhookId,
+  { event_id, time }: Pick<Attempt, 'event_id' | 'time'>,
+  maxPages = 40,
+): Promise<RecordedEvent<'DeliverySucceeded', DeliveryEvents['DeliverySucceeded']> | null> {
+  const search = { time, disorderMs, untilMs: disorderMs, maxPages }
+  const event = await findInStream(store, attemptsStream(webhook, time), search, ({ id }) => id === event_id)
+  return event as RecordedEvent<'DeliverySucceeded', DeliveryEvents['DeliverySucceeded']> | null
 }
