@@ -85,14 +85,15 @@ describe('a backup of Postgres', () => {
     }
   }
   const tableNames = `select c.oid::regclass::text as name from pg_class c where relkind in ('r', 'S', 'v') and relnamespace::regnamespace::text !~ '^(pg_|information_schema)' order by 1`
-  /** Returns a checksum of the rows of every table. */
+  /** Returns a checksum of the rows of every table, except the table that records backups: the row of a backup is written after the backup. */
   const contentOf = async (url: string) => {
     const content: Record<string, unknown> = {}
     for (const { name } of await onDatabase<{ name: string }>(url, tableNames.replace(", 'S'", '')))
-      content[name] = await onDatabase(
-        url,
-        `select count(*)::int as rows, md5(string_agg(line, e'\\n' order by line)) as sum from (select t::text as line from ${name} t) lines`,
-      )
+      if (name !== 'backups')
+        content[name] = await onDatabase(
+          url,
+          `select count(*)::int as rows, md5(string_agg(line, e'\\n' order by line)) as sum from (select t::text as line from ${name} t) lines`,
+        )
     return content
   }
   const refusal = (work: Promise<unknown>) =>
