@@ -53,7 +53,7 @@ export class EventForged extends Error {
 const keyLength = 32
 const purpose = 'event-mac'
 
-/** The secret is the key and the positions. Without the position of attempts, it is as an older version wrote it. */
+/** The secret is the key and the positions. Without the position of attempts, it has the form of an older version. */
 const blobOf = (key: Buffer, { commands = null, attempts = null }: Starts): Buffer =>
   Buffer.concat([key, Buffer.from(`${commands ?? ''}${attempts === null ? '' : ` ${attempts}`}`, 'latin1')])
 type Starts = { readonly [K in keyof MacStarts]: Checkpoint | null }

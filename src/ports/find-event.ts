@@ -46,7 +46,7 @@ export async function findInStream(
 }
 
 /**
- * The most milliseconds by which the time of an event may be before that of an earlier event of its stream. The time is that of the request, and the
+ * An event may have an earlier time than the event before it in its stream, by at most this many milliseconds. The time is that of the request, and the
  * request with all tries of the append takes less than this.
  */
 const disorderMs = 60_000

@@ -121,7 +121,7 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
   }
   const sealIfDue = () => {
     if (batch === null || sealing !== null) return
-    // A batch is news, of which subscribers get a head, whose delivery must not be news again.
+    // A new batch leads to a new head, which is sent to subscribers. The events of these deliveries alone must not lead to the next batch.
     if (batch.hasOnlyHeads) return
     if (performance.now() - batch.startedAt < sealMs && batch.tree.size < maxEvents) return
     sealing = sealPresent().finally(() => {

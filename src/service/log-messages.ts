@@ -13,7 +13,7 @@ import { readLogNodes } from '../projections/audit.ts'
 import { type KeptHead, listHeads, type Subscriber, storeSentHead, subscribersOfHeads } from '../projections/log-heads.ts'
 import type { Shared } from './shared.ts'
 
-/** Milliseconds between two looks for tenants that are to get a head. */
+/** Milliseconds between two searches for tenants that are to get a head. */
 const lookMs = 30_000
 
 /**

@@ -11,7 +11,7 @@ import { readLogState } from '../projections/audit.ts'
 import { lastStreamList, listStreams } from '../projections/stream-lists.ts'
 import type { Shared } from './shared.ts'
 
-/** The most milliseconds between two looks whether a list is due. */
+/** The most milliseconds between two checks whether a list is due. */
 const lookMs = 600_000
 
 /**
@@ -44,7 +44,7 @@ export function startStreamLists({ store, streams, pools, leases, macs, config, 
     try {
       if (await isDue()) await append()
     } catch (error) {
-      // A batch was sealed at the same moment. The next look tries again.
+      // A batch was sealed at the same moment. The next check tries again.
       if (!(error instanceof RevisionConflict)) throw error
     } finally {
       await lease.release()

@@ -83,7 +83,7 @@ describe('heads of the audit log that leave the service', () => {
     await waitFor(() => receiver.ids('/heads-too').includes(receiver.ids('/heads').at(-1)!))
     expect(receiver.received('/everything')).to.deep.equal([])
   })
-  it('are no news themselves, so their deliveries make no batch and no further head', async () => {
+  it('lead to no batch and no further head by their own deliveries', async () => {
     await waitFor(() => receiver.received('/heads').length > 0)
     const messages = () => new Set(receiver.ids('/heads')).size
     // The log is at rest once the newest head was sent, and is still the newest head some rounds of all parts later.

@@ -19,7 +19,7 @@ const rangeNames = { '': '24 hours', '1h': 'One hour', '7d': '7 days', '30d': '3
 
 const spanNames: Readonly<Record<Range, string>> = { '1h': 'hour', '24h': '24 hours', '7d': '7 days', '30d': '30 days' }
 
-/** Four numbers of a range, each with its course and with the number of the range before. Below them, all attempts as bars. */
+/** Four numbers of a range, each with a line over time and with the number of the range before. Below them, all attempts as bars. */
 export function Numbers() {
   const chosen = params.value.get('range')
   const range = isRange(chosen) ? chosen : '24h'
