@@ -70,7 +70,6 @@ export const faults: readonly Fault[] = [
     },
     standStillMs: 30_000,
     p99Ms: 40_000,
-    mayRefuse: true,
     isInFullMatrix: true,
   },
   {
@@ -84,7 +83,7 @@ export const faults: readonly Fault[] = [
       return `api and dispatchers not ready after ${notReadyAfterS} s`
     },
     standStillMs: 90_000,
-    p99Ms: 90_000,
+    p99Ms: 120_000,
     mayRefuse: true,
   },
   {

@@ -8,13 +8,22 @@ import { withServices } from '../support/with-services.ts'
 describe('two processes of every role', () => {
   const processes = withServices({ each: true, sharedDatabase: true, variables: { ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
   const { receiver, start, subscribe } = processes
-  /** Returns the number of projections that each process runs, the fewest first. */
-  const shares = async () => {
-    const { rows } = await processes.db.pool.query<{ count: number }>(
-      `select count(*)::int as count from leases where name like 'projection/%' and until > clock_timestamp() group by owner order by 1`,
+  /** Waits until this number of projectors runs all projections, with shares that differ by one at most. */
+  const untilShared = (projectors: number, within?: number) =>
+    waitFor(
+      async () => {
+        const { rows } = await processes.db.pool.query<{ even: boolean }>(
+          `with shares as (
+             select count(*) as size from leases where name like 'projection/%' and until > clock_timestamp() group by owner
+           )
+           select count(*) = $1 and max(size) - min(size) <= 1
+             and sum(size) = (select count(*) from projections where is_live) as even from shares`,
+          [projectors],
+        )
+        return rows[0]?.even
+      },
+      { what: `${projectors} projectors to share the projections`, ...(within === undefined ? {} : { within }) },
     )
-    return rows.map(({ count }) => count)
-  }
 
   it('share the work without doing it twice, and continue when one process of each role dies', async () => {
     const roles = ['projector', 'projector', 'api', 'api', 'dispatcher', 'dispatcher']
@@ -31,14 +40,14 @@ describe('two processes of every role', () => {
     const earlyIds = posted()
     await expectArrival(receiver, '/many', earlyIds)
     expectNoRepetition(receiver, '/many')
-    await waitFor(async () => String(await shares()) === '4,5', { what: 'two projectors to share the projections' })
+    await untilShared(2)
     const third = await start({ KOLBAK_ROLES: 'projector' })
-    await waitFor(async () => String(await shares()) === '3,3,3', { what: 'a third projector to get its share' })
+    await untilShared(3)
     await third.kill('SIGTERM')
-    await waitFor(async () => String(await shares()) === '4,5', { what: 'the others to have its share', within: 3_000 })
+    await untilShared(2, 3_000)
     // One process of each role is killed, so the others have to do all the work.
     await Promise.all(['projector', 'dispatcher', 'api'].map((role) => processesWith(role)[1]!.kill('SIGKILL')))
-    await waitFor(async () => String(await shares()) === '9', { what: 'the other projector to run all projections' })
+    await untilShared(1)
     const before = loads[0]!.accepted.length
     await waitFor(() => loads[0]!.accepted.length > before + 80)
     await Promise.all(loads.map((l) => l.stop()))

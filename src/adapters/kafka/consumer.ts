@@ -12,6 +12,8 @@ import { maxBatchBytes } from './topic.ts'
 export interface ConsumerOptions {
   readonly clients: Clients
   readonly topic: string
+  /** The number of partitions of the topic. */
+  readonly partitions: number
   readonly groupId: string
   readonly sessionTimeoutMs: number
   /** Milliseconds after which a fetch of the port without records returns. */
@@ -35,8 +37,11 @@ type FetchedBatch = Batch & { readonly fetchedOffset: string }
  * the next fetch.
  */
 const maxWaitTimeInMs = 200
-/** Limits of the records that wait in memory for one partition. The last batch may exceed them. */
-const full = { records: 2_000, bytes: 4 << 20 }
+/**
+ * Returns the limits of the records that wait in memory for one partition. The last batch may exceed them. So the waiting records of a process that
+ * consumes all partitions have at most 32 MiB, and 2 MiB more for each partition.
+ */
+const intakeLimits = (partitions: number) => ({ records: 2_000, bytes: Math.min(4 << 20, (32 << 20) / partitions) })
 /** The most bytes of one fetch of all partitions of a broker. Decoding more would block other work of the process for too long. */
 const maxFetchBytes = 8 << 20
 /** The most milliseconds that leaving the group may take. After that, the broker itself notices the missing member. */
@@ -53,7 +58,7 @@ const silentSessions = { joining: 3, joined: 1.5 } as const
  * only after the batch has been handled. So this code only stores the batch, and other code handles its records.
  */
 export function createGroupConsumer(options: ConsumerOptions): GroupConsumer {
-  const { topic, groupId, sessionTimeoutMs, fetchWaitMs, bounds, log } = options
+  const { topic, partitions: count, groupId, sessionTimeoutMs, fetchWaitMs, bounds, log } = options
   let member: Consumer | null = null
   let partitions: AssignedPartitions | null = null
 
@@ -86,7 +91,8 @@ export function createGroupConsumer(options: ConsumerOptions): GroupConsumer {
       }
       const lease = createSessionLease({ sessionTimeoutMs, onLapse })
       const assigned = createAssignedPartitions({
-        ...{ consume, fetching, bounds, fetchWaitMs, full, log },
+        ...{ consume, fetching, bounds, fetchWaitMs, log },
+        full: intakeLimits(count),
         isHeld: lease.isHeld,
         retryMs: sessionTimeoutMs,
       })

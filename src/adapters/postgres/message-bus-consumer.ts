@@ -47,11 +47,17 @@ type ConsumeOptions = Parameters<MessageBus['consume']>[0]
 
 /** Limits of one read. */
 const readLimit = { records: 500, bytes: 4 << 20 }
+/**
+ * The records of all partitions in the memory of a process that consumes all of them. Beyond their part of these bytes, the records of a partition
+ * are dropped and read from the database later. One read of each partition may come on top.
+ */
+const maxHeldBytes = 128 << 20
 const maxOffset = 9_223_372_036_854_775_807n
 
 export function createMessageConsumer(options: ConsumerOptions): MessageConsumer {
   const { pool, identity, partitions, leases, consumers, notices, log, balanceMs, fetchWaitMs } = options
   const runs = createPartitionRuns<BusRecord, PartitionView>({ log, failurePause: { ms: balanceMs } })
+  const maxHeld = { records: 5_000, bytes: Math.min(16 << 20, maxHeldBytes / partitions) }
   const onError = (error: unknown, delayMs: number) => log.warn({ error, delayMs }, 'bus.consume_failed')
   const shares = createLeaseShares({ pool, leases, processes: consumers, notices, balanceMs, onError })
 
@@ -59,7 +65,7 @@ export function createMessageConsumer(options: ConsumerOptions): MessageConsumer
   const run = async (partition: number, lease: Lease, { startAt, own }: ConsumeOptions) => {
     const reader = createPartitionReader(pool, partition, log)
     const ended = runs.start(partition, {
-      open: async (lost) => createPartitionView({ startAt: await startAt(partition), lost, waitMs: fetchWaitMs, reader }),
+      open: async (lost) => createPartitionView({ startAt: await startAt(partition), lost, waitMs: fetchWaitMs, reader, maxHeld }),
       own,
       isHeld: lease.isHeld,
     })

@@ -110,7 +110,7 @@ interface PartitionViewOptions {
   /** Milliseconds after which a fetch without records returns. */
   readonly waitMs: number
   /** Limits of the records in memory. Beyond them, the records are dropped and read from the database later. */
-  readonly maxHeld?: { records: number; bytes: number }
+  readonly maxHeld: { records: number; bytes: number }
 }
 
 export const createPartitionView = (options: PartitionViewOptions): PartitionView => new View(options)
@@ -134,7 +134,7 @@ class View implements PartitionView {
   /** Settles with the last fetch. The next fetch waits for it, because two fetches at the same time would return the same records. */
   #lastFetch: Promise<unknown> = Promise.resolve()
 
-  constructor({ startAt, reader, lost, waitMs, maxHeld = { records: 5_000, bytes: 16 << 20 } }: PartitionViewOptions) {
+  constructor({ startAt, reader, lost, waitMs, maxHeld }: PartitionViewOptions) {
     this.#known = startAt - 1n
     this.#reader = reader
     this.#lost = lost
