@@ -1,7 +1,7 @@
 import { isListedAttempt, keptResponseBytes } from '../events/delivery.ts'
 import { fieldAad } from '../events/sealed-fields.ts'
 import { msPerDay } from '../lib/days.ts'
-import type { Vault } from '../lib/seal.ts'
+import { erasedText, type Vault } from '../lib/seal.ts'
 import type { Attempt, Delivery, DeliveryKey, ListedDelivery } from '../ports/delivery-log.ts'
 import type { IndexedMessage } from '../projections/message-index.ts'
 import type { ApiDependencies } from './dependencies.ts'
@@ -21,6 +21,7 @@ export function createDeliveryViews(deps: Pick<ApiDependencies, 'deliveryLog' | 
 
   const responseOf = (vault: Vault, tenant: string, delivery: string, { response, event_id }: Attempt) => {
     if (response === null) return { response_body: null, response_truncated: false }
+    if (vault.isErased) return { response_body: erasedText, response_truncated: false }
     try {
       const bytes = Buffer.from(vault.openText(fieldAad(tenant, delivery, 'response'), response), 'base64')
       // Bytes that are not UTF-8 become replacement characters.

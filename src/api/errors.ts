@@ -35,6 +35,9 @@ const errors = {
   job_finished: { status: 409, message: 'The job has already ended: there is nothing to cancel.' },
   idempotency_key_in_use: { status: 409, message: 'The same request is being carried out: send it again in a moment to get its response.' },
   default_tenant: { status: 409, message: 'The tenant `default` cannot be suspended: its admins could not resume it.' },
+  not_suspended: { status: 409, message: 'Only a suspended tenant can be erased: suspend it first.' },
+  tenant_erased: { status: 409, message: 'This tenant is erased: it cannot be changed any more.' },
+  on_hold: { status: 409, message: 'A legal hold forbids the erasure until 2027-03-31T00:00:00.000Z.' },
   last_admin: { status: 409, message: 'This is the last client with scope admin: issue another one first.' },
   payload_expired: { status: 410, message: 'The payload is no longer kept: the event cannot be delivered again.' },
   payload_erased: { status: 410, message: 'The payload was erased: the event cannot be delivered again.' },
@@ -55,6 +58,8 @@ const errors = {
   too_many_streams: { status: 429, message: 'This caller has 5 live streams open, which is the limit: close one first.' },
   rate_limited: { status: 429, message: 'The limit of 50 requests a second is exceeded: try again later.' },
   headers_too_large: { status: 431, message: 'The headers are too large.' },
+  key_missing: { status: 500, message: 'The data key of this account is missing: an operator must put it back.' },
+  erased_without_record: { status: 500, message: 'The data key of this account is gone without an erasure: an operator must put it back.' },
   internal_error: { status: 500, message: 'Something went wrong on our side. The log has the details under the request id.' },
   bus_full: { status: 503, message: 'Too many messages are waiting to be stored: try again.' },
   bus_unavailable: {

@@ -222,6 +222,8 @@ export interface Tenant {
   /** The limits, of which null stands for the default. */
   readonly limits: Readonly<Record<'webhooks' | 'events_per_second' | 'requests_per_second', number | null>>
   readonly is_suspended: boolean
+  readonly hold: { readonly reason: string; readonly until: string | null } | null
+  readonly erased_at: string | null
   readonly created_at: string
 }
 export interface Client {

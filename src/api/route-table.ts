@@ -23,6 +23,7 @@ import { createReplayRoutes } from './routes/replays.ts'
 import { createSentRequestRoutes } from './routes/sent-request.ts'
 import { createStatisticsRoutes } from './routes/statistics.ts'
 import { createStreamRoutes } from './routes/streams.ts'
+import { createTenantErasureRoutes } from './routes/tenant-erasure.ts'
 import { createTenantRoutes } from './routes/tenants.ts'
 import { createTimelineRoutes } from './routes/timeline.ts'
 import { createWebhookActionRoutes } from './routes/webhook-actions.ts'
@@ -39,6 +40,7 @@ export function createRouteTable(
     ...createAuthRoutes(deps, tokens, failedCredentials),
     ...createMeRoutes(deps),
     ...createTenantRoutes(deps),
+    ...createTenantErasureRoutes(deps),
     ...createClientRoutes(deps),
     ...createKeyRoutes(deps),
     ...createWebhookRoutes(deps),

@@ -1,5 +1,5 @@
 import { rotation } from '../api/schemas/rotation.ts'
-import { changeTenant, createTenant, issueClient, listTenantsQuery } from '../api/schemas/tenant.ts'
+import { changeTenant, createTenant, eraseTenant, holdTenant, issueClient, listTenantsQuery } from '../api/schemas/tenant.ts'
 import { type Row, rowsOf, table, textOf } from './text.ts'
 import type { Verb } from './verb.ts'
 
@@ -9,9 +9,15 @@ const client = `${clients}/:client_id`
 const ids = { id: 'tenant', client_id: 'client' }
 const tenantsTable = (tenants: readonly Row[]) =>
   table(
-    tenants.map(({ id, name, is_suspended, created_at }) => [
+    tenants.map(({ id, name, is_suspended, hold, erased_at, created_at }) => [
       textOf(id),
-      is_suspended === true ? 'suspended' : 'active',
+      typeof erased_at === 'string'
+        ? 'erased'
+        : hold !== null && hold !== undefined
+          ? 'on hold'
+          : is_suspended === true
+            ? 'suspended'
+            : 'active',
       textOf(created_at),
       textOf(name),
     ]),
@@ -56,6 +62,22 @@ export const verbs: readonly Verb[] = [
     path: `${path}/suspend`,
   },
   { name: 'tenants resume', description: 'end the suspension of a tenant', method: 'POST', path: `${path}/resume` },
+  {
+    name: 'tenants hold',
+    description: 'forbid the erasure of a tenant and of its payloads, for example during a lawsuit',
+    method: 'POST',
+    path: `${path}/hold`,
+    body: holdTenant,
+    arguments: ['reason'],
+  },
+  { name: 'tenants release', description: 'release the legal hold of a tenant', method: 'DELETE', path: `${path}/hold` },
+  {
+    name: 'tenants erase',
+    description: 'erase a suspended tenant for good: its data keys are destroyed. The audit log keeps who did it',
+    method: 'DELETE',
+    path,
+    body: eraseTenant,
+  },
   {
     name: 'clients list',
     description: 'list the clients of a tenant, newest first',

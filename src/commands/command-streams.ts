@@ -59,9 +59,10 @@ export const originAad = (tenant: string, stream: StreamName): string[] => field
  * Returns a commitment to each sealed value of an event, except secrets, because a secret is never shown to prove it.
  * @param stored the event with sealed values; `plain` has the same data unsealed
  */
-function commitmentsTo(vault: Vault, stored: NewEvent, plain: object): Record<string, string> {
+function commitmentsTo(vault: Vault | null, stored: NewEvent, plain: object): Record<string, string> {
   const [sealedData, plainData] = [{ ...stored.data } as Record<string, unknown>, { ...plain } as Record<string, unknown>]
   const commits: Record<string, string> = {}
+  if (vault === null) return commits
   for (const [field] of shapeOf(stored.type)?.sealed ?? []) {
     const sealed = sealedData[field]
     if (typeof sealed === 'string' && !secretFields.has(field))
@@ -101,14 +102,17 @@ export function createCommandStreams(store: EventStore, keyring: Keyring, { app,
       }
     },
     async append(stream, decided, expected, past, { request, ...by }) {
-      const vault = await keyring.vault(by.tenant)
+      if (past.revision < 0 && decided[0]?.type === 'TenantRegistered') await keyring.create(by.tenant)
+      const isSealing = request !== undefined || decided.some(({ type }) => shapeOf(type)?.sealed.length !== 0)
+      // The events of the log begin before the tenant `default` is registered and has a key.
+      const vault = isSealing ? await keyring.vault(by.tenant) : null
       // The times of a stream never decrease, because `as_of` compares them.
       const before = past.events.at(-1)?.metadata.time ?? ''
       const time = by.time > before ? by.time : before
       let prev = past.hash
-      const facts = request === undefined ? {} : storedFacts(vault, by.tenant, stream, request)
+      const facts = request === undefined || vault === null ? {} : storedFacts(vault, by.tenant, stream, request)
       const originCommit =
-        request === undefined || facts.origin === undefined
+        request === undefined || vault === null || facts.origin === undefined
           ? {}
           : { origin: commitment('origin', vault.blindingOf(facts.origin), request.origin) }
       const opened: NewEvent[] = []

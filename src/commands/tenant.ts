@@ -2,7 +2,9 @@ import type { DecidedEvent, RecordedEvent } from '../events/envelope.ts'
 import { type ClientId, defaultTenant, type TenantId } from '../events/ids.ts'
 import {
   type Client,
+  type Hold,
   type LimitsChange,
+  lasts,
   type RecordedTenantEvent,
   serviceScopes,
   type Tenant,
@@ -13,12 +15,25 @@ import { KolbakError } from '../lib/errors.ts'
 import type { Decider } from './handler.ts'
 
 /** A tenant and its clients, as their events define them. */
-export type TenantState = Tenant & { readonly clients: ReadonlyMap<ClientId, Client> }
+export type TenantState = Tenant & { readonly clients: ReadonlyMap<ClientId, Client>; readonly erasure: TenantErasure | null }
+/** The erasure of a tenant. */
+export interface TenantErasure {
+  /** The ids and times of the two events. The second ones are null until the keys are destroyed. */
+  readonly asked_event: string
+  readonly asked_at: string
+  readonly erased_event: string | null
+  readonly erased_at: string | null
+}
 export type TenantCommand =
   | { type: 'RegisterTenant'; id: TenantId; name: string; limits?: LimitsChange }
   | { type: 'ChangeTenantSettings'; limits: LimitsChange }
   | { type: 'SuspendTenant' }
   | { type: 'ResumeTenant' }
+  | { type: 'HoldTenant'; hold: Hold }
+  | { type: 'ReleaseHold' }
+  /** `now` is the time (RFC 3339) at which a hold forbids the erasure. */
+  | { type: 'EraseTenant'; now: string }
+  | { type: 'CompleteTenantErasure' }
   | ({ type: 'IssueClient' } & Omit<TenantEvents['ClientIssued'], 'id'>)
   | ({ type: 'RotateClientSecret' } & Omit<TenantEvents['ClientSecretRotated'], 'id' | 'generation'>)
   | { type: 'RevokeClient'; client_id: ClientId }
@@ -36,6 +51,18 @@ const isLastAdmin = (state: TenantState, { client_id, scopes }: Client): boolean
   scopes.includes('admin') &&
   ![...state.clients.values()].some((other) => other.client_id !== client_id && !other.revoked && other.scopes.includes('admin'))
 
+/** The commands that an erased tenant accepts. */
+const commandsAfterErasure: ReadonlySet<TenantCommand['type']> = new Set(['EraseTenant', 'CompleteTenantErasure', 'SuspendTenant'])
+
+/** Throws on_hold while a legal hold lasts. */
+export function refuseOnHold(hold: Hold | null, now: string): void {
+  if (lasts(hold, now))
+    throw new KolbakError(
+      'on_hold',
+      `A legal hold forbids the erasure ${hold.until === null ? 'until it is released' : `until ${hold.until}`}.`,
+    )
+}
+
 function decide(command: TenantCommand, state: TenantState | null): DecidedEvent<TenantEvents>[] {
   if (command.type === 'RegisterTenant') {
     const { id, name } = command
@@ -45,6 +72,8 @@ function decide(command: TenantCommand, state: TenantState | null): DecidedEvent
   }
   if (state === null) throw new KolbakError('not_found', 'There is no such tenant.')
   const { id } = state
+  if (state.erasure !== null && !commandsAfterErasure.has(command.type))
+    throw new KolbakError('tenant_erased', 'This tenant is erased: it cannot be changed any more.')
   switch (command.type) {
     case 'ChangeTenantSettings': {
       const limits = changedLimits(state.limits, command.limits)
@@ -56,6 +85,19 @@ function decide(command: TenantCommand, state: TenantState | null): DecidedEvent
       return state.is_suspended ? [] : [{ type: 'TenantSuspended', data: { id } }]
     case 'ResumeTenant':
       return state.is_suspended ? [{ type: 'TenantResumed', data: { id } }] : []
+    case 'HoldTenant': {
+      const { hold } = command
+      return JSON.stringify(hold) === JSON.stringify(state.hold) ? [] : [{ type: 'TenantHeld', data: { id, hold } }]
+    }
+    case 'ReleaseHold':
+      return state.hold === null ? [] : [{ type: 'TenantHoldReleased', data: { id } }]
+    case 'EraseTenant':
+      if (state.erasure !== null) return []
+      refuseOnHold(state.hold, command.now)
+      if (!state.is_suspended) throw new KolbakError('not_suspended', 'Only a suspended tenant can be erased: suspend it first.')
+      return [{ type: 'TenantErasureAsked', data: { id } }]
+    case 'CompleteTenantErasure':
+      return state.erasure === null || state.erasure.erased_event !== null ? [] : [{ type: 'TenantErased', data: { id } }]
     case 'IssueClient': {
       if (state.clients.has(command.client_id)) throw new KolbakError('already_exists', 'A client with this id exists already.')
       const { client_id, name, scopes, secret_hmac } = command
@@ -88,7 +130,8 @@ function evolve(state: TenantState | null, recorded: RecordedEvent): TenantState
   const { time } = event.metadata
   if (event.type === 'TenantRegistered') {
     const { id, name } = event.data
-    return { id, name, limits: {}, is_suspended: false, clients: new Map(), created_at: time, updated_at: time }
+    const fresh = { limits: {}, is_suspended: false, hold: null, erased_at: null, clients: new Map<ClientId, Client>(), erasure: null }
+    return { id, name, ...fresh, created_at: time, updated_at: time }
   }
   if (state === null) return null
   const withClient = (id: ClientId, change: Partial<Client>): TenantState => {
@@ -103,6 +146,15 @@ function evolve(state: TenantState | null, recorded: RecordedEvent): TenantState
       return { ...state, is_suspended: true, updated_at: time }
     case 'TenantResumed':
       return { ...state, is_suspended: false, updated_at: time }
+    case 'TenantHeld':
+      return { ...state, hold: event.data.hold, updated_at: time }
+    case 'TenantHoldReleased':
+      return { ...state, hold: null, updated_at: time }
+    case 'TenantErasureAsked':
+      return { ...state, erasure: { asked_event: event.id, asked_at: time, erased_event: null, erased_at: null }, updated_at: time }
+    case 'TenantErased':
+      if (state.erasure === null) return state
+      return { ...state, erased_at: time, erasure: { ...state.erasure, erased_event: event.id, erased_at: time }, updated_at: time }
     case 'ClientIssued': {
       const { id, ...issued } = event.data
       const initialFields = {

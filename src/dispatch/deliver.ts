@@ -2,10 +2,10 @@ import { type AttemptEventType, statusOf } from '../events/delivery.ts'
 import type { DeliveryRef } from '../events/refs.ts'
 import { isErased, openBody } from '../events/sealed-body.ts'
 import { step } from '../events/steps.ts'
-import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
+import type { Keyring } from '../lib/keyring.ts'
 import { attemptHeaders } from '../lib/request-headers.ts'
 import { untilDone } from '../lib/retry.ts'
-import { SealBroken, type Vault } from '../lib/seal.ts'
+import { KeyDestroyed, SealBroken, type Vault } from '../lib/seal.ts'
 import { signatureHeaders } from '../lib/sign.ts'
 import { keptHeaders } from './kept-headers.ts'
 import type { DispatchMetrics } from './metrics.ts'
@@ -119,7 +119,7 @@ async function sendOrEnd(deps: DeliverDeps, delivery: Delivery, slot: Slot): Pro
   if (origin.sealedBody === null) return deadLetter(deps, delivery, 'payload_expired')
   if (isErased(origin.sealedBody)) return deadLetter(deps, delivery, 'payload_erased')
   const opened = await open(deps, ref, origin.sealedBody)
-  if (opened === null) return deadLetter(deps, delivery, 'payload_unreadable')
+  if (typeof opened === 'string') return deadLetter(deps, delivery, opened)
   const { vault, body } = opened
   const now = deps.now()
   const time = timeOf(now)
@@ -138,19 +138,20 @@ function hasExpired({ retryDelays, now }: DeliverDeps, { origin, webhook }: Deli
   return now() - Date.parse(origin.parked_at) > parkingTime(webhook.retry_delays ?? retryDelays) * 1_000
 }
 
-/** Returns the body that the receiver gets, or null (with a log line) if the tenant's key is destroyed or the sealed bytes were changed. */
+/** Returns the body that the receiver gets, or why there is none: the tenant was erased, or the sealed bytes were changed (with a log line). */
 async function open(
   { keyring, log }: DeliverDeps,
   { tenant, message, delivery }: DeliveryRef,
   sealedBody: Buffer,
-): Promise<{ vault: Vault; body: Buffer } | null> {
+): Promise<{ vault: Vault; body: Buffer } | 'payload_erased' | 'payload_unreadable'> {
   try {
     const vault = keyring.cached(tenant) ?? (await keyring.vault(tenant))
     return { vault, body: openBody(vault, tenant, message, sealedBody) }
   } catch (error) {
-    if (!(error instanceof SealBroken || error instanceof KeyDestroyed)) throw error
+    if (error instanceof KeyDestroyed) return 'payload_erased'
+    if (!(error instanceof SealBroken)) throw error
     log.error({ error, delivery, message }, 'delivery.payload_unreadable')
-    return null
+    return 'payload_unreadable'
   }
 }
 

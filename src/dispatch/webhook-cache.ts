@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto'
 import type { Checkpoint } from '../events/envelope.ts'
 import type { TenantId, WebhookId } from '../events/ids.ts'
 import { webhookFields } from '../events/webhook.ts'
-import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
+import { DataKeyFault, type Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
 import { SealBroken } from '../lib/seal.ts'
 import { signingKey } from '../lib/sign.ts'
@@ -76,14 +76,14 @@ export function createWebhookCache(deps: {
     webhooks.delete(id)
   }
   /**
-   * Opens a webhook. Returns null if its tenant's key is destroyed. The webhook then becomes unknown, and messages of other tenants are still
+   * Opens a webhook. Returns null if it cannot be opened. The webhook then becomes unknown, and messages of other tenants are still
    * delivered.
    */
   const openOrNull = async (row: ChangedWebhook): Promise<CachedWebhook | null> => {
     try {
       return await openWebhook(keyring, row)
     } catch (error) {
-      if (!(error instanceof SealBroken || error instanceof KeyDestroyed)) throw error
+      if (!(error instanceof SealBroken || error instanceof DataKeyFault)) throw error
       log.error({ error, webhook: row.id, tenant: row.tenant }, 'webhook.unreadable')
       return null
     }
@@ -129,8 +129,10 @@ export function createWebhookCache(deps: {
 }
 
 async function openWebhook(keyring: Keyring, row: ChangedWebhook): Promise<CachedWebhook> {
-  const opened = openRow(await keyring.vault(row.tenant), webhookFields, row)
+  const vault = await keyring.vault(row.tenant)
+  const opened = openRow(vault, webhookFields, row)
   const { secret, previous_secret, previous_secret_until, is_active, is_deleted, ...webhook } = opened
+  if (vault.isErased) return { ...webhook, state: 'deleted', urlOrigin: 'erased', signingKeys: () => [] }
   const key = signingKey(secret)
   const previousKey = previous_secret === null ? null : signingKey(previous_secret)
   const previousUntil = previous_secret_until === null ? 0 : Date.parse(previous_secret_until)

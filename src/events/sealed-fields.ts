@@ -12,6 +12,8 @@ export const fieldAad = (tenant: string, aggregate: string, field: string): stri
 export const bodyAad = (tenant: string, message: string): string[] => ['payload', tenant, message]
 
 interface TextSeal {
+  /** Whether the key was destroyed, so that each text opens as `[erased]`. */
+  readonly isErased?: boolean
   sealText(aad: readonly string[], plain: string): string
   openText(aad: readonly string[], sealed: string): string
 }
@@ -38,7 +40,7 @@ export function openValue(vault: TextSeal, aad: readonly string[], as: SealedAs,
   // The error is a TypeError, because projections count a TypeError as a fault of the event and not of the store.
   if (typeof sealed !== 'string') throw new TypeError(`${aad.at(-1)} is declared as sealed and is not a text`)
   const plain = vault.openText(aad, sealed)
-  return as === 'sealed_json' ? JSON.parse(plain) : plain
+  return as === 'sealed_json' && !vault.isErased ? JSON.parse(plain) : plain
 }
 
 /**

@@ -48,6 +48,7 @@ export const points = [
   // Steps of erasures
   'erasure.bodies',
   'erasure.retries',
+  'erasure.keys',
   // Steps of several parts
   'leases.take',
   'leases.renew',
@@ -59,7 +60,7 @@ export const points = [
 export type Point = (typeof points)[number]
 /**
  * Steps that run only after something else has failed (a read model that is behind, an append whose result is unknown), once in the life of a
- * database, or only with witnesses and subscribers of the audit log.
+ * database or a tenant, or only with witnesses and subscribers of the audit log.
  */
 export const rarePoints: ReadonlySet<Point> = new Set([
   'command.note',
@@ -69,6 +70,7 @@ export const rarePoints: ReadonlySet<Point> = new Set([
   'log.cosignature',
   'log.send',
   'log.list',
+  'erasure.keys',
 ])
 
 /** Publishes the start and the end of each step with `{ point }`, and also `error` when the step has failed. */

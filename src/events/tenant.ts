@@ -29,12 +29,27 @@ export interface TenantLimits {
 /** A change of limits. Null removes a limit, so that the default of the service applies again. */
 export type LimitsChange = { readonly [L in keyof TenantLimits]?: number | null }
 
+/** A legal hold: while it lasts, nothing of the tenant may be erased. */
+export interface Hold {
+  /** The words of the caller. They are stored readable, so they must not contain personal data. */
+  readonly reason: string
+  /** RFC 3339 time until which the hold lasts, or null: until it is released. */
+  readonly until: string | null
+}
+/** Returns whether a hold lasts at a time (RFC 3339). */
+export const lasts = (hold: Hold | null, now: string): hold is Hold =>
+  hold !== null && (hold.until === null || Date.parse(hold.until) > Date.parse(now))
+
 /** The fields of a tenant. They have these names in events, states, columns and responses. */
 export interface Tenant {
   readonly id: TenantId
   readonly name: string
   readonly limits: TenantLimits
   readonly is_suspended: boolean
+  /** The last hold that was not released. It may have ended. */
+  readonly hold: Hold | null
+  /** RFC 3339 time at which the data keys were destroyed, or null. */
+  readonly erased_at: string | null
   readonly created_at: string
   readonly updated_at: string
 }
@@ -44,6 +59,8 @@ export const tenantFields = {
   // `limits` is not changeable, because TenantSettingsChanged holds all limits.
   limits: { stored: 'clear', column: 'jsonb not null', is: ['shown', 'in_history'] },
   is_suspended: { stored: 'clear', column: 'boolean not null', is: ['shown', 'in_history'] },
+  hold: { stored: 'clear', column: 'jsonb', is: ['shown', 'in_history'] },
+  erased_at: { stored: 'clear', column: 'timestamptz', is: ['shown', 'in_history'] },
   created_at: { stored: 'clear', column: 'timestamptz not null', is: ['shown'] },
   updated_at: { stored: 'clear', column: 'timestamptz not null', is: ['shown'] },
 } as const satisfies FieldTable<Tenant>
@@ -85,6 +102,12 @@ export interface TenantEvents {
   TenantSettingsChanged: Pick<Tenant, 'id' | 'limits'>
   TenantSuspended: Pick<Tenant, 'id'>
   TenantResumed: Pick<Tenant, 'id'>
+  TenantHeld: Pick<Tenant, 'id'> & { readonly hold: Hold }
+  TenantHoldReleased: Pick<Tenant, 'id'>
+  /** Somebody asked to erase the tenant. The metadata says who, when and why. */
+  TenantErasureAsked: Pick<Tenant, 'id'>
+  /** The data keys of the tenant are destroyed. A proof of this event is the certificate. */
+  TenantErased: Pick<Tenant, 'id'>
   ClientIssued: Pick<Tenant, 'id'> & Pick<Client, ClientField<'chosen' | 'given'>>
   /** The previous secret works until `previous_secret_until`, or not at all when it is null. */
   ClientSecretRotated: Pick<Tenant, 'id'> & Pick<Client, 'client_id' | 'secret_hmac' | 'previous_secret_until' | 'generation'>

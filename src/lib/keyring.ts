@@ -1,8 +1,9 @@
 import { createCipheriv, createDecipheriv, createHmac, createSecretKey, randomBytes } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
 import type { ClientBase, Pool } from 'pg'
+import type { EventId } from '../events/ids.ts'
 import { type LookupPurpose, lookupPurposes } from '../events/lookup-purposes.ts'
-import { createVault, type Vault } from './seal.ts'
+import { createVault, erasedVault, KeyDestroyed, type Vault } from './seal.ts'
 
 /**
  * The data keys. They are random, and stored in the table `data_keys`, wrapped by the master key. Each owner has one key that seals its values and
@@ -10,12 +11,24 @@ import { createVault, type Vault } from './seal.ts'
  * sealed under them.
  */
 export interface Keyring {
-  /** Returns the owner's vault. If the owner has no keys, they are created. Throws KeyDestroyed. */
+  /**
+   * Returns the owner's vault. The vault of an erased tenant shows each text as `[erased]`. Throws DataKeyFault if a key is missing, or if it is gone and
+   * Kolbak has not destroyed it.
+   */
   vault(owner: string): Promise<Vault>
   /** Returns the vault if it is in memory, or else undefined. This is for code that runs often and cannot wait. */
   cached(owner: string): Vault | undefined
   /** Returns the HMAC-SHA-256 (hex) under the service's own key for this purpose, which never changes. */
   lookup(purpose: LookupPurpose, value: string): string
+  /** Creates the keys of an owner, when its tenant is registered. Keys that exist, or that were destroyed, stay as they are. */
+  create(owner: string): Promise<void>
+}
+/** Destroys the keys of a tenant for good, in this process and in the database. */
+export interface KeyEraser {
+  /** @param asked the event that asked for the erasure */
+  destroy(owner: string, asked: EventId): Promise<void>
+  /** Makes this process read all keys again, because another process may have destroyed one. */
+  forgetAll(): void
 }
 
 /** The secrets of the service that are neither vaults nor look-ups. */
@@ -36,15 +49,22 @@ export class WrongMasterKey extends Error {
     )
   }
 }
-export class KeyDestroyed extends Error {
-  readonly code = 'key_destroyed'
-  constructor(owner: string) {
-    super(`the data key of ${owner} has been destroyed`)
+/** The error for a key that is gone, although Kolbak has not destroyed it. It never counts as an erasure. */
+export class DataKeyFault extends Error {
+  readonly code: 'key_missing' | 'erased_without_record'
+  constructor(code: DataKeyFault['code'], owner: string) {
+    const what = code === 'key_missing' ? 'is missing' : 'is gone, and Kolbak has not destroyed it'
+    super(`the data key of ${owner} ${what}: put the table data_keys back from your newest backup`)
+    this.code = code
   }
 }
 
 const service = 'service'
 const cacheMs = 60_000
+/** The purposes of the keys of a tenant. */
+const ownerPurposes = ['seal', 'fingerprint'] as const
+/** Returns the purpose under which the record of a destroyed key is wrapped. */
+const recordOf = (purpose: string): string => `erased:${purpose}`
 
 function wrap(master: Buffer, owner: string, purpose: string, key: Buffer): Buffer {
   const iv = randomBytes(12)
@@ -66,8 +86,8 @@ export function unwrap(master: Buffer, owner: string, purpose: string, wrapped: 
   return key
 }
 
-/** Opens the keyring. Throws WrongMasterKey when this master key does not unwrap the keys of the service. @param master 32 bytes */
-export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring & ServiceSecrets> {
+/** The rows of the table `data_keys`, under one master key. */
+function createKeyTable(pool: Pool, master: Buffer) {
   const insertKeys = async (owner: string, purposes: readonly string[], length = 32) => {
     // Two processes may create keys at the same time. Both then read the keys of the first process.
     await pool.query(
@@ -77,50 +97,96 @@ export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring &
       [owner, purposes, purposes.map((purpose) => wrap(master, owner, purpose, randomBytes(length)))],
     )
   }
-  const keysOf = async (owner: string, purposes: readonly string[]) => {
-    await insertKeys(owner, purposes)
-    return readKeys(owner)
+  const isRecorded = (owner: string, purpose: string, record: Buffer | null): boolean => {
+    try {
+      return record !== null && unwrap(master, owner, recordOf(purpose), record).length > 0
+    } catch {
+      return false
+    }
   }
+  /** Returns the keys of an owner by their purposes. Throws KeyDestroyed or DataKeyFault. */
   const readKeys = async (owner: string) => {
-    const { rows } = await pool.query<{ id: number; purpose: string; wrapped: Buffer | null }>(
-      'select id, purpose, wrapped from data_keys where owner = $1',
+    const { rows } = await pool.query<{ id: number; purpose: string; wrapped: Buffer | null; erased_by: Buffer | null }>(
+      'select id, purpose, wrapped, erased_by from data_keys where owner = $1',
       [owner],
     )
-    if (rows.some((row) => row.wrapped === null)) throw new KeyDestroyed(owner)
+    const gone = rows.filter((row) => row.wrapped === null)
+    if (gone.some((row) => !isRecorded(owner, row.purpose, row.erased_by))) throw new DataKeyFault('erased_without_record', owner)
+    if (gone.length > 0) throw new KeyDestroyed(owner)
     return new Map(rows.map((row) => [row.purpose, { id: row.id, key: unwrap(master, owner, row.purpose, row.wrapped!) }]))
   }
-  const need = <T>(value: T | undefined): T => {
-    if (value === undefined) throw new Error('a data key that was just created is missing')
-    return value
+  return {
+    insertKeys,
+    readKeys,
+    /** Destroys the keys of an owner, and records the event that asked for it. */
+    async destroyKeys(owner: string, asked: EventId) {
+      const records = ownerPurposes.map((purpose) => wrap(master, owner, recordOf(purpose), Buffer.from(asked)))
+      await pool.query(
+        `insert into data_keys (owner, purpose, erased_by) select $1, purpose, record from unnest($2::text[], $3::bytea[]) as erasure (purpose, record)
+         on conflict (owner, purpose) do update set wrapped = null, erased_by = excluded.erased_by
+         where data_keys.wrapped is not null or data_keys.erased_by is null`,
+        [owner, ownerPurposes, records],
+      )
+    },
   }
+}
 
+const need = <T>(value: T | undefined): T => {
+  if (value === undefined) throw new Error('a data key that was just created is missing')
+  return value
+}
+
+/** Opens the keyring. Throws WrongMasterKey when this master key does not unwrap the keys of the service. @param master 32 bytes */
+export async function openKeyring(pool: Pool, master: Buffer): Promise<Keyring & KeyEraser & ServiceSecrets> {
+  const { insertKeys, readKeys, destroyKeys } = createKeyTable(pool, master)
   await readKeys(service) // a wrong master key is refused before any key is made under it
-  const serviceKeys = new Map([...(await keysOf(service, lookupPurposes))].map(([purpose, { key }]) => [purpose, createSecretKey(key)]))
+  await insertKeys(service, lookupPurposes)
+  const serviceKeys = new Map([...(await readKeys(service))].map(([purpose, { key }]) => [purpose, createSecretKey(key)]))
   const vaults = new LRUCache<string, Vault>({ max: 10_000, ttl: cacheMs })
   const loading = new Map<string, Promise<Vault>>()
+  /** The number of calls of `forgetAll`. */
+  let forgotten = 0
+  const forgetAll = () => {
+    forgotten++
+    vaults.clear()
+    loading.clear()
+  }
 
   const load = async (owner: string): Promise<Vault> => {
-    let keys = await readKeys(owner)
-    if (!keys.has('seal') || !keys.has('fingerprint')) keys = await keysOf(owner, ['seal', 'fingerprint'])
-    const sealing = need(keys.get('seal'))
-    return createVault({
-      key_id: sealing.id,
-      dataKey: sealing.key,
-      keyOf: (id) => (id === sealing.id ? sealing.key : undefined),
-      fingerprintKey: need(keys.get('fingerprint')).key,
-    })
+    try {
+      const keys = await readKeys(owner)
+      const [sealing, fingerprints] = [keys.get('seal'), keys.get('fingerprint')]
+      if (sealing === undefined || fingerprints === undefined) throw new DataKeyFault('key_missing', owner)
+      return createVault({
+        key_id: sealing.id,
+        dataKey: sealing.key,
+        keyOf: (id) => (id === sealing.id ? sealing.key : undefined),
+        fingerprintKey: fingerprints.key,
+      })
+    } catch (error) {
+      if (error instanceof KeyDestroyed) return erasedVault(owner)
+      throw error
+    }
   }
   return {
     cached: (owner) => vaults.get(owner),
     async vault(owner) {
       const cached = vaults.get(owner)
       if (cached !== undefined) return cached
+      const generation = forgotten
       const pending = loading.get(owner) ?? load(owner).finally(() => loading.delete(owner))
       loading.set(owner, pending)
       const loadedVault = await pending
-      vaults.set(owner, loadedVault)
+      // A key that was read before it was destroyed is not kept.
+      if (generation === forgotten) vaults.set(owner, loadedVault)
       return loadedVault
     },
+    create: (owner) => insertKeys(owner, ownerPurposes),
+    async destroy(owner, asked) {
+      await destroyKeys(owner, asked)
+      forgetAll()
+    },
+    forgetAll,
     lookup: (purpose, value) =>
       createHmac('sha256', need(serviceKeys.get(purpose)))
         .update(value)

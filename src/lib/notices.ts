@@ -3,10 +3,10 @@ import type { Log } from './log.ts'
 import { keepRunning, pause } from './retry.ts'
 
 /**
- * The topics of notices: new events of the store, messages of the bus, due rows of the schedule, replay jobs, builds of projections, processes, and
- * leases that are free.
+ * The topics of notices: new events of the store, messages of the bus, due rows of the schedule, replay jobs, builds of projections, processes,
+ * leases that are free, and destroyed keys.
  */
-const topics = ['events', 'messages', 'schedule', 'jobs', 'builds', 'processes', 'leases'] as const
+const topics = ['events', 'messages', 'schedule', 'jobs', 'builds', 'processes', 'leases', 'keys'] as const
 export type Topic = (typeof topics)[number]
 
 /**

@@ -24,8 +24,36 @@ export interface Vault {
   openText(aad: readonly string[], sealed: string): string
   /** Returns the HMAC-SHA-256 (hex) under the owner's key for fingerprints. */
   fingerprint(content: Iterable<string | Buffer>): string
+  /** Whether the key was destroyed. Each text then opens as `[erased]`, and everything else throws KeyDestroyed. */
+  readonly isErased: boolean
   /** Returns the blinding (base64url) of a sealed text. It is computed with the owner's key, so it cannot be computed once that key is destroyed. */
   blindingOf(sealed: string): string
+}
+
+/** The text that takes the place of every sealed text of an erased tenant. */
+export const erasedText = '[erased]'
+
+/** The error for a value of an erased tenant. */
+export class KeyDestroyed extends Error {
+  readonly code = 'key_destroyed'
+  constructor(owner: string) {
+    super(`the data key of ${owner} has been destroyed`)
+  }
+}
+/** Returns the vault of an owner whose key was destroyed. */
+export function erasedVault(owner: string): Vault {
+  const refuse = (): never => {
+    throw new KeyDestroyed(owner)
+  }
+  return {
+    isErased: true,
+    openText: () => erasedText,
+    seal: refuse,
+    open: refuse,
+    sealText: refuse,
+    fingerprint: refuse,
+    blindingOf: refuse,
+  }
 }
 
 export class SealBroken extends Error {
@@ -75,6 +103,7 @@ export function createVault(options: {
   const associated = (aad: readonly string[]) => Buffer.from(JSON.stringify(aad))
 
   const self: Vault = {
+    isErased: false,
     seal(aad, plain) {
       if (now() >= saltUntil) freshSalt()
       const sealed = Buffer.allocUnsafe(overhead + plain.length)

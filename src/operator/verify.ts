@@ -23,10 +23,11 @@ import type { Shared } from '../service/shared.ts'
 import { eventsOfBatch, oldestWholeDay } from './batch-events.ts'
 import { openKeptHead } from './log-proofs.ts'
 import { withShared } from './online.ts'
+import { createKeyChecks } from './verify-keys.ts'
 
 /** A fault that was found: where it is, and what is wrong there. */
 export interface Fault {
-  /** `<stream>@<revision>`, `head <size>`, `batch <number>` or `log`. */
+  /** `<stream>@<revision>`, `head <size>`, `batch <number>`, `data key of <tenant>` or `log`. */
   readonly where: string
   readonly fault: string
 }
@@ -84,6 +85,7 @@ export async function verifyLog(
     for (const { size, root } of headsBySize.get(tree.size) ?? []) if (!tree.root().equals(root)) faults.add(`head ${size}`, 'root differs')
   }
   const batches: BatchSealed[] = []
+  const keys = createKeyChecks()
   let withMac = 0
   for await (const events of eventsUpTo(store, { families: audit.families, after: null, upTo: head })) {
     for (const event of events) {
@@ -94,7 +96,10 @@ export async function verifyLog(
       streams.check(event)
       if (event.type === 'AttemptMacsStarted' && event.position !== macs.attemptsStart && macs.faultOf(event) === null)
         faults.add('log', 'the key of the MACs is older than AttemptMacsStarted')
-      if (isBatchSealed(event) && macs.faultOf(event) === null) batches.push(event)
+      if (macs.faultOf(event) === null) {
+        if (isBatchSealed(event)) batches.push(event)
+        keys.read(event)
+      }
       checkRoot()
     }
     onProgress?.(tree.size)
@@ -103,6 +108,7 @@ export async function verifyLog(
     throw new KolbakError('no_events', 'There is nothing to check, because this database has no event of a command and no head.')
   for (const { size } of heads.filter((kept) => kept.size > tree.size)) faults.add(`head ${size}`, `the log ends at ${tree.size}`)
   await compareWithIndex(pools.reads, { head, indexedBefore, leaves }, faults)
+  await keys.check(pools.reads, faults)
   const checked = await checkBatches(shared, batches, batchesToCheck, faults)
   if (store.identity.startsWith('postgres')) await checkBytes(pools.reads, faults)
   if (macs.start === null && withMac > 0) faults.add('log', 'LogStarted is missing')

@@ -4,7 +4,7 @@ import type { KeyId, TenantId } from '../events/ids.ts'
 import { type Key, type KeyScope, keyFields, type RecordedKeyEvent } from '../events/key.ts'
 import { fieldAad } from '../events/sealed-fields.ts'
 import type { TenantLimits } from '../events/tenant.ts'
-import { KeyDestroyed, type Keyring } from '../lib/keyring.ts'
+import type { Keyring } from '../lib/keyring.ts'
 import { type Sql, sqlOn, sqlText } from '../lib/sql.ts'
 import { assignments, columnDefinitions, columnsOf, insertion, openRow, type Row, toRow } from './columns.ts'
 import { projectionNames } from './names.ts'
@@ -47,12 +47,9 @@ const update = (sql: Sql, { data, metadata: { time }, revision }: RecordedKeyEve
 export function apiKeys(keyring: Keyring): Projection {
   const lookupOf = async (event: RecordedEvent, id: string, sealed: string): Promise<string | null> => {
     const { tenant } = event.metadata
-    try {
-      return keyring.lookup('api-key', (await keyring.vault(tenant)).openText(fieldAad(tenant, id, 'key'), sealed))
-    } catch (error) {
-      if (error instanceof KeyDestroyed) return null // A key of an erased tenant must never be found again.
-      throw error
-    }
+    const vault = await keyring.vault(tenant)
+    // A key of an erased tenant must never be found again.
+    return vault.isErased ? null : keyring.lookup('api-key', vault.openText(fieldAad(tenant, id, 'key'), sealed))
   }
   const handlers = byType<RecordedKeyEvent>({
     KeyCreated: async (sql, event) => {

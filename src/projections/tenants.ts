@@ -27,12 +27,16 @@ async function updateClient(
 const handlers = byType<RecordedTenantEvent>({
   TenantRegistered: (sql, { data, metadata: { time }, revision }) =>
     sql`insert into tenants ${insertion({
-      ...toRow(tenantFields, { ...data, limits: {} }),
+      ...toRow(tenantFields, { ...data, limits: {}, hold: null }),
       ...{ is_suspended: false, created_at: time, updated_at: time, revision },
     })}`,
   TenantSettingsChanged: (sql, event) => updateTenant(sql, event, toRow(tenantFields, event.data)),
   TenantSuspended: (sql, event) => updateTenant(sql, event, { is_suspended: true }),
   TenantResumed: (sql, event) => updateTenant(sql, event, { is_suspended: false }),
+  TenantHeld: (sql, event) => updateTenant(sql, event, toRow(tenantFields, event.data)),
+  TenantHoldReleased: (sql, event) => updateTenant(sql, event, { hold: null }),
+  TenantErasureAsked: (sql, event) => updateTenant(sql, event, {}),
+  TenantErased: (sql, event) => updateTenant(sql, event, { erased_at: event.metadata.time }),
   ClientIssued: async (sql, { data, metadata: { time }, revision }) => {
     const { id: tenant, ...issued } = data
     const initialFields = { generation: 1, revoked: false, created_at: time, updated_at: time }
@@ -51,7 +55,7 @@ const handlers = byType<RecordedTenantEvent>({
 /** The read model of tenants and their clients, whose events are in one stream. The queries of clients are in clients.ts. */
 export const tenants = (keyring: Pick<Keyring, 'lookup'>): Projection => ({
   name: projectionNames.tenants,
-  version: 3,
+  version: 4,
   families: ['tenant'],
   views: ['tenants', 'clients'],
   tables: `
@@ -87,6 +91,12 @@ export async function findTenant(pool: Pool, id: TenantId): Promise<TenantRow | 
   const [row] = await sqlOn(pool)<TenantRow>`
     select ${rowColumns} from tenants where id = ${id}`
   return row ?? null
+}
+
+/** Returns the ids of all erased tenants. */
+export async function listErasedTenants(pool: Pool): Promise<TenantId[]> {
+  const rows = await sqlOn(pool)<{ id: TenantId }>`select id from tenants where erased_at is not null order by id`
+  return rows.map(({ id }) => id)
 }
 
 interface TenantsQuery {

@@ -38,7 +38,7 @@ const update = (sql: Sql, { data, metadata: { time }, revision, position }: Reco
 /** The read model of webhooks and of the suspension of their tenants, so that a dispatcher reads both at one checkpoint. */
 export const webhooks: Projection = {
   name: projectionNames.webhooks,
-  version: 3,
+  version: 4,
   families: ['webhook', 'tenant'],
   views: ['webhook_subscriptions', 'webhook_tenants'],
   tables,
@@ -69,6 +69,13 @@ export const webhooks: Projection = {
       sql`update webhook_tenants set is_suspended = true, position = ${position} where tenant = ${data.id}`,
     TenantResumed: (sql, { data, position }) =>
       sql`update webhook_tenants set is_suspended = false, position = ${position} where tenant = ${data.id}`,
+    // The webhooks of an erased tenant count as deleted, so that deliveries that wait for it end.
+    TenantErased: async (sql, { data, metadata: { time }, position }) => {
+      await sql`
+        update webhook_subscriptions set is_active = false, deleted_at = ${time}, position = ${position}
+        where tenant = ${data.id} and deleted_at is null`
+      await sql`update webhook_tenants set is_suspended = false, position = ${position} where tenant = ${data.id}`
+    },
   }),
 }
 

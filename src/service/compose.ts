@@ -9,6 +9,7 @@ import type { Log } from '../lib/log.ts'
 import { projectionNames } from '../projections/names.ts'
 import { createBacklog } from './backlog.ts'
 import { registerBacklogMetrics } from './backlog-metrics.ts'
+import { destroyErasedKeys } from './destroy-erased-keys.ts'
 import { startDispatching } from './dispatching.ts'
 import { checkEngines } from './engine-checks.ts'
 import { createEngineProbes } from './engine-probes.ts'
@@ -90,6 +91,7 @@ async function start(
   const admin = await whenAvailable('event store', () => ensureAdmin({ ...shared, now: () => new Date().toISOString() }), patience)
   await whenBuilt(pools.reads, projections, patience)
   if (has('projector')) await whenAvailable('event store', () => checkLog(shared), patience)
+  await whenAvailable('event store', () => destroyErasedKeys(shared), patience)
   const logHeads = has('projector') ? startLogHeads(shared) : null
   if (logHeads !== null) {
     startLogWitnesses(shared, logHeads)

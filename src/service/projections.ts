@@ -44,8 +44,9 @@ export async function openProjections({
     deliveries(deliveryLog, scheduleRetries, () => notices.tell('schedule')),
     createEndpointManager({ streams, pool: pools.projections, waiter, log, now }),
     createErasureManager({
-      ...{ streams, deliveryLog, bus, log, now, pool: pools.projections, index: createMessageIndex(pools.reads) },
+      ...{ streams, deliveryLog, bus, keyring, log, now, pool: pools.projections, index: createMessageIndex(pools.reads) },
       onDue: () => notices.tell('schedule'),
+      onKeysDestroyed: () => notices.tellOthers('keys'),
     }),
     createKeyDeletedManager({ streams, webhooksOf: webhooksOfKey({ store, waiter, pool: pools.reads }), log, now }),
   ]

@@ -4,7 +4,7 @@ import { type CommandStreams, createCommandStreams } from '../commands/command-s
 import type { Config, Role } from '../config/config.ts'
 import { KolbakError } from '../lib/errors.ts'
 import { type EventMacs, openEventMacs } from '../lib/event-macs.ts'
-import { type Keyring, openKeyring, type ServiceSecrets } from '../lib/keyring.ts'
+import { type KeyEraser, type Keyring, openKeyring, type ServiceSecrets } from '../lib/keyring.ts'
 import { createLeaseKeeper, type LeaseKeeper } from '../lib/leases.ts'
 import { joinLiveProcesses, type LiveProcesses } from '../lib/live-processes.ts'
 import type { Log } from '../lib/log.ts'
@@ -51,7 +51,7 @@ export interface Shared {
   readonly processId: string
   readonly pools: Readonly<Record<PoolName, Pool>>
   readonly jwtSecret: Buffer
-  readonly keyring: Keyring & ServiceSecrets
+  readonly keyring: Keyring & KeyEraser & ServiceSecrets
   readonly macs: EventMacs
   readonly leases: LeaseKeeper
   readonly live: LiveProcesses
@@ -109,6 +109,7 @@ export async function openShared(options: SharedOptions): Promise<Shared> {
   let isAlone = () => false
   const notices = openNotices({ pool: pools.leases, id: processId, log, isAlone: () => isAlone() })
   parts.add('notices', notices.close)
+  notices.on('keys', keyring.forgetAll)
   const live = await joinLiveProcesses({ pool: pools.leases, id: processId, roles, notices, onError: onError('heartbeat.failed') })
   isAlone = () => live.isAlone
   parts.add('heartbeat', live.close)

@@ -23,7 +23,7 @@ describe('/v1/tenants', () => {
       const id = created.get('data.id')
       const at = created.get('data.created_at')
       expect(created.body).to.deep.equal({
-        data: { id, name: 'Acme', limits: noLimits, is_suspended: false, created_at: at, updated_at: at },
+        data: { id, name: 'Acme', limits: noLimits, is_suspended: false, hold: null, erased_at: null, created_at: at, updated_at: at },
         error: null,
         pagination: null,
       })

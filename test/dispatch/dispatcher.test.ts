@@ -13,10 +13,11 @@ import type { MessageRecord } from '../../src/events/message-record.ts'
 import { bodyAad } from '../../src/events/sealed-fields.ts'
 import { attemptsStream } from '../../src/events/streams.ts'
 import { createAddressPolicy, parseSubnet } from '../../src/lib/addresses.ts'
-import { KeyDestroyed, type Keyring } from '../../src/lib/keyring.ts'
+import type { Keyring } from '../../src/lib/keyring.ts'
 import { joinLiveProcesses } from '../../src/lib/live-processes.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { noNotices } from '../../src/lib/notices.ts'
+import { erasedVault } from '../../src/lib/seal.ts'
 import { createWake } from '../../src/lib/wake.ts'
 import { installProjections } from '../../src/projections/builds.ts'
 import { deliveries } from '../../src/projections/deliveries.ts'
@@ -56,7 +57,7 @@ describe('the dispatcher', () => {
     const keyring: Keyring = {
       ...world.keyring,
       cached: (owner) => (owner === erased ? undefined : world.keyring.cached(owner)),
-      vault: (owner) => (owner === erased ? Promise.reject(new KeyDestroyed(owner)) : world.keyring.vault(owner)),
+      vault: (owner) => (owner === erased ? Promise.resolve(erasedVault(owner)) : world.keyring.vault(owner)),
     }
     const log = await createPostgresDeliveryLog({ pool: db.pool, readers: db.readers, identity: 'test', bus: {}, log: silentLog })
     deliveryLog = createLiveDeliveryLog({ log, pool: db.pool })
@@ -310,7 +311,7 @@ describe('the dispatcher', () => {
       const deadLetters = await deliveryLog.deadLetters({ tenant, webhooks: [webhook.id], limit: 10 })
       return deadLetters.length > 0 ? deadLetters : null
     })
-    expect(dead).to.include({ message: 'after', reason: 'payload_unreadable' })
+    expect(dead).to.include({ message: 'after', reason: 'payload_erased' })
   })
   it('parks a fan-out beyond its slots, and sends each delivery once', async () => {
     await start()

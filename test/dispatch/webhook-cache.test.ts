@@ -4,8 +4,9 @@ import { createWebhookCache } from '../../src/dispatch/webhook-cache.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { TenantId, WebhookId } from '../../src/events/ids.ts'
 import { fieldAad } from '../../src/events/sealed-fields.ts'
-import { KeyDestroyed, type Keyring } from '../../src/lib/keyring.ts'
+import type { Keyring } from '../../src/lib/keyring.ts'
 import { silentLog } from '../../src/lib/log.ts'
+import { erasedVault } from '../../src/lib/seal.ts'
 import { signatureHeaders } from '../../src/lib/sign.ts'
 import type { ChangeCursor, ChangedWebhook, WebhookChanges } from '../../src/projections/webhooks.ts'
 import { memoryKeyring } from '../support/memory-keyring.ts'
@@ -18,7 +19,7 @@ describe('the webhook cache', () => {
   const sealing = memoryKeyring()
   const keyring: Keyring = {
     ...sealing,
-    vault: (owner) => (owner === erased ? Promise.reject(new KeyDestroyed(owner)) : sealing.vault(owner)),
+    vault: (owner) => (owner === erased ? Promise.resolve(erasedVault(owner)) : sealing.vault(owner)),
   }
   let pending: { webhooks: ChangedWebhook[]; tenants: { tenant: TenantId; is_suspended: boolean }[] }
   let cursors: (ChangeCursor | null)[]
@@ -154,13 +155,13 @@ describe('the webhook cache', () => {
     await cache.refresh()
     expect(cache.get('w1' as WebhookId)?.urlOrigin).to.equal('https://a.example')
   })
-  it('leaves out the webhooks of an erased tenant, and keeps all others', async () => {
+  it('takes the webhooks of an erased tenant for deleted, and keeps all others', async () => {
     const cache = create()
     pending.webhooks = [await row('w1'), await row('gone', { tenant: erased })]
     pending.tenants = [{ tenant: erased, is_suspended: true }]
     await cache.refresh()
     expect(cache.match(tenant, 'order.created')).to.deep.equal(['w1'])
-    expect(cache.get('gone' as WebhookId)).to.equal(undefined)
+    expect(cache.get('gone' as WebhookId)?.state).to.equal('deleted')
     expect(cache.isSuspended(erased)).to.equal(true)
   })
 })

@@ -93,7 +93,7 @@ describe('poison records of the bus', () => {
       event: 'gone.now',
       payload: {},
     })
-    expect([refused.status, refused.body.error.code]).to.deep.equal([403, 'key_destroyed'])
+    expect([refused.status, refused.body.error.code]).to.deep.equal([500, 'erased_without_record'])
     for (const path of ['/erased', '/suspended']) expect(receiver.received(path), path).to.have.length(1)
     await expectGoingOn()
     // After the tenant is resumed, the parked delivery ends as a dead letter, because its body was never sealed.

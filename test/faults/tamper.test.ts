@@ -3,6 +3,7 @@ import { expect } from 'chai'
 import { ulid } from 'ulid'
 import { readConfig } from '../../src/config/config.ts'
 import type { Metadata } from '../../src/events/envelope.ts'
+import { defaultTenant } from '../../src/events/ids.ts'
 import { commandEntry, leafHash } from '../../src/events/leaf.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { createLogSigner } from '../../src/lib/log-signer.ts'
@@ -492,6 +493,21 @@ describe('kolbak audit verify', () => {
     const blind = await run({ KOLBAK_MASTER_KEY: Buffer.alloc(32, 9).toString('base64') })
     expect(blind.code).to.equal(2)
     expect(blind.err).to.include('wrong_master_key')
+  })
+  it('names a data key of a tenant that is missing, and one that is gone without an erasure', async () => {
+    const whereKey = `where owner = '${defaultTenant}' and purpose = 'seal'`
+    const faultsAfter = async (change: string) => {
+      await sql(change)
+      return (await verifyNow()).faults.filter(({ where }) => where.startsWith('data key')).map(({ where, fault }) => `${where} ${fault}`)
+    }
+    try {
+      expect(await faultsAfter(`update data_keys set wrapped = null ${whereKey}`)).to.deep.equal([
+        `data key of ${defaultTenant} erased_without_record`,
+      ])
+      expect(await faultsAfter(`delete from data_keys ${whereKey}`)).to.deep.equal([`data key of ${defaultTenant} key_missing`])
+    } finally {
+      await sql('delete from data_keys; insert into data_keys overriding system value select * from "saved data_keys"')
+    }
   })
   it('fails if a key of the log is deleted, and the service refuses to start', async () => {
     await sql(`delete from data_keys where owner = 'service' and purpose = 'event-mac'`)

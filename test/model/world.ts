@@ -55,7 +55,7 @@ export interface Truth {
 
 const dataKey = randomBytes(32)
 const oneVault = createVault({ key_id: 1, dataKey, keyOf: () => dataKey, fingerprintKey: dataKey })
-export const keyring: Keyring = { cached: () => oneVault, vault: async () => oneVault, lookup: (_, value) => value }
+export const keyring: Keyring = { cached: () => oneVault, vault: async () => oneVault, async create() {}, lookup: (_, value) => value }
 
 /** Returns the metrics that all runs share, because they are not read, and creating them costs a tenth of a run. */
 const metricsOf = (code: Code): DispatchMetrics => {

@@ -2,8 +2,9 @@ import { expect } from 'chai'
 import { ulid } from 'ulid'
 import type { KeyId } from '../../src/events/ids.ts'
 import { keyStream } from '../../src/events/streams.ts'
-import { KeyDestroyed, type Keyring } from '../../src/lib/keyring.ts'
+import type { Keyring } from '../../src/lib/keyring.ts'
 import { type Log, silentLog } from '../../src/lib/log.ts'
+import { erasedVault } from '../../src/lib/seal.ts'
 import { sqlOn, transaction } from '../../src/lib/sql.ts'
 import { apiKeys, findKey, findKeyByValue, listKeys } from '../../src/projections/api-keys.ts'
 import { createKeyUsage } from '../../src/projections/key-usage.ts'
@@ -123,10 +124,7 @@ describe('the read model of API keys', () => {
     const events = (await Promise.all(keys.map(({ id }) => world.store.read(keyStream(id))))).flat()
     const keyring: Keyring = {
       ...world.keyring,
-      vault: async (owner) => {
-        if (owner === erased) throw new KeyDestroyed(owner)
-        return world.keyring.vault(owner)
-      },
+      vault: async (owner) => (owner === erased ? erasedVault(owner) : world.keyring.vault(owner)),
     }
     const projection = apiKeys(keyring)
     const rows = await transaction(world.db.pool, async (client) => {

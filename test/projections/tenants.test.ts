@@ -22,6 +22,8 @@ describe('the read model of tenants and clients', () => {
       name: 'Acme',
       limits: {},
       is_suspended: false,
+      hold: null,
+      erased_at: null,
       created_at: now,
       updated_at: now,
       revision: 0,

@@ -19,9 +19,9 @@ describe('the versions of read models', () => {
       'api_keys 3: 0f340b0b',
       'audit 4: cbd30136',
       'key_versions 1: 829f4f4f',
-      'tenants 3: bc5ee948',
+      'tenants 4: 2659c226',
       'webhook_versions 1: 8157ed57',
-      'webhooks 3: 163599de',
+      'webhooks 4: 163599de',
     ])
   })
 })

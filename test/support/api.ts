@@ -126,7 +126,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     deliveries(deliveryLog, scheduleRetries),
     createEndpointManager({ streams, pool, waiter, log, now: () => new Date().toISOString() }),
     createErasureManager({
-      ...{ streams, deliveryLog, bus, pool, log, index: createMessageIndex(pool), onDue() {} },
+      ...{ streams, deliveryLog, bus, keyring, pool, log, index: createMessageIndex(pool), onDue() {}, onKeysDestroyed() {} },
       now: () => new Date().toISOString(),
     }),
   ]

@@ -16,6 +16,7 @@ export const fixtureVault = createVault({ key_id: 1, dataKey: key, keyOf: () => 
 export const fixtureKeyring: Keyring = {
   vault: async () => fixtureVault,
   cached: () => fixtureVault,
+  async create() {},
   lookup: (purpose, value) => fixtureVault.fingerprint([purpose, value]),
 }
 

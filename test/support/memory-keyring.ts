@@ -16,6 +16,7 @@ export function memoryKeyring(): Keyring {
       vaults.set(owner, vault)
       return vault
     },
+    async create() {},
     lookup: (purpose, value) => createHmac('sha256', lookupKey).update(`${purpose}\n${value}`).digest('hex'),
   }
 }

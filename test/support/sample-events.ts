@@ -121,6 +121,10 @@ export const sampleData: { readonly [T in EventType]: Required<Events[T]> } = {
   PayloadErased: { tenant, message: message.message, place: message.place },
   AttemptMacsStarted: {},
   StreamsListed: { size: 7, tenants: 1, root: 'AAAA' },
+  TenantHeld: { id: tenant, hold: { reason: 'A lawsuit', until } },
+  TenantHoldReleased: { id: tenant },
+  TenantErasureAsked: { id: tenant },
+  TenantErased: { id: tenant },
 }
 export const sampleTypes = Object.keys(sampleData) as EventType[]
 

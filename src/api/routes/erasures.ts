@@ -1,7 +1,9 @@
 import { erasureDecider, type PayloadErasure } from '../../commands/erasure.ts'
+import { refuseOnHold, tenantDecider } from '../../commands/tenant.ts'
 import { erasureId } from '../../events/erasure.ts'
+import type { TenantId } from '../../events/ids.ts'
 import { type MessageRef, messageRefOf } from '../../events/refs.ts'
-import { erasureStream } from '../../events/streams.ts'
+import { erasureStream, tenantStream } from '../../events/streams.ts'
 import { msPerDay } from '../../lib/days.ts'
 import { codeOf } from '../../lib/errors.ts'
 import { projectionNames } from '../../projections/names.ts'
@@ -43,7 +45,7 @@ export function createErasureRoutes(deps: ApiDependencies): Route[] {
       tag: 'Events',
       credentials: 'bearer',
       scope: 'write:events',
-      errors: ['conflict'],
+      errors: ['conflict', 'on_hold'],
       responses: {
         200: { description: 'The payload is erased.', schema: envelope(payloadErasure) },
         202: {
@@ -55,6 +57,7 @@ export function createErasureRoutes(deps: ApiDependencies): Route[] {
       async handler(request) {
         const { params, caller, gone } = request
         const message = messageRefOf(await routedMessages.find(caller.tenant, params.id, gone))
+        await refuseIfHeld(deps, message.tenant)
         const command = { type: 'AskPayloadErasure', message } as const
         try {
           await executeCommand(erasureDecider, erasureStream(erasureId(message)), command, request, { readModel, create: true })
@@ -73,6 +76,13 @@ export function createErasureRoutes(deps: ApiDependencies): Route[] {
       },
     }),
   ]
+}
+
+/** Throws on_hold while a legal hold forbids the erasure of the tenant's data. The stream is read, because the read model may be behind. */
+async function refuseIfHeld({ streams, now }: ApiDependencies, tenant: TenantId): Promise<void> {
+  const { events } = await streams.read(tenantStream(tenant))
+  const state = events.reduce(tenantDecider.evolve, tenantDecider.initial)
+  refuseOnHold(state?.hold ?? null, new Date(now()).toISOString())
 }
 
 /** Returns where the content may still be after the erasure. */

@@ -96,6 +96,7 @@ function getEventRoute(deps: ApiDependencies): Route {
     const reason = await absenceOf(deps.streams, message, sealedBody)
     if (reason !== null || !sealedBody) return { body: null, reason }
     const vault = await keyring.vault(message.tenant)
+    if (vault.isErased) return { body: null, reason: 'payload_erased' } as const
     return { body: readMessageBody(openBody(vault, message.tenant, message.message, sealedBody)), reason }
   }
   return guardedRoute({

@@ -1,6 +1,7 @@
 import { isListedAttempt } from '../../events/delivery.ts'
 import { isErased, openBody } from '../../events/sealed-body.ts'
 import { attemptHeaders, commonHeaders, userAgentOf } from '../../lib/request-headers.ts'
+import { KeyDestroyed } from '../../lib/seal.ts'
 import { signatureHeaders, signingKey } from '../../lib/sign.ts'
 import type { Attempt } from '../../ports/delivery-log.ts'
 import { type WebhookAtAttempt, webhookAtAttempt } from '../attempt-revision.ts'
@@ -44,6 +45,7 @@ export const createSentRequestRoutes = (deps: ApiDependencies): Route[] => [
       if (webhookThen === null) throw notFound()
       const [sealedBody] = await deps.deliveryLog.bodies([row])
       const vault = await deps.keyring.vault(caller.tenant)
+      if (vault.isErased) throw new KeyDestroyed(caller.tenant)
       const body =
         sealedBody === undefined || sealedBody === null || isErased(sealedBody)
           ? null

@@ -84,7 +84,7 @@ function attemptView(
           },
     timings: data?.timings ?? null,
     response_headers:
-      headers === undefined
+      headers === undefined || vault.isErased
         ? null
         : (JSON.parse(vault.openText(fieldAad(delivery.tenant, delivery.delivery, 'response_headers'), headers)) as Record<string, string>),
     webhook_revision: data?.webhook_revision ?? null,

@@ -1,6 +1,15 @@
 import { fieldsThatAre, pick } from '../../events/fields.ts'
-import { bearerScopes, type Client, type ClientField, clientFields, type LimitsChange, type TenantField } from '../../events/tenant.ts'
-import { limit, name, type Offset, offset, timestamp, ulid } from './common.ts'
+import type { TenantId } from '../../events/ids.ts'
+import {
+  bearerScopes,
+  type Client,
+  type ClientField,
+  clientFields,
+  type Hold,
+  type LimitsChange,
+  type TenantField,
+} from '../../events/tenant.ts'
+import { instant, limit, name, type Offset, offset, timestamp, ulid } from './common.ts'
 import { type AsOf, type AtMoment, asOf, clientMoment } from './history.ts'
 import { type JsonSchema, named, nullable, object } from './json-schema.ts'
 
@@ -28,6 +37,30 @@ interface ChangeTenant {
 }
 export const changeTenant = named<ChangeTenant>('ChangeTenant', object({ limits: limitsChange }, ['limits']))
 
+const reason: JsonSchema = {
+  type: 'string',
+  minLength: 1,
+  maxLength: 255,
+  'x-well-formed': true,
+  description: 'Why the tenant is held. The words are stored readable for ever, so they must not contain personal data.',
+  examples: ['Lawsuit 17/2026'],
+}
+export const holdTenant = named<{ readonly reason: string; readonly until?: string | null }>(
+  'HoldTenant',
+  object(
+    { reason, until: nullable({ ...instant, description: 'The time until which the hold lasts. Default null: until it is released.' }) },
+    ['until'],
+  ),
+)
+const hold = named<Hold>(
+  'Hold',
+  object({ reason, until: nullable({ ...timestamp, description: 'The time until which the hold lasts, or null.' }) }),
+)
+export const eraseTenant = named<{ readonly confirm: TenantId }>(
+  'EraseTenant',
+  object({ confirm: { ...ulid, description: 'The id of the tenant once more, because an erasure cannot be undone.' } }),
+)
+
 /** Describes each field of a tenant that responses show. */
 const shownOfTenant = {
   id: ulid,
@@ -38,6 +71,16 @@ const shownOfTenant = {
     description: 'While a tenant is suspended, nothing is accepted for it, and its deliveries wait.',
     examples: [false],
   },
+  hold: {
+    ...nullable(hold),
+    description: 'The legal hold of the tenant, or null. While it lasts, neither the tenant nor its payloads can be erased.',
+    examples: [null],
+  },
+  erased_at: nullable({
+    ...timestamp,
+    description: 'The time at which the data keys of the tenant were destroyed, or null.',
+    examples: [null],
+  }),
   created_at: timestamp,
   updated_at: timestamp,
 } satisfies Record<TenantField<'shown'>, JsonSchema>
