@@ -246,6 +246,23 @@ describe('a proof of the audit log', () => {
     const { code, err } = await kolbak('audit', 'prove', 'nothing')
     expect(`${code} ${err}`).to.match(/^2 kolbak: No change and no delivery has the id nothing\..*\(not_found\)\n$/)
   })
+  it('is refused for a delivery with an attempt that Kolbak has not written, although it is sealed in a batch', async () => {
+    const [path, event] = [`/fails-${ulid()}`, `forged.${ulid()}`]
+    receiver.setResponse(path, 500)
+    const { id } = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url(path), event, retry_delays: [600] })
+    await api.post('/v1/events', { id: ulid(), event, payload: {} })
+    const failed = await waitFor(
+      async () => (await sql(`select stream, day::text, data, metadata from day_events where stream like $1`, [`attempts-${id}-%`]))[0],
+    )
+    const data = JSON.parse(failed.data)
+    await sql(
+      `select append_events($1, array[$2::date], array[1], array[-2], array[1], array[1], array[0], array[gen_random_uuid()], 'DeliverySucceeded', $3, $4,
+         array[$5::uuid], array[$6::timestamptz])`,
+      [failed.stream, failed.day, JSON.stringify({ ...data, code: 200, reason: null }), failed.metadata, data.delivery, data.accepted_at],
+    )
+    await sql(`notify kolbak, 'somebody events'`)
+    await waitFor(async () => (await codeOfProof(data.delivery)) === 'event_forged')
+  })
   it('is dated by a witness, who also notices a log that was put back', async () => {
     const text = await proofOf(eventId)
     const { key, head } = JSON.parse(text) as Proof
