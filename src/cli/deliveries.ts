@@ -1,4 +1,5 @@
 import { listDeadLettersQuery, listDeliveriesQuery, listHistoryQuery, listProblemsQuery } from '../api/schemas/delivery.ts'
+import { asOfQuery } from '../api/schemas/history.ts'
 import { requestQuery } from '../api/schemas/request.ts'
 import { statisticsQuery } from '../api/schemas/statistics.ts'
 import { deliveryStreamQuery } from '../api/schemas/stream.ts'
@@ -77,6 +78,7 @@ export const verbs: readonly Verb[] = [
     description: 'show a delivery and its attempts',
     method: 'GET',
     path: '/v1/deliveries/:id',
+    query: asOfQuery,
     async format({ data }, session) {
       const delivery = rowOf(data)
       const urlOf = await urlsOf(session, [delivery.webhook_id])

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { listQuery } from '../api/schemas/delivery.ts'
 import { listEventsQuery, postEvent, postEvents, replayEvent } from '../api/schemas/event.ts'
 import { explainQuery } from '../api/schemas/explain.ts'
+import { asOfQuery } from '../api/schemas/history.ts'
 import { messageStreamQuery } from '../api/schemas/stream.ts'
 import { commandName } from './command-name.ts'
 import { deliveriesTable } from './deliveries.ts'
@@ -71,6 +72,7 @@ export const verbs: readonly Verb[] = [
     description: 'show an event with its payload',
     method: 'GET',
     path,
+    query: asOfQuery,
     format({ data, text }) {
       const { payload, payload_reason, rejections, deliveries, has_rejections, status, ...event } = rowOf(data)
       const rejection = rejectionOf({ rejections, has_rejections })

@@ -1,5 +1,16 @@
+import { atMomentQuery, listVersionsQuery } from '../api/schemas/history.ts'
 import { rotation } from '../api/schemas/rotation.ts'
-import { changeTenant, createTenant, eraseTenant, holdTenant, issueClient, listTenantsQuery } from '../api/schemas/tenant.ts'
+import {
+  changeTenant,
+  createTenant,
+  eraseTenant,
+  getClientQuery,
+  holdTenant,
+  issueClient,
+  listClientsQuery,
+  listTenantsQuery,
+} from '../api/schemas/tenant.ts'
+import { versionsTable } from './history.ts'
 import { type Row, rowsOf, table, textOf } from './text.ts'
 import type { Verb } from './verb.ts'
 
@@ -39,7 +50,7 @@ export const verbs: readonly Verb[] = [
     rows: 100,
     format: ({ data }) => tenantsTable(rowsOf(data)),
   },
-  { name: 'tenants show', description: 'show one tenant', method: 'GET', path },
+  { name: 'tenants show', description: 'show one tenant', method: 'GET', path, query: atMomentQuery },
   {
     name: 'tenants create',
     description: 'create a tenant: an account whose events, keys and webhooks no other account sees',
@@ -63,6 +74,15 @@ export const verbs: readonly Verb[] = [
   },
   { name: 'tenants resume', description: 'end the suspension of a tenant', method: 'POST', path: `${path}/resume` },
   {
+    name: 'tenants history',
+    description: 'list every change of a tenant and of its clients, with its time and author (needs the scope read:audit)',
+    method: 'GET',
+    path: `${path}/history`,
+    query: listVersionsQuery,
+    rows: 100,
+    format: ({ data }) => versionsTable(rowsOf(data)),
+  },
+  {
     name: 'tenants hold',
     description: 'forbid the erasure of a tenant and of its payloads, for example during a lawsuit',
     method: 'POST',
@@ -83,12 +103,12 @@ export const verbs: readonly Verb[] = [
     description: 'list the clients of a tenant, newest first',
     method: 'GET',
     path: clients,
-    query: listTenantsQuery,
+    query: listClientsQuery,
     ids,
     rows: 100,
     format: ({ data }) => clientsTable(rowsOf(data)),
   },
-  { name: 'clients show', description: 'show one client', method: 'GET', path: client, ids },
+  { name: 'clients show', description: 'show one client', method: 'GET', path: client, query: getClientQuery, ids },
   {
     name: 'clients issue',
     description: 'issue a client: credentials that are exchanged for tokens of the tenant. The secret is shown only now',
@@ -114,5 +134,15 @@ export const verbs: readonly Verb[] = [
     path: client,
     ids,
     format: () => 'revoked',
+  },
+  {
+    name: 'clients history',
+    description: 'list every change of a client, with its time and author (needs the scope read:audit)',
+    method: 'GET',
+    path: `${client}/history`,
+    query: listVersionsQuery,
+    ids,
+    rows: 100,
+    format: ({ data }) => versionsTable(rowsOf(data)),
   },
 ]
