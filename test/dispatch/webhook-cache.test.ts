@@ -155,7 +155,7 @@ describe('the webhook cache', () => {
     await cache.refresh()
     expect(cache.get('w1' as WebhookId)?.urlOrigin).to.equal('https://a.example')
   })
-  it('takes the webhooks of an erased tenant for deleted, and keeps all others', async () => {
+  it('treats the webhooks of an erased tenant as deleted, and keeps all others', async () => {
     const cache = create()
     pending.webhooks = [await row('w1'), await row('gone', { tenant: erased })]
     pending.tenants = [{ tenant: erased, is_suspended: true }]

@@ -115,7 +115,7 @@ describe('the keyring', () => {
     const { rows } = await db.pool.query(`select from data_keys where owner = 'nobody'`)
     expect(rows).to.deep.equal([])
   })
-  it('takes no key for erased that only somebody with the password of the database has destroyed', async () => {
+  it('treats a key that somebody has destroyed by SQL as a fault, and not as erased', async () => {
     const keyring = await openKeyring(db.pool, master)
     for (const owner of ['i', 'j']) await vaultOf(keyring, owner)
     await keyring.destroy('j', asked)
