@@ -40,6 +40,30 @@ describe('tenants, end to end', () => {
     expect(processes.receiver.received('/theirs')[0]?.body.id).to.equal('evt_theirs')
     await waitFor(async () => (await parked()) === 0)
   })
+  it('ends the parked deliveries of an erased tenant, and destroys its keys again when they are put back', async () => {
+    const { url } = await start({ KOLBAK_ROLES: 'api,projector' })
+    const admin = await clientOf(url)
+    const { id, client } = await tenantOf(admin, url)
+    const sql = async (text: string, values: unknown[] = []) => (await processes.db.pool.query(text, values)).rows
+    await client.post('/v1/webhooks', { callback_url: processes.receiver.url('/erased'), event: '*' })
+    await client.post('/v1/events', { event: 'a', payload: {} })
+    await admin.call('POST', `/v1/tenants/${id}/suspend`)
+    const dispatcher = await start({ KOLBAK_ROLES: 'dispatcher' })
+    await waitFor(async () => (await sql('select from scheduled_deliveries where tenant = $1', [id])).length === 1)
+    const keys = await sql('select purpose, wrapped from data_keys where owner = $1', [id])
+    expect((await admin.call('DELETE', `/v1/tenants/${id}`, { confirm: id })).status).to.be.oneOf([200, 202])
+    await waitFor(async () => (await sql('select from scheduled_deliveries where tenant = $1', [id])).length === 0)
+    expect(
+      await sql(`select type from day_events where stream like 'attempts-%' and data like $1`, [`%"webhook_deleted"%`]),
+    ).to.have.length(1)
+    expect(processes.receiver.received('/erased')).to.have.length(0)
+    expect(dispatcher.logLines.filter(({ level }) => Number(level) >= 50)).to.deep.equal([])
+
+    for (const { purpose, wrapped } of keys)
+      await sql('update data_keys set wrapped = $3, erased_by = null where owner = $1 and purpose = $2', [id, purpose, wrapped])
+    await start({ KOLBAK_ROLES: 'api' })
+    await waitFor(async () => (await sql('select from data_keys where owner = $1 and wrapped is not null', [id])).length === 0)
+  })
   it("ends a revoked client's tokens within a second in every process", async () => {
     const [firstProcess, secondProcess] = await Promise.all([start(), start({ KOLBAK_ROLES: 'api' })])
     const admin = await clientOf(firstProcess.url)

@@ -79,6 +79,13 @@ describe('changes that somebody makes in the database', () => {
     expect(`${refused.status} ${refused.body.error.code}`).to.equal('503 stream_faulty')
     expect(refused.body.error.message).to.include(`${stream}@1 is altered`)
   })
+  it('a forged erasure of a tenant destroys no key', async () => {
+    const { data } = await api.post<{ data: { id: string } }>('/v1/tenants', { name: 'Acme' })
+    const stream = `tenant-${data.id}`
+    await append(stream, 0, 'TenantErasureAsked', { id: data.id }, await metadataOf(stream))
+    await waitFor(async () => (await quarantined(stream)).some(({ projection }) => projection === 'erasure_manager'))
+    expect((await sql('select from data_keys where owner = $1 and wrapped is not null', [data.id])).rowCount).to.equal(2)
+  })
   it('an event without a MAC is never applied either', async () => {
     const { id } = await subscribe()
     const stream = `webhook-${id}`
