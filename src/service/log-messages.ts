@@ -32,7 +32,11 @@ export function startLogMessages(shared: Shared): void {
     if (head === undefined || !vkey.startsWith(`${head.origin}+`)) return
     for (const subscriber of await subscribersOfHeads(pools.reads, sendMs)) {
       if (stopping.signal.aborted) return
-      if (subscriber.note !== head.note) await send(shared, head, vkey, subscriber)
+      if (subscriber.note === head.note) continue
+      // A tenant whose keys are gone must not keep the others from their heads.
+      await send(shared, head, vkey, subscriber).catch((error: unknown) =>
+        log.warn({ error, tenant: subscriber.tenant }, 'log.send_failed'),
+      )
     }
   }
   const run = async () => {
