@@ -12,13 +12,16 @@ const steps: Readonly<Record<Range, readonly [name: string, seconds: number]>> =
 }
 
 /** Returns the path of the statistics of a range that ends with the present span, or of the range before it. */
-export function statisticsPath(range: Range, { webhook, isBefore = false }: { webhook?: string; isBefore?: boolean } = {}): string {
+export function statisticsPath(
+  range: Range,
+  { isBefore = false, ...filter }: { isBefore?: boolean; webhook?: string; by?: 'webhook' } = {},
+): string {
   const [step, seconds] = steps[range]
   // The end is rounded up, so that the path stays the same until the next span begins.
   const end = (Math.floor(Date.now() / 1_000 / seconds) + 1) * seconds
   const until = isBefore ? end - ranges[range] * 3_600 : end
   const timeOf = (time: number) => new Date(time * 1_000).toISOString()
-  return withQuery('/v1/statistics/deliveries', { since: timeOf(until - ranges[range] * 3_600), until: timeOf(until), step, webhook })
+  return withQuery('/v1/statistics/deliveries', { since: timeOf(until - ranges[range] * 3_600), until: timeOf(until), step, ...filter })
 }
 export const useStatistics = (path: string): Query<Envelope<DeliveryStatistics>> =>
   useQuery<Envelope<DeliveryStatistics>>(path, { everyMs: 2 * refreshMs })
@@ -28,7 +31,13 @@ export type ShownCounts = Pick<StatisticsCounts, 'accepted' | 'success' | 'retry
 export type ShownSpan = ShownCounts & Pick<StatisticsSpan, 'at'>
 const none = { accepted: 0, success: 0, retrying: 0, failed: 0, p95_ms: null }
 /** Returns a span for every step of the range, also for those without any counts. Spans that were not counted yet are left out. */
-export function everySpan({ since, until, step_seconds, counted_since, spans }: DeliveryStatistics): ShownSpan[] {
+export function everySpan({
+  since,
+  until,
+  step_seconds,
+  counted_since,
+  spans,
+}: Omit<DeliveryStatistics, 'totals' | 'webhooks'>): ShownSpan[] {
   const byTime = new Map(spans.map((span) => [Date.parse(span.at), span]))
   const stepMs = step_seconds * 1_000
   const all: ShownSpan[] = []

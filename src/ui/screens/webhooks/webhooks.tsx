@@ -2,7 +2,9 @@ import type { Webhook } from '../../../api/responses.ts'
 import { refreshMs } from '../../lib/query.ts'
 import { params, setParams, urlOf } from '../../lib/router.ts'
 import { can } from '../../lib/session.ts'
+import { everySpan, type ShownSpan, statisticsPath, useStatistics } from '../../lib/statistics.ts'
 import { useWebhooks } from '../../lib/webhooks.ts'
+import { SmallBars } from '../../parts/charts.tsx'
 import { FilterChoice, FilterText } from '../../parts/filters.tsx'
 import { Icon } from '../../parts/icon.tsx'
 import { Empty, Loaded } from '../../parts/messages.tsx'
@@ -82,46 +84,73 @@ export function Webhooks() {
   )
 }
 
-const WebhooksTable = ({ webhooks }: { webhooks: readonly Webhook[] }) => (
-  <Table caption="Webhooks, newest first" columns={['URL', 'State', ['Events', 'broad'], ['Created by', 'wide'], ['Changed', 'wide']]}>
-    {webhooks.map((webhook) => (
-      <tr key={webhook.id}>
-        <td class="long">
-          <a class="main" href={urlOf(`/webhooks/${webhook.id}`)}>
-            <Foreign text={webhook.callback_url} />
-          </a>
-          <span class="narrow">
-            <br />
+/** The most webhooks whose attempts one response counts. */
+const maxCounted = 100
+
+function WebhooksTable({ webhooks }: { webhooks: readonly Webhook[] }) {
+  const statistics = useStatistics(statisticsPath('24h', { by: 'webhook' })).reply?.body.data
+  const spansOf = (id: string) => {
+    if (statistics === undefined) return null
+    const series = statistics.webhooks.find(({ webhook_id }) => webhook_id === id)
+    // If the response has the most webhooks that it can have, the others may have attempts too.
+    if (series === undefined && statistics.webhooks.length >= maxCounted) return null
+    return everySpan({ ...statistics, spans: series?.spans ?? [] })
+  }
+  return (
+    <Table
+      caption="Webhooks, newest first"
+      columns={[
+        'URL',
+        'State',
+        ['Events', 'broad'],
+        ['Attempts in the last 24 hours', 'wide'],
+        ['Created by', 'wide'],
+        ['Changed', 'wide'],
+      ]}
+    >
+      {webhooks.map((webhook) => (
+        <tr key={webhook.id}>
+          <td class="long">
+            <a class="main" href={urlOf(`/webhooks/${webhook.id}`)}>
+              <Foreign text={webhook.callback_url} />
+            </a>
+            <span class="narrow">
+              <br />
+              <code>{webhook.event}</code>
+            </span>
+            {webhook.description !== null && (
+              <>
+                <br />
+                <span class="faint">
+                  <Foreign text={webhook.description} />
+                </span>
+              </>
+            )}
+          </td>
+          <td>
+            <WebhookState webhook={webhook} />
+            {webhook.failing_since !== null && webhook.is_active && (
+              <>
+                <br />
+                <span class="faint">
+                  first failed <Time at={webhook.failing_since} />
+                </span>
+              </>
+            )}
+          </td>
+          <td class="broad">
             <code>{webhook.event}</code>
-          </span>
-          {webhook.description !== null && (
-            <>
-              <br />
-              <span class="faint">
-                <Foreign text={webhook.description} />
-              </span>
-            </>
-          )}
-        </td>
-        <td>
-          <WebhookState webhook={webhook} />
-          {webhook.failing_since !== null && webhook.is_active && (
-            <>
-              <br />
-              <span class="faint">
-                first failed <Time at={webhook.failing_since} />
-              </span>
-            </>
-          )}
-        </td>
-        <td class="broad">
-          <code>{webhook.event}</code>
-        </td>
-        <td class="wide">{webhook.key_id === null ? 'a client' : <Id id={webhook.key_id} />}</td>
-        <td class="wide nowrap">
-          <Time at={webhook.updated_at} />
-        </td>
-      </tr>
-    ))}
-  </Table>
-)
+          </td>
+          <td class="wide">
+            <Attempts spans={spansOf(webhook.id)} />
+          </td>
+          <td class="wide">{webhook.key_id === null ? 'a client' : <Id id={webhook.key_id} />}</td>
+          <td class="wide nowrap">
+            <Time at={webhook.updated_at} />
+          </td>
+        </tr>
+      ))}
+    </Table>
+  )
+}
+const Attempts = ({ spans }: { spans: readonly ShownSpan[] | null }) => (spans === null ? null : <SmallBars spans={spans} />)
