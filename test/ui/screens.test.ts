@@ -26,7 +26,7 @@ const screens: readonly { readonly name: string; path(filled: Filled): string; r
   { name: 'audit', path: () => '/audit', shows: '9 changes' },
   { name: 'tenants', path: () => '/tenants', shows: 'Customers who must not see each other' },
   { name: 'tenant', path: () => `/tenants/${defaultTenant}`, shows: 'Suspend' },
-  { name: 'operations', path: () => '/operations', shows: 'projection webhooks' },
+  { name: 'operations', path: () => '/operations', shows: 'webhook_versions' },
 ]
 
 const looks = [

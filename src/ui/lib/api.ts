@@ -39,6 +39,8 @@ export interface Call {
 
 /** Whether the browser has a session: null until the first response shows it. */
 export const isSignedIn = signal<boolean | null>(null)
+/** The time (ms) at which the latest change was sent. What was read before may be out of date. */
+export let changedAt = 0
 /** Whether the latest request got no response at all. */
 export const isOffline = signal(false)
 
@@ -67,6 +69,7 @@ export async function send<T = unknown>(method: string, path: string, { body, if
     })
   }
   isOffline.value = false
+  if (method !== 'GET') changedAt = performance.now()
   const text = await response.text()
   const parsed = parse(text)
   if (!response.ok) {

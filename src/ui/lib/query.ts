@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks'
 import type { Page } from '../../api/responses.ts'
-import { Failure, isSignedIn, type Reply, send, withQuery } from './api.ts'
+import { changedAt, Failure, isSignedIn, type Reply, send, withQuery } from './api.ts'
 
 /** The state of a read of the API. The former data stays while a new read is under way. */
 export interface Query<T> {
@@ -11,11 +11,18 @@ export interface Query<T> {
 }
 
 /** The latest replies by path, so that a screen that was visited shows its data at once while it reads them again. */
-const replies = new Map<string, Reply<unknown>>()
+const replies = new Map<string, { readonly reply: Reply<unknown>; readonly readAt: number }>()
 const maxReplies = 100
-function remember(path: string, reply: Reply<unknown>): void {
+/** A reply is used by all parts of a screen for this time (ms), unless something was changed since then. */
+const freshMs = 2_000
+const replyOf = <T>(path: string): Reply<T> | null => (replies.get(path)?.reply as Reply<T> | undefined) ?? null
+function isFresh(path: string): boolean {
+  const readAt = replies.get(path)?.readAt ?? Number.NEGATIVE_INFINITY
+  return readAt > changedAt && performance.now() - readAt < freshMs
+}
+function remember(path: string, reply: Reply<unknown>, readAt: number): void {
   replies.delete(path)
-  replies.set(path, reply)
+  replies.set(path, { reply, readAt })
   const [oldest] = replies.keys()
   if (replies.size > maxReplies && oldest !== undefined) replies.delete(oldest)
 }
@@ -96,17 +103,22 @@ function useLoad<T>(path: string | null, load: (signal: AbortSignal) => Promise<
   useEffect(() => {
     if (path === null) return
     const ended = new AbortController()
+    const isUsable = round === 0 && isFresh(path)
     let timer: ReturnType<typeof setTimeout> | undefined
     const read = async () => {
       try {
+        const readAt = performance.now()
         const reply = await load(ended.signal)
-        remember(path, reply)
+        remember(path, reply, readAt)
         setState({ path, reply, failure: null, isLoading: false })
       } catch (error) {
         if (ended.signal.aborted) return
         const failure = error instanceof Failure ? error : unexpected(error)
         setState((before) => ({ path, reply: before.path === path ? before.reply : null, failure, isLoading: false }))
       }
+      repeat()
+    }
+    const repeat = () => {
       if (everyMs !== undefined && !ended.signal.aborted && isSignedIn.value !== false) timer = setTimeout(readIfVisible, everyMs)
     }
     const readIfVisible = () => {
@@ -115,11 +127,12 @@ function useLoad<T>(path: string | null, load: (signal: AbortSignal) => Promise<
     }
     setState((before) => ({
       path,
-      reply: (replies.get(path) as Reply<T> | undefined) ?? (before.path === path ? before.reply : null),
+      reply: replyOf<T>(path) ?? (before.path === path ? before.reply : null),
       failure: null,
-      isLoading: true,
+      isLoading: !isUsable,
     }))
-    read()
+    if (isUsable) repeat()
+    else read()
     return () => {
       ended.abort()
       clearTimeout(timer)
@@ -128,7 +141,7 @@ function useLoad<T>(path: string | null, load: (signal: AbortSignal) => Promise<
   }, [path, everyMs, round])
   const isCurrent = state.path === path
   return {
-    reply: isCurrent ? state.reply : ((path === null ? null : (replies.get(path) as Reply<T> | undefined)) ?? null),
+    reply: isCurrent ? state.reply : path === null ? null : replyOf<T>(path),
     failure: isCurrent ? state.failure : null,
     isLoading: path !== null && (!isCurrent || state.isLoading),
     refresh: () => setRound((before) => before + 1),

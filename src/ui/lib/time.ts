@@ -26,6 +26,14 @@ export function timeText(time: string, { withMs = false } = {}): string {
   return `${part(date.getUTCDate(), date.getDate())} ${month}${isOtherYear ? ` ${year}` : ''} ${clock.join(':')}${ms}`
 }
 
+const zoneFormat = new Intl.DateTimeFormat('en', { timeZoneName: 'short' })
+/** Returns the time zone of a time: `UTC`, `GMT+2`. */
+export function zoneText(time: string): string {
+  const date = new Date(time)
+  if (preferences.value.zone === 'utc' || Number.isNaN(date.getTime())) return 'UTC'
+  return zoneFormat.formatToParts(date).find(({ type }) => type === 'timeZoneName')?.value ?? ''
+}
+
 /** Returns a duration in its two largest units: `3 min 12 s`. */
 export function durationText(ms: number): string {
   if (ms < 1_000) return `${Math.round(ms)} ms`

@@ -4,7 +4,7 @@ import { urlOf } from '../lib/router.ts'
 import { useUrls } from '../lib/webhooks.ts'
 import { DeliveryState } from './status.tsx'
 import { Table } from './table.tsx'
-import { Foreign, Id, Time } from './text.tsx'
+import { Breakable, Id, Time } from './text.tsx'
 
 /** Shows the URL of a webhook, or its id when the webhook was deleted. */
 export const WebhookName = ({ id, url }: { id: string; url: string | null }) =>
@@ -13,7 +13,7 @@ export const WebhookName = ({ id, url }: { id: string; url: string | null }) =>
       deleted webhook <Id id={id} />
     </span>
   ) : (
-    <Foreign text={url.replace(/^https?:\/\//, '')} />
+    <Breakable text={url.replace(/^https?:\/\//, '')} />
   )
 
 /** A list of deliveries, each with a link to its screen. @param hides the column that says the same in every row */
@@ -33,7 +33,7 @@ export function DeliveriesTable({
       columns={[
         'State',
         hides !== 'event' && 'Event',
-        hides !== 'webhook' && 'Webhook',
+        hides !== 'webhook' && (hides === 'event' ? 'Webhook' : ['Webhook', 'broad']),
         'Last result',
         ['Attempts', 'wide'],
         ['Next attempt', 'wide'],
@@ -54,14 +54,20 @@ export function DeliveriesTable({
             {hides === 'event' ? null : (
               <td class="long">
                 <a class="main" href={link}>
-                  {delivery.event}
+                  <Breakable text={delivery.event} />
                 </a>
                 <br />
                 <Id id={delivery.event_id} />
+                {hides === 'webhook' ? null : (
+                  <span class="narrow">
+                    <br />
+                    <WebhookName id={delivery.webhook_id} url={urlOfWebhook(delivery.webhook_id)} />
+                  </span>
+                )}
               </td>
             )}
             {hides === 'webhook' ? null : (
-              <td class="long">
+              <td class={hides === 'event' ? 'long' : 'long broad'}>
                 {hides === 'event' ? (
                   <a class="main" href={link}>
                     <WebhookName id={delivery.webhook_id} url={urlOfWebhook(delivery.webhook_id)} />

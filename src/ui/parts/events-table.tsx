@@ -3,7 +3,7 @@ import { urlOf } from '../lib/router.ts'
 import { Icon } from './icon.tsx'
 import { DeliveryState, Status } from './status.tsx'
 import { Table } from './table.tsx'
-import { Id, Time } from './text.tsx'
+import { Breakable, Id, Time } from './text.tsx'
 
 const counted = ['failed', 'retrying', 'pending', 'discarded', 'success'] as const
 /** Shows how many deliveries of an event are in each state, the worst first. */
@@ -30,7 +30,7 @@ export const EventsTable = ({ events }: { events: readonly ListedEvent[] }) => (
       <tr key={event.id}>
         <td class="long">
           <a class="main" href={urlOf(`/events/${encodeURIComponent(event.id)}`)}>
-            {event.event}
+            <Breakable text={event.event} />
           </a>
           <br />
           <Id id={event.id} />

@@ -49,7 +49,7 @@ export function Failed({ failure, retry }: { failure: Failure; retry?: () => voi
 
 export const Note = ({ tone = 'calm', children }: { tone?: 'calm' | 'warn' | 'good'; children: ComponentChildren }) => (
   <div class={`message ${tone}`} role="status">
-    <Icon name={tone === 'warn' ? 'warn' : tone === 'good' ? 'check' : 'dot'} />
+    <Icon name={tone === 'warn' ? 'warn' : tone === 'good' ? 'check' : 'problem'} />
     <div>{children}</div>
   </div>
 )

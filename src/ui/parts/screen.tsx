@@ -2,7 +2,7 @@ import type { ComponentChildren } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { params, path, setParams, urlOf } from '../lib/router.ts'
 import { curlOf } from '../lib/shell-text.ts'
-import { Code } from './text.tsx'
+import { Breakable, Code } from './text.tsx'
 
 interface ScreenProps {
   readonly title: string
@@ -30,7 +30,7 @@ export function Screen({ title, above, actions, children }: ScreenProps) {
             </a>
           )}
           <h1 ref={heading} tabIndex={-1}>
-            {title}
+            <Breakable text={title} />
           </h1>
         </div>
         {actions !== undefined && <div class="row">{actions}</div>}

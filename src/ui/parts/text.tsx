@@ -1,10 +1,10 @@
 import { useState } from 'preact/hooks'
-import { relativeText, timeText } from '../lib/time.ts'
+import { relativeText, timeText, zoneText } from '../lib/time.ts'
 import { Icon } from './icon.tsx'
 
 /** Shows a time as its distance from now, or as a date with a clock. The other form is in the tooltip. */
 export const Time = ({ at, isExact = false, withMs = false }: { at: string; isExact?: boolean; withMs?: boolean }) => (
-  <time dateTime={at} title={isExact ? relativeText(at) : timeText(at, { withMs: true })}>
+  <time dateTime={at} title={`${isExact ? `${relativeText(at)}, ` : ''}${timeText(at, { withMs: true })} ${zoneText(at)}`}>
     {isExact ? timeText(at, { withMs }) : relativeText(at)}
   </time>
 )
@@ -26,6 +26,15 @@ export function Foreign({ text }: { text: string }) {
   parts.push(plain)
   return <>{parts.map((part) => (typeof part === 'string' ? part : <span class="chip">{part.code}</span>))}</>
 }
+
+/** Shows a name or a URL, which the browser breaks after a dot or a slash before it breaks a word. */
+export const Breakable = ({ text }: { text: string }) =>
+  text.split(/(?<=[./?&_-])(?=\w)/).map((part, i) => (
+    <>
+      {i > 0 && <wbr />}
+      <Foreign text={part} />
+    </>
+  ))
 
 /** A button that copies a text. */
 export function Copy({ text, label = 'Copy', what }: { text: string; label?: string; what?: string }) {
@@ -59,5 +68,7 @@ export const Code = ({ text, label }: { text: string; label: string }) => (
   </div>
 )
 
+/** The length of the ids that Kolbak gives. On a wide screen they stand on one line. */
+const ulidLength = 26
 /** An id, which is long, in a font that tells its characters apart. */
-export const Id = ({ id }: { id: string }) => <code class="id">{id}</code>
+export const Id = ({ id }: { id: string }) => <code class={id.length <= ulidLength ? 'id short' : 'id'}>{id}</code>

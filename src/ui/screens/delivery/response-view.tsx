@@ -25,7 +25,7 @@ export function ResponseView({ attempt, recorded = null }: { attempt: Attempt; r
               <Status tone="bad" icon="cross" word={code === null ? (reason ?? 'failed').replaceAll('_', ' ') : `status ${code}`} />
             ),
           ],
-          attempt.duration_ms === null ? null : ['Time to the status', durationText(attempt.duration_ms)],
+          attempt.duration_ms === null ? null : ['Response time', durationText(attempt.duration_ms)],
           ...stepsOf(recorded),
         ]}
       />

@@ -147,7 +147,7 @@ function Explain({ path }: { path: string }) {
   return (
     <section class="panel">
       <h2>Why did a webhook get the event, or not?</h2>
-      <div class="filters">
+      <div class="form">
         <Choice
           label="Webhook"
           name="webhook"
@@ -155,7 +155,10 @@ function Explain({ path }: { path: string }) {
           onChange={(change) => setParams({ webhook: change.currentTarget.value })}
           options={Object.fromEntries([
             ['', 'Choose a webhook'],
-            ...(webhooks.reply?.body ?? []).map(({ id: webhook, callback_url, event }) => [webhook, `${callback_url} (${event})`]),
+            ...(webhooks.reply?.body ?? []).map(({ id: webhook, callback_url, event }) => [
+              webhook,
+              `${callback_url.replace(/^https?:\/\//, '')} (${event})`,
+            ]),
           ])}
         />
       </div>

@@ -90,7 +90,7 @@ function KeysTable(props: { keys: readonly Key[]; countOf: (id: string) => numbe
           </td>
           <td class="wide">{key.scopes.join(', ')}</td>
           <td class="wide">
-            <a href={urlOf('/webhooks')}>{countOf(key.id) ?? '…'}</a>
+            <a href={urlOf(`/webhooks?text=${key.id}`)}>{countOf(key.id) ?? '…'}</a>
           </td>
           <td class="broad nowrap">
             {key.last_accessed_at === null ? <span class="soft">never</span> : <Time at={key.last_accessed_at} />}

@@ -14,7 +14,7 @@ import { Empty, Failed } from '../../parts/messages.tsx'
 import { Curl, Screen } from '../../parts/screen.tsx'
 import { DeliveryState, Status } from '../../parts/status.tsx'
 import { Table } from '../../parts/table.tsx'
-import { Id, Time } from '../../parts/text.tsx'
+import { Breakable, Code, Id, Time } from '../../parts/text.tsx'
 
 const what = { '': 'Deliveries', events: 'Events' }
 const deliveryStates = {
@@ -83,9 +83,10 @@ export function LiveScreen() {
           <p>
             {filter.status !== null || filter.event !== null
               ? 'Nothing that matches the filter has happened since you opened this screen.'
-              : `Nothing has happened since you opened this screen. To see something, send a test event on the screen of a webhook.`}{' '}
-            <a href={urlOf('/webhooks')}>Webhooks</a>
+              : 'Nothing has happened since you opened this screen.'}{' '}
+            To see something, send a test event on the screen of <a href={urlOf('/webhooks')}>a webhook</a>, or post an event:
           </p>
+          <Code text={`npm run -s kolbak -- send order.created '{"order": 7}'`} label="the command" />
         </Empty>
       ) : (
         // While somebody points at the list or moves through it, its rows must not move.
@@ -136,8 +137,8 @@ function Announcement({ count }: { count: number }) {
 const GapRow = ({ row, columns }: { row: Extract<LiveRow<unknown>, { gap: unknown }>; columns: number }) => (
   <tr>
     <td colSpan={columns} class="soft">
-      <Icon name="warn" /> {row.gap.missed ?? 'An unknown number of'} rows are missing here, between {timeText(row.gap.since)} and{' '}
-      {timeText(row.gap.until)}.
+      <Icon name="warn" /> {row.gap.missed === 1 ? '1 row is' : `${row.gap.missed ?? 'An unknown number of'} rows are`} missing here,
+      between {timeText(row.gap.since)} and {timeText(row.gap.until)}.
     </td>
   </tr>
 )
@@ -145,7 +146,10 @@ const GapRow = ({ row, columns }: { row: Extract<LiveRow<unknown>, { gap: unknow
 function DeliveryRows({ rows }: { rows: readonly LiveRow<LiveDelivery>[] }) {
   const urlOfWebhook = useUrls()
   return (
-    <Table caption="Attempts, newest first" columns={['State', 'Event', 'Webhook', 'Result', ['Attempt', 'wide'], ['At', 'broad']]}>
+    <Table
+      caption="Attempts, newest first"
+      columns={['State', 'Event', ['Webhook', 'broad'], 'Result', ['Attempt', 'wide'], ['At', 'broad']]}
+    >
       {rows.map((row) =>
         'gap' in row ? (
           <GapRow key={row.key} row={row} columns={6} />
@@ -156,12 +160,16 @@ function DeliveryRows({ rows }: { rows: readonly LiveRow<LiveDelivery>[] }) {
             </td>
             <td class="long">
               <a class="main" href={urlOf(`/deliveries/${row.item.id}`)}>
-                {row.item.event}
+                <Breakable text={row.item.event} />
               </a>
               <br />
               <Id id={row.item.event_id} />
+              <span class="narrow">
+                <br />
+                <WebhookName id={row.item.webhook_id} url={urlOfWebhook(row.item.webhook_id)} />
+              </span>
             </td>
-            <td class="long">
+            <td class="long broad">
               <WebhookName id={row.item.webhook_id} url={urlOfWebhook(row.item.webhook_id)} />
             </td>
             <td class="nowrap">
@@ -200,7 +208,7 @@ function EventRows({ rows }: { rows: readonly LiveRow<LiveEvent>[] }) {
             </td>
             <td class="long">
               <a class="main" href={urlOf(`/events/${encodeURIComponent(row.item.id)}`)}>
-                {row.item.event}
+                <Breakable text={row.item.event} />
               </a>
               <br />
               <Id id={row.item.id} />

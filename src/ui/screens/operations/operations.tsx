@@ -194,7 +194,7 @@ const Projections = ({ report: { projections } }: { report: Report }) => (
             )}
           </td>
           <td class="long">
-            projection {name}{' '}
+            {name}{' '}
             <span class="faint">
               build {build}, version {version}
             </span>
@@ -233,12 +233,7 @@ function Processes({ report: { processes, leases, version } }: { report: Report 
               <Id id={id} />
             </td>
             <td>{roles.join(', ')}</td>
-            <td class="long broad">
-              {leases
-                .filter(({ owner }) => owner === id)
-                .map(({ name }) => name)
-                .join(', ')}
-            </td>
+            <td class="long broad">{leaseText(leases.filter(({ owner }) => owner === id).map(({ name }) => name))}</td>
             <td class="nowrap wide">
               <Time at={started_at} />
             </td>
@@ -250,6 +245,17 @@ function Processes({ report: { processes, leases, version } }: { report: Report 
       </Table>
     </section>
   )
+}
+
+/** Returns how many partitions and projections the names of leases stand for, and the other leases by name. */
+function leaseText(names: readonly string[]): string {
+  const counted = ([count, word]: readonly [number, string]) => (count === 0 ? [] : [`${count} ${word}${count === 1 ? '' : 's'}`])
+  const countOf = (prefix: string) => names.filter((name) => name.startsWith(prefix)).length
+  return [
+    ...counted([countOf('bus/'), 'partition']),
+    ...counted([countOf('projection/'), 'projection']),
+    ...names.filter((name) => !/^(bus|projection)\//.test(name)),
+  ].join(', ')
 }
 
 const Checks = ({ checks }: Pick<Report, 'checks'>) => (

@@ -120,7 +120,7 @@ function JobsTable({
   cancel: (job: Job) => void
 }) {
   return (
-    <Table caption="Replays, newest first" columns={['State', 'Webhook', 'Replayed', ['Events of', 'wide'], 'Started']}>
+    <Table caption="Replays, newest first" columns={['State', 'Webhook', 'Replayed', ['Events of', 'wide'], ['Started', 'broad']]}>
       {jobs.map((job) => (
         <tr key={job.id}>
           <td>
@@ -146,6 +146,10 @@ function JobsTable({
             </a>
             <br />
             <span class="faint break">{whatOf(job)}</span>
+            <span class="narrow faint">
+              <br />
+              <Time at={job.created_at} />
+            </span>
           </td>
           <td>
             <Progress job={job} />
@@ -153,7 +157,7 @@ function JobsTable({
           <td class="wide">
             {timeText(job.since)} to {timeText(job.until)}
           </td>
-          <td class="nowrap">
+          <td class="nowrap broad">
             <Time at={job.created_at} />
           </td>
         </tr>

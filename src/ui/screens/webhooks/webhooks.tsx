@@ -11,7 +11,7 @@ import { Empty, Loaded } from '../../parts/messages.tsx'
 import { Curl, Screen } from '../../parts/screen.tsx'
 import { WebhookState, webhookStateOf } from '../../parts/status.tsx'
 import { Table } from '../../parts/table.tsx'
-import { Code, Foreign, Id, Time } from '../../parts/text.tsx'
+import { Breakable, Code, Foreign, Id, Time } from '../../parts/text.tsx'
 
 const pageSize = 100
 
@@ -22,7 +22,9 @@ export function Webhooks() {
   const shownPages = Number(params.value.get('pages') ?? 1)
   const matches = (webhook: Webhook) =>
     (state === '' || webhookStateOf(webhook) === state) &&
-    `${webhook.callback_url} ${webhook.event} ${webhook.description ?? ''} ${webhook.id}`.toLowerCase().includes(text)
+    `${webhook.callback_url} ${webhook.event} ${webhook.description ?? ''} ${webhook.id} ${webhook.key_id ?? ''}`
+      .toLowerCase()
+      .includes(text)
   return (
     <Screen
       title="Webhooks"
@@ -49,7 +51,7 @@ export function Webhooks() {
           return (
             <>
               <div class="filters">
-                <FilterText label="Search" name="text" placeholder="URL, event, description or id" />
+                <FilterText label="Search" name="text" placeholder="URL, event, description, id or key" />
                 <FilterChoice
                   label="State"
                   name="state"
@@ -112,7 +114,7 @@ function WebhooksTable({ webhooks }: { webhooks: readonly Webhook[] }) {
         <tr key={webhook.id}>
           <td class="long">
             <a class="main" href={urlOf(`/webhooks/${webhook.id}`)}>
-              <Foreign text={webhook.callback_url} />
+              <Breakable text={webhook.callback_url} />
             </a>
             <span class="narrow">
               <br />
