@@ -77,9 +77,7 @@ export function DeliveriesTable({
                 )}
               </td>
             )}
-            <td class="nowrap">
-              {resultText(delivery.last_reason?.startsWith('http_') ? null : delivery.last_reason, delivery.last_response_code)}
-            </td>
+            <td>{resultText(delivery.last_reason?.startsWith('http_') ? null : delivery.last_reason, delivery.last_response_code)}</td>
             <td class="wide">{delivery.attempt_count}</td>
             <td class="wide nowrap">{delivery.next_attempt_at !== null && <Time at={delivery.next_attempt_at} />}</td>
             <td class="nowrap broad">

@@ -29,7 +29,7 @@ export function Foreign({ text }: { text: string }) {
 
 /** Shows a name or a URL, which the browser breaks after a dot or a slash before it breaks a word. */
 export const Breakable = ({ text }: { text: string }) =>
-  text.split(/(?<=[./?&_-])(?=\w)/).map((part, i) => (
+  text.split(/(?<=[./?&_-])(?=[A-Za-z])/).map((part, i) => (
     <>
       {i > 0 && <wbr />}
       <Foreign text={part} />

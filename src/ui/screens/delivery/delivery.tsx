@@ -125,8 +125,7 @@ function Whole({ delivery, path }: { delivery: DeliveryData; path: string }) {
         ) : (
           <div class="stack">
             <h2>
-              Attempt {chosen.number}
-              {delivery.chain > 1 ? ` of chain ${chosen.chain}` : ''}
+              {chosen.chain > 1 ? `Replay${delivery.chain > 2 ? ` ${chosen.chain - 1}` : ''}, attempt` : 'Attempt'} {chosen.number}
             </h2>
             <ResponseView attempt={chosen} recorded={timeline?.attempts.find((each) => keyOf(each) === keyOf(chosen)) ?? null} />
             {can('read:events') && !withoutRequest.has(chosen.reason ?? '') && <RequestView path={path} attempt={chosen} />}
