@@ -1,5 +1,5 @@
 import { originAad } from '../commands/command-streams.ts'
-import type { Actor, Metadata, NewEvent } from '../events/envelope.ts'
+import type { Actor, Metadata, NewEvent, RecordedEvent } from '../events/envelope.ts'
 import { leafHash, storedEntry } from '../events/leaf.ts'
 import { EventNotReadable, upcast } from '../events/schema.ts'
 import { openEvent } from '../events/sealed-fields.ts'
@@ -8,7 +8,16 @@ import type { EventMacs } from '../lib/event-macs.ts'
 import { isObject } from '../lib/is-object.ts'
 import type { Vault } from '../lib/seal.ts'
 import type { AuditedEvent } from '../projections/audit.ts'
+import { accessIndexOf } from './access-events.ts'
 import type * as shown from './responses.ts'
+
+/** An event of the audit log, or an access event in the same form. */
+export type ShownEvent = Omit<AuditedEvent, 'family'> & { readonly family: AuditedEvent['family'] | 'access' }
+/** Returns an access event in the form of an event of the audit log. It has no leaf there. */
+export function shownAccess(event: RecordedEvent): ShownEvent {
+  const texts = { ...event, data: JSON.stringify(event.data), metadata: JSON.stringify(event.metadata) }
+  return { ...texts, index: BigInt(accessIndexOf(event)), family: 'access', leaf: leafHash(storedEntry(texts)) }
+}
 
 interface LineDependencies {
   readonly vault: Vault
@@ -20,7 +29,7 @@ interface LineDependencies {
  * Returns an event as a line for auditors. Sealed fields are opened, and secret fields are masked. If the event is not what Kolbak has written, the
  * line has `fault`: `forged` (without a MAC), `altered` (its MAC or its leaf does not fit) or `not_readable` (of a newer version).
  */
-export async function auditLine({ vault, macs, nameActor }: LineDependencies, event: AuditedEvent): Promise<shown.AuditedEvent> {
+export async function auditLine({ vault, macs, nameActor }: LineDependencies, event: ShownEvent): Promise<shown.AuditedEvent> {
   const { stream, revision, id, type, family, position } = event
   const parsed = { data: objectIn(event.data), metadata: objectIn(event.metadata) }
   const metadata = parsed.metadata as unknown as Metadata
@@ -35,7 +44,7 @@ export async function auditLine({ vault, macs, nameActor }: LineDependencies, ev
     event_id: id,
     time: metadata.time ?? null,
     family,
-    id: stream.slice(family.length + 1),
+    id: family === 'access' ? metadata.tenant : stream.slice(family.length + 1),
     revision,
     type,
     actor: fault === null ? await nameActor(actor, String(metadata.time)) : { ...splitActor(actor), name: null },

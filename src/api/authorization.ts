@@ -32,15 +32,22 @@ export async function inRequestedTenant(
 }
 const auditScope: ReadonlySet<Scope> = new Set<Scope>(['audit'])
 
+const requiredScope = ({ scope, hasPast }: Route, search: URLSearchParams): Scope | null =>
+  hasPast === true && asksForPast(search) ? 'read:audit' : scope
+
+/** Returns whether a request reads the audit log, a history or a past state, or is one of the auditor of the service. */
+export const isAuditRead = (route: Route, identity: Identity | null, search: URLSearchParams): boolean =>
+  identity !== null && route.method === 'GET' && (requiredScope(route, search) === 'read:audit' || identity.caller.scopes.has('audit'))
+
 /** Throws insufficient_scope or tenant_suspended. A read of a past state needs only `read:audit`. On the routes of admins, an admin may read the past too. */
-export function requireScope({ method, tag, scope, hasPast }: Route, identity: Identity | null, search: URLSearchParams): void {
+export function requireScope(route: Route, identity: Identity | null, search: URLSearchParams): void {
   if (identity === null) return
   const { caller, isSuspended } = identity
-  const isPast = hasPast === true && asksForPast(search)
-  const required = isPast ? 'read:audit' : scope
+  const { method, tag, scope } = route
+  const required = requiredScope(route, search)
   if (isSuspended === true && (method !== 'GET' || required !== 'read:audit')) throw suspended()
   if (required === null || caller.scopes.has(required)) return
-  if (isPast && scope === 'admin' && caller.scopes.has('admin')) return
+  if (scope === 'admin' && required === 'read:audit' && caller.scopes.has('admin')) return
   if (method === 'GET' && (mayRead(caller, required) || (tag === tenantTag && caller.scopes.has('audit')))) return
   throw lacksScope(required)
 }

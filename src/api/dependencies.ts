@@ -12,6 +12,7 @@ import type { MessageBus } from '../ports/message-bus.ts'
 import type { KeyUsage } from '../projections/key-usage.ts'
 import type { MessageIndex } from '../projections/message-index.ts'
 import type { ProjectionWaiter } from '../projections/waiter.ts'
+import type { AccessLog } from './access-log.ts'
 import type { OperationsReport } from './responses.ts'
 
 export interface HealthReport {
@@ -51,6 +52,8 @@ export interface ApiSettings {
 }
 
 export interface ApiDependencies {
+  /** Keeps who read the audit log and who was refused. Without it, nothing is kept. */
+  readonly access?: AccessLog
   readonly streams: CommandStreams
   readonly store: Pick<EventStore, 'append' | 'head' | 'identity' | 'read' | 'subscribe'>
   readonly bus: Pick<MessageBus, 'produce' | 'eraseBodies'>

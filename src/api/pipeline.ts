@@ -1,8 +1,9 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http'
 import { Counter, Histogram, type Registry } from 'prom-client'
 import type { RequestFacts } from '../events/envelope.ts'
+import { defaultTenant } from '../events/ids.ts'
 import { codeOf } from '../lib/errors.ts'
-import { inRequestedTenant, requireScope } from './authorization.ts'
+import { inRequestedTenant, isAuditRead, requireScope } from './authorization.ts'
 import type { Credentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { ApiError, type ErrorCode, errorEnvelope, invalid, lacksScope, problemOf } from './errors.ts'
@@ -21,11 +22,13 @@ const noSearch = new URLSearchParams()
 const callerGoneStatus = 499
 /** The most characters of `User-Agent` that an event keeps. */
 const maxAgentLength = 500
+/** The most characters of the URL of a read that an event keeps. */
+const maxUrlLength = 1_000
 
 /** Serves one request, and turns an error of the route into a response. @param params the parameters of the path */
 export type Serve = (req: IncomingMessage, res: ServerResponse, params: Readonly<Record<string, string>>) => Promise<void>
 
-interface PipelineDependencies extends Pick<ApiDependencies, 'log' | 'metrics' | 'pool'> {
+interface PipelineDependencies extends Pick<ApiDependencies, 'log' | 'metrics' | 'pool' | 'access'> {
   readonly credentials: Credentials
   readonly rateLimits: RateLimits
   /** Returns the caller's address, as the trusted proxies report it. */
@@ -72,6 +75,7 @@ export function createPipeline(deps: PipelineDependencies): (route: Route) => Se
         }
         result = failed(deps, route, exchange, error)
       }
+      noteAccess(deps, route, exchange, result.status)
       await respond(deps, route, exchange, result)
       const ms = performance.now() - exchange.startedAt
       meter.count(result.status)
@@ -115,9 +119,12 @@ async function carryOut(deps: PipelineDependencies, route: Route, exchange: Exch
   const { req, res } = exchange
   const { bodyTypes = json, bodyLimit = defaultBodyLimit, bodyOptional = false, quota = 'requests' } = route
   const search = searchOf(req)
-  const identify = async () => inRequestedTenant(deps, route, req.headers, await identifyCaller(deps, route, req))
+  const identify = async () => {
+    exchange.identity = await identifyCaller(deps, route, req)
+    exchange.identity = await inRequestedTenant(deps, route, req.headers, exchange.identity)
+    return exchange.identity
+  }
   const identity = await identify()
-  exchange.identity = identity
   if (identity !== null) {
     exchange.rateHeaders = await rateLimits.take(identity, quota)
     requireScope(route, identity, search)
@@ -150,6 +157,23 @@ async function carryOut(deps: PipelineDependencies, route: Route, exchange: Exch
 function searchOf({ url = '/' }: IncomingMessage): URLSearchParams {
   const queryStart = url.indexOf('?')
   return queryStart === -1 ? noSearch : new URLSearchParams(url.slice(queryStart))
+}
+
+/** Notes a read of the audit log or of a past state, and a request that was refused. */
+function noteAccess(deps: PipelineDependencies, route: Route, exchange: Exchange, status: number): void {
+  const { access } = deps
+  const { req, identity, ids, errorCode } = exchange
+  const isRefused = errorCode !== undefined && (status === 401 || status === 403 || status === 412)
+  if (access === undefined || (!isRefused && (status >= 400 || !isAuditRead(route, identity, searchOf(req))))) return
+  access.note({
+    tenant: identity?.caller.tenant ?? defaultTenant,
+    actor: identity?.caller.actor ?? 'system:unknown-caller',
+    correlation_id: ids.correlation,
+    facts: factsOf(deps, route, exchange, null),
+    what: isRefused
+      ? { type: 'AccessDenied', status, code: errorCode }
+      : { type: 'AuditRead', url: (req.url ?? '').slice(0, maxUrlLength) },
+  })
 }
 
 /** Returns null for a route without a caller. Throws when the credential is missing, wrong, or not sufficient. */

@@ -1,3 +1,4 @@
+import { type AccessEvents, accessEventFields } from './access.ts'
 import { type DeliveryEvents, deliveryEventFields } from './delivery.ts'
 import type { NewEvent } from './envelope.ts'
 import { type ErasureEvents, erasureEventFields } from './erasure.ts'
@@ -9,7 +10,7 @@ import { type TenantEvents, tenantEventFields } from './tenant.ts'
 import { type WebhookEvents, webhookEventFields } from './webhook.ts'
 
 /** The data of every event type. */
-export interface Events extends TenantEvents, KeyEvents, WebhookEvents, LogEvents, ErasureEvents, DeliveryEvents {}
+export interface Events extends TenantEvents, KeyEvents, WebhookEvents, LogEvents, ErasureEvents, AccessEvents, DeliveryEvents {}
 export type EventType = keyof Events
 
 /**
@@ -85,6 +86,10 @@ export const eventTypes = {
   LossDeclared: shape(logEventFields),
   PayloadErasureAsked: shape(erasureEventFields),
   PayloadErased: shape(erasureEventFields),
+  AuditRead: shape(accessEventFields),
+  AccessDenied: shape(accessEventFields),
+  TokenRefused: shape(accessEventFields),
+  AccessesOmitted: shape(accessEventFields),
   MessageRouted: shape(deliveryEventFields),
   MessagesRouted: shape(deliveryEventFields),
   MessageRejected: shape(deliveryEventFields),

@@ -45,6 +45,7 @@ export const points = [
   'log.cosignature',
   'log.send',
   'log.list',
+  'access.append',
   // Steps of erasures
   'erasure.bodies',
   'erasure.retries',

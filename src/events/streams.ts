@@ -9,10 +9,11 @@ export const families = {
   erasure: 'command',
   routing: 'day',
   attempts: 'day',
+  access: 'day',
 } as const
 export type Family = keyof typeof families
 export const everyFamily = Object.keys(families) as Family[]
-/** The families of routing and of attempts. Their events are the history of deliveries. */
+/** The families of routing and of attempts, whose events are the history of deliveries, and of accesses. They are sealed in the same batches. */
 export const dayFamilies: readonly Family[] = everyFamily.filter((family) => families[family] === 'day')
 export type StreamName = `${Family}-${string}`
 
@@ -39,7 +40,10 @@ export const routingStream = (tenant: TenantId, accepted_at: string): StreamName
  */
 export const attemptsStream = (webhook: WebhookId, time: string): StreamName => `attempts-${idOf(webhook)}-${dayOf(time)}`
 
-const names = /^((tenant|key|webhook|log|erasure)-[0-9A-Z]{26}|(routing|attempts)-[0-9A-Z]{26}-\d{8})$/
+/** Returns the name of the stream of one day that says who looked at a tenant, and who was refused. */
+export const accessStream = (tenant: TenantId, time: string): StreamName => `access-${idOf(tenant)}-${dayOf(time)}`
+
+const names = /^((tenant|key|webhook|log|erasure)-[0-9A-Z]{26}|(routing|attempts|access)-[0-9A-Z]{26}-\d{8})$/
 /** Returns whether the name has the form of Kolbak's streams. In a shared store, another application's names may begin in the same way. */
 export const isStreamName = (name: string): name is StreamName => names.test(name)
 export const familyOf = (stream: StreamName): Family => stream.slice(0, stream.indexOf('-')) as Family

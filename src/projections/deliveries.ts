@@ -2,7 +2,7 @@ import type { RecordedDeliveryEvent } from '../events/delivery.ts'
 import { factsOf } from '../events/delivery-facts.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
 import { step } from '../events/steps.ts'
-import { dayFamilies } from '../events/streams.ts'
+import { dayFamilies, familyOf } from '../events/streams.ts'
 import { messageRefColumns, messageRefs } from '../lib/ref-columns.ts'
 import { type Sql, sqlText } from '../lib/sql.ts'
 import type { DeliveryLog } from '../ports/delivery-log.ts'
@@ -15,7 +15,14 @@ import { recordHealth } from './webhook-health.ts'
  * Returns whether something waits for the effects of an event. Nothing waits for the usual events of a delivery, because they cause no effect, and the
  * history shows most of them without a row.
  */
-const isUrgent = ({ type }: RecordedEvent): boolean => type !== 'MessageRouted' && type !== 'MessagesRouted' && type !== 'DeliverySucceeded'
+const isUrgent = ({ type, stream }: RecordedEvent): boolean =>
+  familyOf(stream) !== 'access' && type !== 'MessageRouted' && type !== 'MessagesRouted' && type !== 'DeliverySucceeded'
+
+/** Returns the events of the history of deliveries. Accesses are read only because they are sealed in the same batches. */
+const historyIn = (events: readonly RecordedEvent[]): readonly RecordedEvent[] => {
+  const isAccess = ({ stream }: RecordedEvent) => familyOf(stream) === 'access'
+  return events.some(isAccess) ? events.filter((event) => !isAccess(event)) : events
+}
 
 /**
  * Makes the projection of routing and attempts. It first writes the facts to the delivery log. In the transaction of the checkpoint it then writes
@@ -39,10 +46,11 @@ export const deliveries = (
       drop: (build) => deliveryLog.dropBuild(build),
     },
     async prepare(events, { build }) {
-      const facts = events.flatMap(factsOf)
+      const facts = historyIn(events).flatMap(factsOf)
       if (facts.length > 0) await step('history.record', () => deliveryLog.historyOf(build).record(facts))
     },
-    async apply(sql, events, { build, is_live, applied_to }) {
+    async apply(sql, stored, { build, is_live, applied_to }) {
+      const events = historyIn(stored)
       const uncounted = applied_to === null ? events : events.filter(({ position }) => position > applied_to)
       await recordStatistics(sql, build, uncounted)
       if (!is_live) return

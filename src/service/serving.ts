@@ -1,10 +1,12 @@
 import type { Registry } from 'prom-client'
+import { createAccessLog } from '../api/access-log.ts'
 import { createApi } from '../api/api.ts'
 import type { HealthReport } from '../api/dependencies.ts'
 import type { HttpServer } from '../api/http-server.ts'
 import type { OperationsReport } from '../api/responses.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
 import { openLogSigner } from '../lib/log-signer.ts'
+import { findClient } from '../projections/clients.ts'
 import { createKeyUsage } from '../projections/key-usage.ts'
 import { createLiveDeliveryLog } from '../projections/live-delivery-log.ts'
 import { createMessageIndex } from '../projections/message-index.ts'
@@ -30,8 +32,15 @@ export function serveApi(shared: Shared, { server, policy, registry, operationOn
   const { config, store, bus, deliveryLog, streams, keyring, macs, waiter, pools, live, notices, jwtSecret, parts, log } = shared
   const usage = createKeyUsage({ pool: pools.reads, onError: (error) => log.warn({ error }, 'key_usage.failed') })
   parts.add('key usage', usage.close)
+  const access = createAccessLog({
+    ...{ store, keyring, log },
+    isReady: () => macs.start !== null && live.isVersion02Gone,
+    tenantOf: async (id) => (await findClient(pools.reads, id))?.tenant ?? null,
+  })
+  parts.add('access log', access.close)
   createApi(
     {
+      access,
       logKey: async () => (await openLogSigner(keyring)).vkey,
       ...{ streams, store, bus, keyring, macs, waiter, usage, notices, health, operations, scrape, log },
       noteAccepted: () => noteEnd({ bus, pool: pools.reads }),

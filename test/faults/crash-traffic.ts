@@ -42,8 +42,8 @@ const perSecond = 40
 const batchSize = 540
 
 /**
- * Starts a mixed load: events, batches, repeated events with the same and with other content, changes of the webhook, and replays of one delivery and
- * of all failed ones. The receiver responds to a tenth of the requests with 503, and to some with 400, which ends a delivery. A caller that cannot
+ * Starts a mixed load: events, batches, repeated events with the same and with other content, changes of the webhook, reads of its history, and replays
+ * of one delivery and of all failed ones. The receiver responds to a tenth of the requests with 503, and to some with 400, which ends a delivery. A caller that cannot
  * reach the service tries again.
  * @param round a number that makes the ids of this load unique
  */
@@ -129,6 +129,9 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
       if (delivery === undefined || replayed.has(delivery.id)) return
       const { status } = await call('POST', `/v1/deliveries/${delivery.id}/replay`)
       if (status === 202) replayed.add(delivery.id)
+    }),
+    repeatWork(300, async () => {
+      await call('GET', `/v1/webhooks/${webhook}/history?limit=1`)
     }),
     repeatWork(1_000, async () => {
       await call('POST', `/v1/webhooks/${webhook}/replay`, { since: begunAt })

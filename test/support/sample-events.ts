@@ -3,6 +3,7 @@ import type { ClientId, DeliveryId, EventId, KeyId, MessageId, Place, TenantId, 
 import { logStream } from '../../src/events/log.ts'
 import type { Events, EventType } from '../../src/events/schema.ts'
 import {
+  accessStream,
   attemptsStream,
   erasureStream,
   keyStream,
@@ -125,6 +126,10 @@ export const sampleData: { readonly [T in EventType]: Required<Events[T]> } = {
   TenantHoldReleased: { id: tenant },
   TenantErasureAsked: { id: tenant },
   TenantErased: { id: tenant },
+  AuditRead: { url: '/v1/audit?family=key', origin: { address: '203.0.113.7', agent: 'curl/8.5.0' } },
+  AccessDenied: { status: 403, code: 'insufficient_scope', count: 2, until, origin: { address: '203.0.113.7', agent: null } },
+  TokenRefused: { client_id, code: 'invalid_client', count: 1, until, origin: { address: '203.0.113.7', agent: null } },
+  AccessesOmitted: { count: 7, until },
 }
 export const sampleTypes = Object.keys(sampleData) as EventType[]
 
@@ -134,6 +139,7 @@ export const streamOf = (type: EventType): StreamName => {
   if (/^Webhook/.test(type)) return webhookStream(webhook)
   if (/^(Log|Batch|Loss|AttemptMacs|Streams)/.test(type)) return logStream
   if (/^Payload/.test(type)) return erasureStream(erasureId(message))
+  if (/^(Audit|Access|Token)/.test(type)) return accessStream(tenant, accepted_at)
   return /^Message/.test(type) ? routingStream(tenant, accepted_at) : attemptsStream(webhook, accepted_at)
 }
 

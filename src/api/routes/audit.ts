@@ -1,17 +1,19 @@
 import { createHash } from 'node:crypto'
+import type { RecordedEvent } from '../../events/envelope.ts'
 import { openHead } from '../../lib/log-signer.ts'
 import { sqlOn } from '../../lib/sql.ts'
-import { type AuditedEvent, audit, auditedEvents, readLogState } from '../../projections/audit.ts'
+import { type AuditQuery, audit, auditedEvents, readLogState } from '../../projections/audit.ts'
 import { type KeptHead, listHeads, newestCosignedHead } from '../../projections/log-heads.ts'
+import { accessEvents, lastAccessIndex } from '../access-events.ts'
 import { createActorNames } from '../actor-names.ts'
-import { auditLine } from '../audit-line.ts'
+import { auditLine, type ShownEvent, shownAccess } from '../audit-line.ts'
 import { createAuditStreams, csvRow, guardedTexts } from '../audit-streams.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, invalid, notFound } from '../errors.ts'
 import { awaitHead } from '../projection-lag.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
-import { accept, auditColumns, auditLines, auditQuery, logHead } from '../schemas/audit.ts'
+import { type AuditFilter, accept, auditColumns, auditLines, auditQuery, logHead } from '../schemas/audit.ts'
 import { envelope } from '../schemas/common.ts'
 import { pastReadHeaders } from '../schemas/headers.ts'
 import { parseTimeRange } from '../time-range.ts'
@@ -32,6 +34,7 @@ export function createAuditRoutes(deps: ApiDependencies): Route[] {
         'Streams every change of the account: who did what, when, and under which request. Each line of the response is one JSON object of the schema `AuditedEvent`. ' +
         'The last line is no event: it says `"end": true` with the number and the SHA-256 of the lines before, or why the stream broke off. A response without such a line is incomplete. ' +
         'The stream ends with the last event that was stored before the request. To go on from there, send `after` of the last line. ' +
+        'With the family `access`, it streams who read the audit log or the past, and who was refused, for the retention time; the indexes are then those of that list. ' +
         'A caller can have one stream at a time. With `Accept: text/csv` the lines are rows of a table, whose last row begins with `end` or `error`.',
       tag: 'Audit',
       credentials: 'bearer',
@@ -57,12 +60,10 @@ export function createAuditRoutes(deps: ApiDependencies): Route[] {
         const callerGone = gone()
         const end = streams.begin(caller.actor)
         try {
-          const headers = await awaitHead(deps, audit)
           const vault = await deps.keyring.vault(tenant)
-          const { size } = await readLogState(deps.pool)
+          const { batches, last, headers } = await openSource(deps, { tenant, after, ...filter, ...range })
           const line = { vault, macs: deps.macs, nameActor: createActorNames(deps, tenant) }
-          const format = createFormat(isCsv, Math.max(after, size - 1))
-          const batches = auditedEvents(deps.pool, { tenant, after, end: size, ...filter, ...range })
+          const format = createFormat(isCsv, Math.max(after, last))
           const texts = textsOf(batches, (event) => auditLine(line, event), format)
           const chunks = guardedTexts({ texts, gone: callerGone, stillAllowed, end, lastOf: format.last })
           return { status: 200, headers, stream: { type: isCsv ? csv : ndjson, chunks } }
@@ -73,6 +74,43 @@ export function createAuditRoutes(deps: ApiDependencies): Route[] {
       },
     }),
   ]
+}
+
+type SourceQuery = Omit<AuditQuery, 'end' | 'family'> & Pick<AuditFilter, 'family'>
+/** The events of a stream. */
+interface Source {
+  readonly batches: AsyncIterable<readonly ShownEvent[]>
+  /** The last index of the source when the stream began, or -1. */
+  readonly last: number
+  readonly headers: Readonly<Record<string, string>>
+}
+/** Opens the audit log up to now or, with the family `access`, the accesses, which are stored for the retention time only. */
+async function openSource(deps: ApiDependencies, { family, ...query }: SourceQuery): Promise<Source> {
+  if (family !== 'access') {
+    const headers = await awaitHead(deps, audit)
+    const { size } = await readLogState(deps.pool)
+    const filter = { ...query, end: size, ...(family === undefined ? {} : { family }) }
+    return { batches: auditedEvents(deps.pool, filter), last: size - 1, headers }
+  }
+  const range = { ...query, retentionDays: deps.settings.retentionDays, now: deps.now() }
+  const last = await lastAccessIndex(deps.store, range)
+  return { batches: matchingAccesses(accessEvents(deps.store, range, last), query), last, headers: {} }
+}
+async function* matchingAccesses(
+  batches: AsyncIterable<readonly RecordedEvent[]>,
+  { tenant, id = tenant, type, actor, correlation, request }: Omit<SourceQuery, 'family'>,
+): AsyncGenerator<ShownEvent[]> {
+  for await (const batch of batches)
+    yield batch
+      .filter(
+        ({ type: eventType, metadata }) =>
+          id === tenant &&
+          (type ?? eventType) === eventType &&
+          (actor ?? metadata.actor) === metadata.actor &&
+          (correlation ?? metadata.$correlationId) === metadata.$correlationId &&
+          (request ?? metadata.request_id) === metadata.request_id,
+      )
+      .map(shownAccess)
 }
 
 const createLogHeadRoute = (deps: ApiDependencies): Route =>
@@ -107,14 +145,14 @@ const noteOf = ({ note, cosignatures = '' }: KeptHead): string => `${note}${cosi
 type Line = Readonly<Record<string, unknown>>
 
 async function* textsOf(
-  batches: AsyncIterable<readonly AuditedEvent[]>,
-  lineOf: (event: AuditedEvent) => Promise<Line>,
+  batches: AsyncIterable<readonly ShownEvent[]>,
+  lineOf: (event: ShownEvent) => Promise<Line>,
   format: Format,
 ): AsyncGenerator<string> {
   if (format.head !== '') yield format.add(format.head, 0, null)
   for await (const batch of batches) {
     const lines = await Promise.all(batch.map(lineOf))
-    yield format.add(lines.map(format.text).join(''), lines.length, Number(batch.at(-1)?.index))
+    if (lines.length > 0) yield format.add(lines.map(format.text).join(''), lines.length, Number(batch.at(-1)?.index))
   }
 }
 

@@ -6,7 +6,7 @@ import { type Problem, problemOf } from '../errors.ts'
 import type { FailedCredentials } from '../failed-credentials.ts'
 import { isClientId } from '../ids.ts'
 import { parseJson } from '../request-body.ts'
-import { openRoute, type Route, type RouteResult } from '../route.ts'
+import { openRoute, type RawRequest, type Route, type RouteResult } from '../route.ts'
 import { noStore } from '../route-results.ts'
 import { type TokenRequest, tokenError, tokenRequest, tokenResponse } from '../schemas/auth.ts'
 import { parseScopes, type Tokens } from '../tokens.ts'
@@ -41,7 +41,7 @@ const sentences = {
 } as const
 const errorExample = (error: TokenErrorCode, error_description: string) => ({ [error]: { error, error_description } })
 
-type AuthDependencies = Pick<ApiDependencies, 'pool' | 'keyring' | 'settings' | 'now' | 'log'>
+type AuthDependencies = Pick<ApiDependencies, 'pool' | 'keyring' | 'settings' | 'now' | 'log' | 'access'>
 
 export function createAuthRoutes(deps: AuthDependencies, tokens: Tokens, failedCredentials: FailedCredentials): Route[] {
   const route = openRoute({
@@ -99,7 +99,39 @@ export function createAuthRoutes(deps: AuthDependencies, tokens: Tokens, failedC
       }
     },
   })
-  return [{ ...route, run: (request) => withTokenErrors(() => route.run(request), request.headers.authorization !== undefined) }]
+  return [
+    {
+      ...route,
+      run: (request) =>
+        withTokenErrors(() => noteRefusals(deps, request, () => route.run(request)), request.headers.authorization !== undefined),
+    },
+  ]
+}
+
+/** Notes the errors with which clients get no token, except for requests that do not follow RFC 6749. */
+async function noteRefusals(
+  { access }: AuthDependencies,
+  { facts, requestId, headers, rawBody, contentType }: RawRequest,
+  run: () => Promise<RouteResult>,
+): Promise<RouteResult> {
+  try {
+    return await run()
+  } catch (error) {
+    const isRefusal = error instanceof TokenError && ['invalid_client', 'unauthorized_client', 'invalid_scope'].includes(error.error)
+    if (access !== undefined && isRefusal) {
+      const client_id = namedClient({ headers, rawBody, contentType })
+      const what = { type: 'TokenRefused', client_id, code: error.error } as const
+      access.note({ tenant: null, actor: 'system:unknown-caller', correlation_id: requestId, facts: facts(), what })
+    }
+    throw error
+  }
+}
+/** Returns the id that a request names as its client, or null if it has not the form of one. */
+function namedClient({ headers, rawBody, contentType }: Pick<RawRequest, 'headers' | 'rawBody' | 'contentType'>): string | null {
+  const { authorization } = headers
+  const body = authorization === undefined ? (contentType === form ? parseForm(rawBody) : parseJson(rawBody)) : null
+  const id = authorization === undefined ? Object(body).client_id : basicCredentials(authorization)?.id
+  return typeof id === 'string' && isClientId(id) ? id : null
 }
 
 /** Turns errors of the request itself into the results of RFC 6749. @param usedBasic whether the request had an Authorization header */

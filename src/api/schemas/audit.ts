@@ -1,8 +1,9 @@
-import { type AuditedFamily, auditedFamilies } from '../../projections/audit.ts'
+import { auditedFamilies } from '../../projections/audit.ts'
 import { correlation_id, instant, timestamp, uuid } from './common.ts'
 import { shownActor } from './history.ts'
 import { exampleOf, type JsonSchema, named, nullable, object, oneOf } from './json-schema.ts'
 
+const shownFamilies = [...auditedFamilies, 'access'] as const
 const shownMetadata = object({
   schema: nullable({ type: 'integer', description: 'The number of the schema of `data` as it is stored.', examples: [1] }),
   app: nullable({ type: 'string', description: 'The version of Kolbak that stored the event.', examples: ['0.2.0'] }),
@@ -75,7 +76,7 @@ const auditedEvent = named(
       index: { type: 'integer', minimum: 0, description: 'The place of the event in the audit log of the whole service.', examples: [41] },
       event_id: uuid,
       time: nullable(timestamp),
-      family: { ...oneOf(auditedFamilies), examples: ['webhook'] },
+      family: { ...oneOf(shownFamilies), examples: ['webhook'] },
       id: { type: 'string', description: 'The id of the tenant, key or webhook.', examples: ['01JQNV4T0M2ZB7V6RWKD5YQ3XE'] },
       revision: { type: 'integer', minimum: 0, examples: [1] },
       type: { type: 'string', examples: ['WebhookChanged'] },
@@ -141,7 +142,7 @@ export const auditLines: JsonSchema = {
   examples: [`${JSON.stringify(exampleOf(auditedEvent))}\n`],
 }
 
-interface AuditFilter {
+export interface AuditFilter {
   readonly after?: number
   readonly id?: string
   readonly type?: string
@@ -149,7 +150,7 @@ interface AuditFilter {
   readonly request?: string
   readonly since?: string
   readonly until?: string
-  readonly family?: AuditedFamily
+  readonly family?: (typeof shownFamilies)[number]
   readonly actor?: string
 }
 const filterText = (pattern: string, description: string, example: string): JsonSchema => ({
@@ -169,7 +170,10 @@ export const auditQuery = object<AuditFilter>(
     },
     since: { ...instant, description: 'Events at this time or later.' },
     until: { ...instant, description: 'Events before this time.' },
-    family: { ...oneOf(auditedFamilies), description: 'Only changes of this kind of resource.' },
+    family: {
+      ...oneOf(shownFamilies),
+      description: 'Only changes of this kind of resource, or with `access` who read the audit log or the past, and who was refused.',
+    },
     id: filterText('^[0-9A-HJKMNP-TV-Z]{26}$', 'Only changes of this tenant, key or webhook.', '01JQNV4T0M2ZB7V6RWKD5YQ3XE'),
     type: filterText('^[A-Za-z]{1,100}$', 'Only events of this type.', 'WebhookChanged'),
     correlation: filterText('^[A-Za-z0-9_.:-]{1,128}$', 'Only events with this `x-request-id`.', '7d0f6c1e-8a55-4a35-9f3e-0d9c1a3b5e77'),
