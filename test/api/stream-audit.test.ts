@@ -215,7 +215,7 @@ describe('GET /v1/audit', () => {
     await pool.query(
       `insert into projection_audit_1.audit_events
        select 1000000 + n, position, tenant, time, stream, revision, id, family, type, actor, correlation_id, request_id, schema, data, metadata, leaf
-       from projection_audit_1.audit_events, generate_series(1, 20000) n where tenant = $1 and type = 'TenantRegistered'`,
+       from projection_audit_1.audit_events, generate_series(1, 60000) n where tenant = $1 and type = 'TenantRegistered'`,
       [other.tenant],
     )
     await pool.query('update projection_audit_1.log_state set size = 2000000')
