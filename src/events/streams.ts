@@ -15,6 +15,8 @@ export type Family = keyof typeof families
 export const everyFamily = Object.keys(families) as Family[]
 /** The families of routing and of attempts, whose events are the history of deliveries, and of accesses. They are sealed in the same batches. */
 export const dayFamilies: readonly Family[] = everyFamily.filter((family) => families[family] === 'day')
+/** The families whose events are the history of deliveries. */
+export const historyFamilies: readonly Family[] = dayFamilies.filter((family) => family !== 'access')
 export type StreamName = `${Family}-${string}`
 
 const idOf = (id: string): string => {

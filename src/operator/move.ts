@@ -5,7 +5,7 @@ import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import { commandEntry, leafHash } from '../events/leaf.ts'
 import type { MessageRef } from '../events/refs.ts'
 import { upcast } from '../events/schema.ts'
-import { dayFamilies, everyFamily, isDayStream, type StreamName } from '../events/streams.ts'
+import { everyFamily, historyFamilies, isDayStream, type StreamName } from '../events/streams.ts'
 import { chunks } from '../lib/chunks.ts'
 import { KolbakError } from '../lib/errors.ts'
 import { openEventMacs } from '../lib/event-macs.ts'
@@ -303,8 +303,8 @@ async function copyHistory(
   await target.makeBuild(build)
   const history = target.historyOf(build)
   let recorded = 0
-  const head = await store.head(dayFamilies)
-  for await (const events of eventsUpTo(store, { families: dayFamilies, after: null, upTo: head })) {
+  const head = await store.head(historyFamilies)
+  for await (const events of eventsUpTo(store, { families: historyFamilies, after: null, upTo: head })) {
     const facts = events.map(upcast).flatMap(factsOf).filter(isCopied)
     if (facts.length > 0) await history.record(facts)
     recorded += facts.length

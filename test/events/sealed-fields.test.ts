@@ -22,6 +22,7 @@ describe('sealed fields', () => {
       expect(sampleTypes.toSorted()).to.deep.equal(Object.keys(eventTypes).sort())
       for (const type of sampleTypes) {
         const sample = sampleEvent(type)
+        await keyring.create(sample.metadata.tenant)
         const tenantVault = await keyring.vault(sample.metadata.tenant)
         await store.append(streamOf(type), [sealEvent(tenantVault, streamOf(type), sample)], 'any')
       }

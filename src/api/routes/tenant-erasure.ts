@@ -14,6 +14,7 @@ import { type TenantRemainder, tenantErasure } from '../schemas/erasure.ts'
 import { changeHeaders, ifMatch } from '../schemas/headers.ts'
 import { exampleOf } from '../schemas/json-schema.ts'
 import { eraseTenant, holdTenant, tenant } from '../schemas/tenant.ts'
+import { parseUtc } from '../time-range.ts'
 import { onBehalfOf, tenantView } from './tenants.ts'
 
 const spec = {
@@ -60,7 +61,7 @@ function createHoldRoutes(deps: ApiDependencies): Route[] {
       responses: responses({ hold: { reason: 'Lawsuit 17/2026', until: '2027-03-31T00:00:00.000Z' } }),
       handler(request) {
         const { reason, until = null } = request.body
-        const hold = { reason, until: until === null ? null : new Date(until).toISOString() }
+        const hold = { reason, until: until === null ? null : parseUtc('until', until) }
         return change(request, { type: 'HoldTenant', hold })
       },
     }),
