@@ -101,9 +101,18 @@ export function createAccessLog(options: AccessLogOptions): AccessLog {
     flushing = flushing.then(() => flush(isAll)).catch((error: unknown) => log.warn({ error }, 'access_log.failed'))
     return flushing
   }
-  const timer = setInterval(flushSoon, flushMs).unref()
+  let timer: NodeJS.Timeout | null = null
+  /** Flushes after `flushMs`, and again as long as accesses wait. No timer runs while none waits. */
+  const flushLater = () => {
+    timer ??= setTimeout(async () => {
+      timer = null
+      await flushSoon()
+      if (gathered.size > 0 || omitted !== null || waiting.length > 0) flushLater()
+    }, flushMs).unref()
+  }
   return {
     note(access) {
+      flushLater()
       const now = Date.now()
       const { what, facts, actor, tenant } = access
       const key =
@@ -125,7 +134,7 @@ export function createAccessLog(options: AccessLogOptions): AccessLog {
       gathered.set(key, { id: randomUUID() as EventId, access, since: now, until: now, count: 1 })
     },
     async close() {
-      clearInterval(timer)
+      if (timer !== null) clearTimeout(timer)
       await flushSoon(true)
     },
   }
