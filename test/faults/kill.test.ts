@@ -37,18 +37,20 @@ describe('a kill -9 under load', () => {
 
     const history = await clientOf(service.url)
     await expectSuccessOfAll(history, webhook.id)
-    // The statistics have counted every attempt of the history exactly once, although the projector was killed too.
+    // The statistics have counted every attempt once, although the projector was killed too. A request that was repeated after a kill may be two events
+    // of one attempt, of which the history shows one.
+    const requests = receiver.received('/hook')
     const attempts = (await allDeliveries(history, webhook.id)).flatMap((delivery) => delivery.attempts)
     const successes = attempts.filter(({ status }) => status === 'success').length
-    const counted = { success: successes, retrying: attempts.length - successes, failed: 0 }
-    await waitFor(
+    const least = { success: successes, retrying: attempts.length - successes, failed: 0 }
+    const totals = await waitFor(
       async () => {
-        const { totals } = (await history.get<{ data: Statistics }>(`/v1/statistics/deliveries?webhook=${webhook.id}`)).data
-        return Object.entries(counted).every(([name, count]) => totals[name] === count)
+        const { data } = await history.get<{ data: Statistics }>(`/v1/statistics/deliveries?webhook=${webhook.id}`)
+        return Object.entries(least).every(([name, count]) => Number(data.totals[name]) >= count) ? data.totals : null
       },
-      { what: `the statistics to be ${JSON.stringify(counted)}` },
+      { what: `the statistics to be ${JSON.stringify(least)}` },
     )
-    const requests = receiver.received('/hook')
+    expect(Number(totals.success) + Number(totals.retrying) + Number(totals.failed)).to.be.at.most(requests.length)
     expect(requests.every((request) => request.verified)).to.equal(true)
     expect(accepted.length).to.be.greaterThan(3 * perSecond)
     const attemptsSeen = new Set(requests.map((request) => `${request.headers['webhook-id']} ${request.headers['kolbak-attempt']}`)).size
