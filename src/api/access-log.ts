@@ -5,7 +5,7 @@ import { type ClientId, defaultTenant, type EventId, type TenantId } from '../ev
 import { sealEvent } from '../events/sealed-fields.ts'
 import { step } from '../events/steps.ts'
 import { accessStream, type StreamName } from '../events/streams.ts'
-import type { Keyring } from '../lib/keyring.ts'
+import { DataKeyFault, type Keyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
 import type { Vault } from '../lib/seal.ts'
 import type { EventStore } from '../ports/event-store.ts'
@@ -57,35 +57,35 @@ interface Gathered {
   count: number
 }
 /** An event without its place. It keeps its id while the append is tried again. */
-type Made = Omit<NewEvent, 'metadata'> & { readonly metadata: Omit<NewEvent['metadata'], 'schema'>; readonly stream: StreamName }
+type AccessEvent = Omit<NewEvent, 'metadata'> & { readonly metadata: Omit<NewEvent['metadata'], 'schema'>; readonly stream: StreamName }
 
 export function createAccessLog(options: AccessLogOptions): AccessLog {
   const { log, flushMs = 1_000, countMs = 60_000, isReady } = options
   const gathered = new Map<string, Gathered>()
   let omitted: Counter | null = null
-  let waiting: Made[] = []
+  let waiting: AccessEvent[] = []
   let flushing: Promise<void> = Promise.resolve()
-  let begun = { at: Date.now(), events: 0 }
+  let minute = { since: Date.now(), events: 0 }
 
-  const take = (isAll: boolean, now: number): (() => Promise<Made>)[] => {
-    const taken: (() => Promise<Made>)[] = []
-    for (const [key, one] of gathered) {
-      if (!isAll && one.access.what.type !== 'AuditRead' && now - one.since < countMs) continue
+  const take = (isAll: boolean, now: number): (() => Promise<AccessEvent>)[] => {
+    const taken: (() => Promise<AccessEvent>)[] = []
+    for (const [key, entry] of gathered) {
+      if (!isAll && entry.access.what.type !== 'AuditRead' && now - entry.since < countMs) continue
       gathered.delete(key)
-      taken.push(() => madeOf(options, one))
+      taken.push(() => accessEventOf(options, entry))
     }
     const counter = omitted
     if (counter !== null && (isAll || now - counter.since >= countMs)) {
       omitted = null
-      taken.push(async () => omittedOf(counter))
+      taken.push(async () => omissionEventOf(counter))
     }
     return taken
   }
   const flush = async (isAll: boolean): Promise<void> => {
     if (!isReady()) return
-    for (const make of take(isAll, Date.now())) {
-      const made = await make()
-      if (waiting.length < maxWaiting) waiting.push(made)
+    for (const createEvent of take(isAll, Date.now())) {
+      const event = await createEvent()
+      if (waiting.length < maxWaiting) waiting.push(event)
     }
     const events = waiting
     waiting = []
@@ -117,20 +117,20 @@ export function createAccessLog(options: AccessLogOptions): AccessLog {
       const { what, facts, actor, tenant } = access
       const key =
         what.type === 'AuditRead' ? facts.request_id : JSON.stringify([what, tenant, actor, facts.operation, facts.origin.address])
-      const known = gathered.get(key)
-      if (known !== undefined) {
-        known.until = now
-        known.count++
+      const entry = gathered.get(key)
+      if (entry !== undefined) {
+        entry.until = now
+        entry.count++
         return
       }
-      if (now - begun.at >= 60_000) begun = { at: now, events: 0 }
-      if (begun.events >= maxGathered) {
+      if (now - minute.since >= 60_000) minute = { since: now, events: 0 }
+      if (minute.events >= maxGathered) {
         omitted ??= { since: now, until: now, count: 0 }
         omitted.until = now
         omitted.count++
         return
       }
-      begun.events++
+      minute.events++
       gathered.set(key, { id: randomUUID() as EventId, access, since: now, until: now, count: 1 })
     },
     async close() {
@@ -149,12 +149,18 @@ interface Counter {
 const streamOf = (tenant: TenantId): StreamName => accessStream(tenant, isoOf(Date.now()))
 const isoOf = (ms: number): string => new Date(ms).toISOString()
 
-async function madeOf({ tenantOf }: AccessLogOptions, { id, access, since, until, count }: Gathered): Promise<Made> {
+async function accessEventOf({ tenantOf, log }: AccessLogOptions, { id, access, since, until, count }: Gathered): Promise<AccessEvent> {
   const { what, actor, correlation_id, facts } = access
   const { origin, ...rest } = facts
-  const ofClient =
-    what.type === 'TokenRefused' && what.client_id !== null ? await tenantOf(what.client_id as ClientId).catch(() => null) : null
-  const tenant = access.tenant ?? ofClient ?? defaultTenant
+  const clientId = what.type === 'TokenRefused' ? what.client_id : null
+  const tenantOfClient =
+    clientId === null
+      ? null
+      : await tenantOf(clientId as ClientId).catch((error: unknown) => {
+          log.warn({ error }, 'access_log.tenant_not_read')
+          return null
+        })
+  const tenant = access.tenant ?? tenantOfClient ?? defaultTenant
   const { type, ...data } = what
   return {
     ...{ id, type, stream: streamOf(tenant) },
@@ -162,7 +168,7 @@ async function madeOf({ tenantOf }: AccessLogOptions, { id, access, since, until
     metadata: { actor, tenant, time: isoOf(since), $correlationId: correlation_id, $causationId: null, ...rest },
   }
 }
-function omittedOf({ since, until, count }: Counter): Made {
+function omissionEventOf({ since, until, count }: Counter): AccessEvent {
   const data: AccessEvents['AccessesOmitted'] = { count, until: isoOf(until) }
   const id = randomUUID() as EventId
   const metadata = {
@@ -175,9 +181,12 @@ function omittedOf({ since, until, count }: Counter): Made {
   return { id, type: 'AccessesOmitted', stream: streamOf(defaultTenant), data, metadata }
 }
 
-async function append({ store, keyring }: AccessLogOptions, stream: StreamName, group: readonly Made[]): Promise<void> {
-  // If the keys of the tenant are destroyed, the addresses are left out.
-  const vault: Vault | null = await keyring.vault(group[0]!.metadata.tenant).catch(() => null)
+async function append({ store, keyring }: AccessLogOptions, stream: StreamName, group: readonly AccessEvent[]): Promise<void> {
+  const vault: Vault | null = await keyring.vault(group[0]!.metadata.tenant).catch((error: unknown) => {
+    // Nothing can be sealed without the tenant's keys, so the addresses are left out. Any other error leaves the events waiting.
+    if (error instanceof DataKeyFault) return null
+    throw error
+  })
   const events = group.map(({ stream: _, ...event }) =>
     sealEvent(vault, stream, vault === null && 'origin' in event.data ? { ...event, data: { ...event.data, origin: null } } : event),
   )

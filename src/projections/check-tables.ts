@@ -50,7 +50,7 @@ export async function checkTables(
     await compareTables(client, projection, live.build, build, report, { maxSeconds, mustEnd: true })
     return true
   } finally {
-    // If the connection is lost, Postgres rolls back by itself.
+    // This fails only if the connection is lost, and then Postgres has rolled back by itself.
     await client.query('rollback').catch(() => undefined)
     client.release()
   }

@@ -5,7 +5,7 @@ import type { RecordedEvent } from '../events/envelope.ts'
 import { type Sql, SqlPart, sqlText } from '../lib/sql.ts'
 import { projectionNames } from './names.ts'
 
-/** What is counted, besides durations. Each name is a column of `delivery_statistics`. */
+/** The names of the counts, besides those of durations. Each is a column of `delivery_statistics`. */
 export const countNames = [
   ...(['accepted', 'success', 'retrying', 'failed', 'discarded', 'replayed'] as const),
   ...(['http_2xx', 'http_3xx', 'http_4xx', 'http_5xx', 'no_response'] as const),

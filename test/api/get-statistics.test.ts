@@ -3,7 +3,7 @@ import { ulid } from 'ulid'
 import type { TenantId, WebhookId } from '../../src/events/ids.ts'
 import type { EventStore } from '../../src/ports/event-store.ts'
 import { quantileOf } from '../../src/projections/read-statistics.ts'
-import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+import { type Owners, startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { deliveryEvents } from '../support/delivery-events.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -21,7 +21,7 @@ interface Report {
 describe('GET /v1/statistics/deliveries', () => {
   let api: TestApi
   let admin: TestClient
-  let key: { id: string; key: string }
+  let key: Owners['key']
   let keyWebhook = ''
   let clientWebhook = ''
   const path = '/v1/statistics/deliveries'
@@ -37,10 +37,7 @@ describe('GET /v1/statistics/deliveries', () => {
   }
   before(async () => {
     api = await startApi()
-    admin = await api.tenant()
-    key = await api.key(admin)
-    keyWebhook = await api.webhook(key)
-    clientWebhook = await api.webhook(admin)
+    ;({ admin, key, keyWebhook, clientWebhook } = await api.owners())
     const events = deliveryEvents(api.deps.store as EventStore, admin.tenant as TenantId)
     for (let i = 0; i < 4; i++) {
       const [first, second] = events.routed([clientWebhook, keyWebhook] as WebhookId[])

@@ -1,21 +1,18 @@
 import { expect } from 'chai'
-import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+import { type Owners, startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { type RoutedDelivery, route } from '../support/routed.ts'
 
 describe('GET /v1/dead-letters', () => {
   let api: TestApi
   let admin: TestClient
-  let key: { id: string; key: string }
+  let key: Owners['key']
   let keyWebhook = ''
   let clientWebhook = ''
   const deliveries: RoutedDelivery[] = []
   const failedAt = (i: number) => new Date(Date.UTC(2026, 10, 24, 8, 0, i)).toISOString()
   before(async () => {
     api = await startApi()
-    admin = await api.tenant()
-    key = await api.key(admin)
-    keyWebhook = await api.webhook(key)
-    clientWebhook = await api.webhook(admin)
+    ;({ admin, key, keyWebhook, clientWebhook } = await api.owners())
     for (let i = 0; i < 6; i++) {
       await api.call('POST', '/v1/events', { as: admin, body: { id: `e${i}`, event: 'order.created', payload: {} } })
       const produced = api.produced.at(-1)

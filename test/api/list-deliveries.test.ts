@@ -1,12 +1,12 @@
 import { expect } from 'chai'
-import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+import { type Owners, startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { endedDeliveries } from '../support/ended-deliveries.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 describe('GET /v1/deliveries', () => {
   let api: TestApi
   let admin: TestClient
-  let key: { id: string; key: string }
+  let key: Owners['key']
   let keyWebhook = ''
   let clientWebhook = ''
   const ids: Record<'failed' | 'ofKey' | 'retrying' | 'discarded' | 'success', string> = {
@@ -14,10 +14,7 @@ describe('GET /v1/deliveries', () => {
   }
   before(async () => {
     api = await startApi()
-    admin = await api.tenant()
-    key = await api.key(admin)
-    keyWebhook = await api.webhook(key)
-    clientWebhook = await api.webhook(admin)
+    ;({ admin, key, keyWebhook, clientWebhook } = await api.owners())
     const endedDelivery = async (options: Omit<Parameters<typeof endedDeliveries>[1], 'as'>) => {
       const [delivery] = await endedDeliveries(api, { as: admin, ...options })
       const at = String(api.produced.at(-1)?.record.accepted_at)

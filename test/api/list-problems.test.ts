@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { startApi, type TestApi, type TestClient } from '../support/api.ts'
+import { type Owners, startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { endedDeliveries } from '../support/ended-deliveries.ts'
 
 interface Problems {
@@ -17,16 +17,13 @@ interface Problems {
 describe('GET /v1/problems', () => {
   let api: TestApi
   let admin: TestClient
-  let key: { id: string; key: string }
+  let key: Owners['key']
   let keyWebhook = ''
   let clientWebhook = ''
   let latest = ''
   before(async () => {
     api = await startApi()
-    admin = await api.tenant()
-    key = await api.key(admin)
-    keyWebhook = await api.webhook(key)
-    clientWebhook = await api.webhook(admin)
+    ;({ admin, key, keyWebhook, clientWebhook } = await api.owners())
     const refused = await endedDeliveries(api, { as: admin, webhook: clientWebhook, count: 3, code: 422 })
     latest = refused.at(-1)?.id ?? ''
     await endedDeliveries(api, { as: admin, webhook: clientWebhook, code: 500 })

@@ -60,6 +60,13 @@ export interface Produced {
   readonly record: MessageRecord
   readonly place: Place
 }
+/** The admin of a tenant and a key of it, and the webhook that each of them owns. */
+export interface Owners {
+  readonly admin: TestClient
+  readonly key: { readonly id: string; readonly key: string }
+  readonly clientWebhook: string
+  readonly keyWebhook: string
+}
 export interface TestApi {
   readonly api: Api
   readonly db: TestDatabase
@@ -82,6 +89,8 @@ export interface TestApi {
   key(of: Credential, scopes?: readonly string[]): Promise<{ id: string; key: string }>
   /** Creates a webhook over the API. Returns its id. */
   webhook(of: Credential, body?: object): Promise<string>
+  /** Creates a tenant with an admin and a key, each of which owns a webhook. */
+  owners(): Promise<Owners>
   /** Carries out replay jobs until `stop`. `replace` replaces dependencies. */
   replaying(replace?: Partial<ReplayingDeps>): { stop(): Promise<void> }
   /** Returns the number of events in all command streams. A refused command adds none. */
@@ -221,7 +230,7 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
     secrets.add(token)
     return { tenant, clientId, secret, token, scopes }
   }
-  return {
+  const testApi: TestApi = {
     api,
     db,
     deps,
@@ -252,6 +261,11 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
       secrets.add(created.get('secret'))
       return created.get('id')
     },
+    async owners() {
+      const admin = await testApi.tenant()
+      const key = await testApi.key(admin)
+      return { admin, key, keyWebhook: await testApi.webhook(key), clientWebhook: await testApi.webhook(admin) }
+    },
     replaying(replace = {}) {
       const replaying = startReplaying({ ...deps, leases, notices: noNotices, registry: new Registry(), ...replace })
       running.push(replaying)
@@ -275,4 +289,5 @@ export async function startApi({ settings = {}, replace = () => ({}) }: TestApiO
       if (text.includes('test.background_failed')) throw new Error(`something in the background failed: ${text}`)
     },
   }
+  return testApi
 }

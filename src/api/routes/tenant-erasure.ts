@@ -1,21 +1,21 @@
-import { type TenantCommand, type TenantErasure, tenantDecider } from '../../commands/tenant.ts'
+import { type TenantErasure, tenantDecider } from '../../commands/tenant.ts'
 import type { TenantId } from '../../events/ids.ts'
 import { tenantStream } from '../../events/streams.ts'
 import { projectionNames } from '../../projections/names.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { invalid, notFound } from '../errors.ts'
-import { type CommandRequest, createExecuteCommand } from '../execute-command.ts'
+import { createExecuteCommand } from '../execute-command.ts'
 import { parseTenantId } from '../ids.ts'
 import { awaitProjection } from '../projection-lag.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
 import { envelope, envelopeExample, idOf } from '../schemas/common.ts'
 import { type TenantRemainder, tenantErasure } from '../schemas/erasure.ts'
-import { changeHeaders, ifMatch } from '../schemas/headers.ts'
+import { ifMatch } from '../schemas/headers.ts'
 import { exampleOf } from '../schemas/json-schema.ts'
-import { eraseTenant, holdTenant, tenant } from '../schemas/tenant.ts'
+import { eraseTenant, holdTenant } from '../schemas/tenant.ts'
 import { parseUtc } from '../time-range.ts'
-import { onBehalfOf, tenantView } from './tenants.ts'
+import { changedTenant, createChangeTenant, onBehalfOf } from './tenants.ts'
 
 const spec = {
   tag: 'Tenants',
@@ -28,22 +28,7 @@ const spec = {
 export const createTenantErasureRoutes = (deps: ApiDependencies): Route[] => [...createHoldRoutes(deps), createEraseTenantRoute(deps)]
 
 function createHoldRoutes(deps: ApiDependencies): Route[] {
-  const executeCommand = createExecuteCommand(deps)
-  const change = async (request: CommandRequest & { params: { id: string } }, command: TenantCommand) => {
-    const id = parseTenantId(request.params.id)
-    const { state, headers } = await executeCommand(tenantDecider, tenantStream(id), command, onBehalfOf(request, id), {
-      readModel: projectionNames.tenants,
-    })
-    return envelopeResult(200, tenantView(state), headers)
-  }
-  const responses = (changed: object) => ({
-    200: {
-      description: 'The changed tenant.',
-      schema: envelope(tenant),
-      example: envelopeExample(exampleOf(tenant, changed)),
-      headers: changeHeaders,
-    },
-  })
+  const change = createChangeTenant(deps)
   return [
     guardedRoute({
       ...spec,
@@ -58,7 +43,7 @@ function createHoldRoutes(deps: ApiDependencies): Route[] {
       example: { reason: 'Lawsuit 17/2026', until: '2027-03-31T00:00:00Z' },
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict', 'tenant_erased'],
-      responses: responses({ hold: { reason: 'Lawsuit 17/2026', until: '2027-03-31T00:00:00.000Z' } }),
+      responses: changedTenant({ hold: { reason: 'Lawsuit 17/2026', until: '2027-03-31T00:00:00.000Z' } }),
       handler(request) {
         const { reason, until = null } = request.body
         const hold = { reason, until: until === null ? null : parseUtc('until', until) }
@@ -74,7 +59,7 @@ function createHoldRoutes(deps: ApiDependencies): Route[] {
       description: 'Allows erasures of the account again. An account without a hold stays as it is, so the request can be repeated.',
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict', 'tenant_erased'],
-      responses: responses({ hold: null }),
+      responses: changedTenant({ hold: null }),
       handler: (request) => change(request, { type: 'ReleaseHold' }),
     }),
   ]

@@ -135,21 +135,27 @@ function createTenantRoute(deps: ApiDependencies & { newUlid(): string }): Route
   })
 }
 
-function createChangeRoutes(deps: ApiDependencies): Route[] {
+/** Returns the function that carries out a command on the tenant of a path, and returns the changed tenant as the result of the route. */
+export function createChangeTenant(deps: ApiDependencies) {
   const executeCommand = createExecuteCommand(deps)
-  const change = async (request: CommandRequest & { params: { id: string } }, command: TenantCommand) => {
+  return async (request: CommandRequest & { params: { id: string } }, command: TenantCommand) => {
     const id = parseTenantId(request.params.id)
     const { state, headers } = await executeCommand(tenantDecider, tenantStream(id), command, onBehalfOf(request, id), { readModel })
     return envelopeResult(200, tenantView(state), headers)
   }
-  const responses = (changed: object) => ({
-    200: {
-      description: 'The changed tenant.',
-      schema: envelope(tenant),
-      example: envelopeExample(exampleOf(tenant, changed)),
-      headers: changeHeaders,
-    },
-  })
+}
+/** Returns the declared response of a route that changes a tenant. @param changed the fields of the example that differ */
+export const changedTenant = (changed: object) => ({
+  200: {
+    description: 'The changed tenant.',
+    schema: envelope(tenant),
+    example: envelopeExample(exampleOf(tenant, changed)),
+    headers: changeHeaders,
+  },
+})
+
+function createChangeRoutes(deps: ApiDependencies): Route[] {
+  const change = createChangeTenant(deps)
   return [
     guardedRoute({
       method: 'PATCH',
@@ -165,7 +171,7 @@ function createChangeRoutes(deps: ApiDependencies): Route[] {
       example: { limits: { events_per_second: 2_000 } },
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict'],
-      responses: responses({ limits: { webhooks: null, events_per_second: 2_000, requests_per_second: null } }),
+      responses: changedTenant({ limits: { webhooks: null, events_per_second: 2_000, requests_per_second: null } }),
       handler: (request) => change(request, { type: 'ChangeTenantSettings', limits: request.body.limits ?? {} }),
     }),
     guardedRoute({
@@ -181,7 +187,7 @@ function createChangeRoutes(deps: ApiDependencies): Route[] {
       scope,
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict', 'default_tenant'],
-      responses: responses({ is_suspended: true }),
+      responses: changedTenant({ is_suspended: true }),
       handler: (request) => change(request, { type: 'SuspendTenant' }),
     }),
     guardedRoute({
@@ -196,7 +202,7 @@ function createChangeRoutes(deps: ApiDependencies): Route[] {
       scope,
       requestHeaders: ifMatch,
       errors: ['precondition_failed', 'conflict'],
-      responses: responses({ is_suspended: false }),
+      responses: changedTenant({ is_suspended: false }),
       handler: (request) => change(request, { type: 'ResumeTenant' }),
     }),
   ]

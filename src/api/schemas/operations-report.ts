@@ -8,7 +8,7 @@ const list = (description: string, items: JsonSchema): JsonSchema => ({ type: 'a
 const at = (description: string): JsonSchema => ({ ...timestamp, description })
 const processId = text('The id of the process, which is new at each start.', '01M8QZ3K5T7W9Y1B3D5F7H9J2M')
 
-/** What can fill a disk, and the last backup. */
+/** The part of the report about disks, replication slots and the last backup. */
 const storage = {
   database_bytes: count('The size of the database.', 48_234_496),
   replication_slots: list(

@@ -107,6 +107,7 @@ function follow<T>(path: string, { add, setConnection, setFailure }: Follower<T>
       setConnection('lost')
       if (source.readyState === EventSource.CLOSED) again(2_000)
       // The browser connects again by itself, and does not say why it must. A small request tells whether the service responds at all.
+      // `send` itself notes a failure in `isOffline`, so there is nothing to do with the error here.
       else send('GET', '/v1/me').catch(() => undefined)
     }
   }
