@@ -1,5 +1,6 @@
 import type { Pool } from 'pg'
 import type { Registry } from 'prom-client'
+import { dayFamilies } from '../events/streams.ts'
 import type { AddressPolicy } from '../lib/addresses.ts'
 import type { EventMacs } from '../lib/event-macs.ts'
 import type { Keyring } from '../lib/keyring.ts'
@@ -10,10 +11,12 @@ import type { EventStore } from '../ports/event-store.ts'
 import type { MessageBus } from '../ports/message-bus.ts'
 import type { LiveDeliveryLog } from '../projections/live-delivery-log.ts'
 import type { MessageIndex } from '../projections/message-index.ts'
+import type { ProjectionWaiter } from '../projections/waiter.ts'
 import { changedSince, webhooks } from '../projections/webhooks.ts'
 import { consume } from './consume.ts'
 import { createDeliverer } from './deliver.ts'
 import { deliverScheduled } from './due.ts'
+import { createHistoryCatchUp } from './history-catch-up.ts'
 import { createDispatchMetrics } from './metrics.ts'
 import type { Offsets } from './offsets.ts'
 import { createRouter } from './route.ts'
@@ -32,6 +35,7 @@ export interface DispatcherDeps {
   readonly index: MessageIndex
   readonly offsets: Offsets
   readonly pool: Pool
+  readonly waiter: ProjectionWaiter
   readonly keyring: Keyring
   readonly live: LiveProcesses
   readonly macs: Pick<EventMacs, 'attemptIdOf' | 'faultOf'>
@@ -95,6 +99,7 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   const gate = createRoutingGate({ head: () => store.head(webhooks.families), webhookCache, log })
   const router = createRouter({
     ...{ gate, webhookCache, index, deliveryLog, schedule, store, deliver, metrics, stageHealth, log, now },
+    historyCatchUp: createHistoryCatchUp({ head: () => store.head(dayFamilies), waiter: deps.waiter, log }),
     readsMessagesRouted: () => deps.live.isVersion02Gone,
   })
   bus.indexWith?.(createStoredMatcher({ gate, webhookCache, log }))

@@ -11,6 +11,7 @@ import type { BodyArchive, DeliveryReads } from '../ports/delivery-log.ts'
 import type { IndexEntry } from '../ports/message-bus.ts'
 import type { IndexedMessage, MessageIndex } from '../projections/message-index.ts'
 import type { Deliver } from './deliver.ts'
+import type { HistoryCatchUp } from './history-catch-up.ts'
 import type { DispatchMetrics } from './metrics.ts'
 import { type AppendRouted, appendRejected, createRoutedAppends, type RouteEventsDeps } from './route-events.ts'
 import type { RoutingGate } from './routing-gate.ts'
@@ -47,6 +48,7 @@ interface RouterDeps extends RouteEventsDeps {
   readonly webhookCache: WebhookCache
   readonly index: Pick<MessageIndex, 'insertNew' | 'stored'>
   readonly deliveryLog: Pick<BodyArchive, 'archive' | 'bodies'> & Pick<DeliveryReads, 'states'>
+  readonly historyCatchUp: HistoryCatchUp
   readonly schedule: Pick<Schedule, 'existing'>
   readonly deliver: Deliver
   readonly metrics: Pick<DispatchMetrics, 'routed'>
@@ -218,11 +220,12 @@ export function classify(
 
 /** Returns the deliveries of redelivered messages that need not start again, because they have an attempt or a scheduled row. */
 async function finishedDeliveries(
-  { deliveryLog, schedule }: RouteDeps,
+  { deliveryLog, historyCatchUp, schedule }: RouteDeps,
   redelivered: readonly { incoming: Incoming; row: IndexedMessage }[],
 ): Promise<Set<string>> {
   const deliveries = redelivered.flatMap(({ incoming, row }) => firstAttempts(incoming, row))
   if (deliveries.length === 0) return new Set()
+  await historyCatchUp.reachHead()
   const [states, scheduled] = await Promise.all([
     deliveryLog.states(deliveries),
     schedule.existing(deliveries.map(({ delivery }) => delivery)),

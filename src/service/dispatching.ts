@@ -16,7 +16,7 @@ export function startDispatching(shared: Shared, { policy, registry }: { policy:
   const dueWake = createWake()
   notices.on('schedule', dueWake.notify)
   const dispatcher = startDispatcher({
-    ...{ bus, store, keyring, macs, live, policy, registry, log, processId, dueWake },
+    ...{ bus, store, keyring, macs, live, waiter, policy, registry, log, processId, dueWake },
     restMs: () => Math.max(2_000, notices.pollMs),
     deliveryLog: createLiveDeliveryLog({ log: deliveryLog, pool: pools.dispatch }),
     onParked: () => notices.tell('schedule'),
