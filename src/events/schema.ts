@@ -5,12 +5,21 @@ import { type ErasureEvents, erasureEventFields } from './erasure.ts'
 import type { SealedAs, StoredAs } from './fields.ts'
 import { type KeyEvents, keyEventFields } from './key.ts'
 import { type LogEvents, logEventFields } from './log.ts'
+import { type OperatorEvents, operatorEventFields } from './operator.ts'
 import type { StreamName } from './streams.ts'
 import { type TenantEvents, tenantEventFields } from './tenant.ts'
 import { type WebhookEvents, webhookEventFields } from './webhook.ts'
 
 /** The data of every event type. */
-export interface Events extends TenantEvents, KeyEvents, WebhookEvents, LogEvents, ErasureEvents, AccessEvents, DeliveryEvents {}
+export interface Events
+  extends TenantEvents,
+    KeyEvents,
+    WebhookEvents,
+    LogEvents,
+    OperatorEvents,
+    ErasureEvents,
+    AccessEvents,
+    DeliveryEvents {}
 export type EventType = keyof Events
 
 /**
@@ -84,6 +93,7 @@ export const eventTypes = {
   BatchSealed: shape(logEventFields),
   StreamsListed: shape(logEventFields),
   LossDeclared: shape(logEventFields),
+  OperatorActed: shape(operatorEventFields),
   PayloadErasureAsked: shape(erasureEventFields),
   PayloadErased: shape(erasureEventFields),
   AuditRead: shape(accessEventFields),

@@ -1,11 +1,14 @@
 import { createReadStream } from 'node:fs'
 import { access, open, rename, rm, stat } from 'node:fs/promises'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import type { Config } from '../config/config.ts'
-import { codeOf, KolbakError } from '../lib/errors.ts'
+import { codeOf, KolbakError, lineOf } from '../lib/errors.ts'
 import type { Log } from '../lib/log.ts'
 import { restoreBackup, writeBackup } from '../service/backups.ts'
-import { otherEngines } from '../service/engines/table.ts'
+import { openEngine } from '../service/engines/open.ts'
+import { chooseEngines, otherEngines } from '../service/engines/table.ts'
+import { openRecorder, workOffline } from './offline.ts'
+import { recordDone } from './recorded-act.ts'
 
 /** Shows the progress of a command on a terminal. If the output is not a terminal, it gets a line every 10 s. */
 interface Progress {
@@ -59,6 +62,9 @@ export async function restore(config: Config, log: Log, file: string, say: (sent
     if (config.DATABASE_URL === undefined && !(await exists(keys)))
       say(`The backup has no keys. Before you start Kolbak, put the keys.json of the service that was backed up at ${keys}.`)
     else say('Start Kolbak with the same keys as the service that was backed up.')
+    await recordRestore(config, log, { file: basename(file), made_at: header.made_at }).catch((error: unknown) =>
+      say(`The restore is not in the audit log: ${lineOf(error) ?? String(error)}`),
+    )
     return { file, rows, ...header, sha256 }
   } catch (error) {
     throw fileError(error, file)
@@ -66,6 +72,16 @@ export async function restore(config: Config, log: Log, file: string, say: (sent
     progress.end()
   }
 }
+
+/**
+ * Appends the restore to the audit log, which is in the restored database or in EventStoreDB. It needs the master key, which may be put in its place
+ * only later. The restore is then not recorded.
+ */
+const recordRestore = (config: Config, log: Log, facts: Readonly<Record<string, string>>): Promise<void> =>
+  workOffline(config, log, async (deps, pool) => {
+    const { adapter: store } = await openEngine('event_store', chooseEngines(config).event_store, deps)
+    await recordDone(await openRecorder(deps, pool, store), { command: 'operate restore', arguments: facts })
+  })
 
 const keysSentence = ({ DATABASE_URL, KOLBAK_DATA_DIR }: Config): string =>
   DATABASE_URL === undefined

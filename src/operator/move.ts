@@ -8,8 +8,6 @@ import { upcast } from '../events/schema.ts'
 import { everyFamily, historyFamilies, isDayStream, type StreamName } from '../events/streams.ts'
 import { chunks } from '../lib/chunks.ts'
 import { KolbakError } from '../lib/errors.ts'
-import { openEventMacs } from '../lib/event-macs.ts'
-import { openKeyring } from '../lib/keyring.ts'
 import type { Log } from '../lib/log.ts'
 import { createMerkleTree } from '../lib/merkle.ts'
 import { messageRefColumns } from '../lib/ref-columns.ts'
@@ -23,9 +21,9 @@ import { unread } from '../service/engine-checks.ts'
 import { connectEngine, type OpenDeps, openEngine } from '../service/engines/open.ts'
 import { closing } from '../service/engines/postgres.ts'
 import { chooseEngines, type Engines, type PortName, postgresEngines, spoken, variablesOf } from '../service/engines/table.ts'
-import { readKeys } from '../service/first-start.ts'
 import { keepBatchLeaves } from './move-batches.ts'
-import { checkOffline, runUntilDrained, workOffline } from './offline.ts'
+import { checkOffline, openRecorder, runUntilDrained, workOffline } from './offline.ts'
+import { type Act, recordBegin, recordEnd } from './recorded-act.ts'
 
 interface Moved {
   readonly port: PortName
@@ -51,14 +49,41 @@ export async function move(port: PortName, config: Config, log: Log): Promise<Mo
       const [row] = await sqlOn(pool)<{ identity: string }>`select identity from engines where port = ${port}`
       return work({ port, engines, deps, pool, from: row?.identity ?? '' })
     })
-  await withContext(checkMovable)
-  // The old engine is read to its end. The role `api` does not run, so no new messages or commands arrive.
-  const drainingRoles: Role[] = port === 'message_bus' ? ['dispatcher', 'projector'] : ['projector']
-  await runUntilDrained(config, drainingRoles, log, { ...engines, [port]: postgresEngines[port] })
-  const moved = await withContext(async (context) => ({ port, from: context.from, ...(await movers[port](context)) }))
+  const act: Act = { command: 'move', arguments: { port, engine: engines[port].name } }
+  const begun = await withContext(async (context) => {
+    await checkMovable(context)
+    return recordBegin(await recorderOf(context), act)
+  })
+  const end = (failure: { error: unknown } | null) =>
+    withContext(async (context) => recordEnd(await recorderOf(context), act, begun, failure))
+  let moved: Moved
+  try {
+    moved = await drainAndMove({ port, engines, config, log }, withContext)
+  } catch (error) {
+    await end({ error }).catch((cause: unknown) => log.warn({ error: cause }, 'operator.end_not_recorded'))
+    throw error
+  }
+  await end(null)
   // Read models are rebuilt here, so that they are complete when the service starts.
   if (port === 'event_store') await runUntilDrained(config, ['projector'], log)
   return moved
+}
+
+async function drainAndMove(
+  { port, engines, config, log }: { port: PortName; engines: Engines; config: Config; log: Log },
+  withContext: <T>(work: (context: MoveContext) => Promise<T>) => Promise<T>,
+): Promise<Moved> {
+  // The old engine is read to its end. The role `api` does not run, so no new messages or commands arrive.
+  const drainingRoles: Role[] = port === 'message_bus' ? ['dispatcher', 'projector'] : ['projector']
+  await runUntilDrained(config, drainingRoles, log, { ...engines, [port]: postgresEngines[port] })
+  return withContext(async (context) => ({ port, from: context.from, ...(await movers[port](context)) }))
+}
+
+/** Opens what is needed to record the move, with the event store that is in use at this moment. */
+async function recorderOf({ port, engines, deps, pool, from }: MoveContext) {
+  const isOld = port === 'event_store' && from.startsWith(`${postgresEngines.event_store.name}-`)
+  const engine = isOld ? postgresEngines.event_store : engines.event_store
+  return openRecorder(deps, pool, (await connectEngine('event_store', engine, deps)).adapter)
 }
 
 /** The values that the steps of a move share. */
@@ -134,7 +159,7 @@ const movers: Record<PortName, (context: MoveContext) => Promise<Pick<Moved, 'to
     const { adapter: target } = await connectEngine('event_store', context.engines.event_store, context.deps)
     const copy = await copyEvents(source, target, (await listHeads(sqlOn(context.pool), 1))[0])
     await keepBatchLeaves(context.pool, context.deps.config, source)
-    const macs = await openMacs(context)
+    const { macs } = await openRecorder(context.deps, context.pool, source)
     const newPositionOf = (old: Checkpoint | null) => copy.positions.find((position) => position.old === old)?.new
     const [commands, attempts] = [newPositionOf(macs.start), newPositionOf(macs.attemptsStart)]
     const newStarts = { ...(commands === undefined ? {} : { commands }), ...(attempts === undefined ? {} : { attempts }) }
@@ -242,11 +267,6 @@ async function copyEvents(source: EventStore, target: EventStore, lastHead: Kept
 const differsFromHead = ({ size }: KeptHead) =>
   `The events of the old store do not lead to the last head that was given out, which covers ${size} events: run npm run -s kolbak -- audit verify. Nothing was moved.`
 
-/** Opens the MACs of events with the master key of the service. */
-async function openMacs({ deps: { config, log }, pool }: MoveContext) {
-  const { masterKey } = await readKeys(config, log, async () => true)
-  return openEventMacs(await openKeyring(pool, masterKey))
-}
 async function appendAll(target: EventStore, stream: StreamName, events: readonly RecordedEvent[]): Promise<void> {
   for (const chunk of chunks(events, 50))
     try {

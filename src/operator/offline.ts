@@ -2,15 +2,19 @@ import type { Pool } from 'pg'
 import { ulid } from 'ulid'
 import type { Config } from '../config/config.ts'
 import { KolbakError } from '../lib/errors.ts'
+import { openEventMacs } from '../lib/event-macs.ts'
+import { openKeyring } from '../lib/keyring.ts'
 import { createLeaseKeeper } from '../lib/leases.ts'
 import type { Log } from '../lib/log.ts'
 import { noNotices } from '../lib/notices.ts'
 import { pause } from '../lib/retry.ts'
 import { sqlOn } from '../lib/sql.ts'
+import type { EventStore } from '../ports/event-store.ts'
 import { compose } from '../service/compose.ts'
 import { openDatabase } from '../service/database.ts'
 import type { OpenDeps } from '../service/engines/open.ts'
 import { chooseEngines, type Engines } from '../service/engines/table.ts'
+import { readKeys } from '../service/first-start.ts'
 import { createParts } from '../service/parts.ts'
 
 /** Runs `work` on the database and its engines while no process of the service runs. Closes them at the end. */
@@ -32,6 +36,13 @@ export async function workOffline<T>(config: Config, log: Log, work: (deps: Open
   } finally {
     await parts.stop()
   }
+}
+
+/** Opens what an offline command needs to record itself in the audit log, with the master key of the service. */
+export async function openRecorder({ config, log }: OpenDeps, pool: Pool, store: EventStore) {
+  const { masterKey } = await readKeys(config, log, async () => true)
+  const keyring = await openKeyring(pool, masterKey)
+  return { store, keyring, macs: await openEventMacs(keyring), log }
 }
 
 /** Throws KolbakError `still_running` while a process works on the database. @param own the id of this process, if it has announced itself */

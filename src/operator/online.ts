@@ -8,6 +8,7 @@ import { createOperator, type Operator } from '../service/operator.ts'
 import { createParts } from '../service/parts.ts'
 import { openProjections } from '../service/projections.ts'
 import { openShared, type Shared } from '../service/shared.ts'
+import { type Act, recorded } from './recorded-act.ts'
 
 /**
  * Runs work beside a running service. The process has no role, does not listen, and does not wait for engines. If the service uses an embedded
@@ -35,9 +36,10 @@ export async function withShared<T>(
   }
 }
 
-/** Runs an operator's work beside a running service. */
-export const withOperator = <T>(config: Config, log: Log, work: (operator: Operator) => Promise<T>): Promise<T> =>
+/** Runs an operator's work beside a running service. @param act the command, if it changes something, for the audit log */
+export const withOperator = <T>(config: Config, log: Log, work: (operator: Operator) => Promise<T>, act?: Act): Promise<T> =>
   withShared(config, log, async (shared, projections) => {
     await checkEngines({ store: shared.store, bus: shared.bus, pool: shared.pools.reads })
-    return work(createOperator(shared, projections))
+    const run = () => work(createOperator(shared, projections))
+    return act === undefined ? run() : recorded(shared, act, run)
   })

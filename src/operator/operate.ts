@@ -7,12 +7,23 @@ import { createLog } from '../lib/log.ts'
 import type { Operator } from '../service/operator.ts'
 import { backup, restore } from './backup.ts'
 import { withOperator } from './online.ts'
+import type { Act } from './recorded-act.ts'
 import { refill } from './refill.ts'
 
-/** Runs the work, and prints the result. The service may run meanwhile. The environment must be that of the service. */
-async function print(work: (operator: Operator) => Promise<unknown>): Promise<void> {
-  console.log(JSON.stringify(await withOperator(readConfig(), createLog('warn', { fd: 2 }), work), null, 2))
+/**
+ * Runs the work, and prints the result. The service may run meanwhile. The environment must be that of the service.
+ * @param act the command, if it changes something, for the audit log
+ */
+async function print(work: (operator: Operator) => Promise<unknown>, act?: Act): Promise<void> {
+  console.log(JSON.stringify(await withOperator(readConfig(), createLog('warn', { fd: 2 }), work, act), null, 2))
 }
+
+/** Lifts a stream's quarantine, and prints the result. */
+const lift = (projection: string, stream: string, skip: boolean): Promise<void> =>
+  print((operator) => operator.lift(projection, stream as StreamName, skip), {
+    command: `operate ${skip ? 'skip' : 'retry'}`,
+    arguments: { projection, stream },
+  })
 
 /** Makes or restores a backup, and prints facts about the backup. With the file `-`, standard output may be the backup itself. */
 async function printFacts(work: typeof backup, file: string): Promise<void> {
@@ -29,15 +40,17 @@ program
 program
   .command('retry <projection> <stream>')
   .description('read a quarantined stream again, beginning with the event that failed; first fix what made it fail')
-  .action((projection: string, stream: string) => print((operator) => operator.lift(projection, stream as StreamName, false)))
+  .action((projection: string, stream: string) => lift(projection, stream, false))
 program
   .command('skip <projection> <stream>')
   .description('go on without the event that failed: this read model misses it until the next rebuild')
-  .action((projection: string, stream: string) => print((operator) => operator.lift(projection, stream as StreamName, true)))
+  .action((projection: string, stream: string) => lift(projection, stream, true))
 program
   .command('rebuild <projection>')
   .description('build a read model again beside the live one; readers are switched when it has caught up')
-  .action((projection: string) => print(async (operator) => ({ build: await operator.rebuild(projection) })))
+  .action((projection: string) =>
+    print(async (operator) => ({ build: await operator.rebuild(projection) }), { command: 'operate rebuild', arguments: { projection } }),
+  )
 program
   .command('backlog')
   .description('count the records of the bus that are not done, and list the read models that have not read all events')

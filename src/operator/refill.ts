@@ -25,7 +25,8 @@ import { createProjectionProgress } from '../projections/waiter.ts'
 import { checkEngines } from '../service/engine-checks.ts'
 import { openEngines } from '../service/engines/open.ts'
 import { chooseEngines, postgresEngines } from '../service/engines/table.ts'
-import { checkOffline, runUntilDrained, workOffline } from './offline.ts'
+import { checkOffline, openRecorder, runUntilDrained, workOffline } from './offline.ts'
+import { recorded } from './recorded-act.ts'
 
 export interface Refilled {
   /** The number of events of routing and attempts that this Postgres had not read. */
@@ -59,10 +60,12 @@ export async function refill(config: Config, log: Log): Promise<Refilled> {
     const opened = await openEngines(engines, deps)
     const [store, bus, deliveryLog] = [opened.events.adapter, opened.messages.adapter, opened.history.adapter]
     await checkEngines({ store, bus, pool })
-    // Bodies are restored first. Otherwise a due retry would end as a dead letter (`payload_expired`) before its record is redelivered.
-    const isArchiveLost = engines.delivery_log === postgresEngines.delivery_log && bus.readBodies === undefined
-    const bodies = isArchiveLost ? await archiveAgain({ bus, offsets: createOffsets(pool, bus.identity), archive: deliveryLog, log }) : 0
-    return { ...(await readToHead({ store, deliveryLog, pool, leases: deps.leases, log })), bodies }
+    return recorded(await openRecorder(deps, pool, store), { command: 'operate refill', arguments: {} }, async () => {
+      // Bodies are restored first. Otherwise a due retry would end as a dead letter (`payload_expired`) before its record is redelivered.
+      const isArchiveLost = engines.delivery_log === postgresEngines.delivery_log && bus.readBodies === undefined
+      const bodies = isArchiveLost ? await archiveAgain({ bus, offsets: createOffsets(pool, bus.identity), archive: deliveryLog, log }) : 0
+      return { ...(await readToHead({ store, deliveryLog, pool, leases: deps.leases, log })), bodies }
+    })
   })
   await runUntilDrained(config, ['projector'], log)
   return refilled

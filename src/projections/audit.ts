@@ -197,8 +197,12 @@ export interface AuditQuery {
 
 /** The most events of one query. The number is small, so that other requests do not wait long. */
 const batchSize = 100
-/** The families that are shown without a filter. The events about the log itself are shown only on demand. */
+/**
+ * The families that are shown without a filter. Of the events about the log itself, which come each minute, only those that follow from an operator's
+ * command are shown without a filter.
+ */
 const shownFamilies: readonly AuditedFamily[] = auditedFamilies.filter((family) => family !== 'log')
+const shownLogTypes = ['OperatorActed', 'LossDeclared']
 
 /** Yields the events of a tenant in the order of their indexes, in batches of at most 100 events. */
 export async function* auditedEvents(pool: Pool, query: AuditQuery): AsyncGenerator<AuditedEvent[]> {
@@ -215,6 +219,7 @@ export async function* auditedEvents(pool: Pool, query: AuditQuery): AsyncGenera
     request = null,
   } = query
   const families = family === undefined ? shownFamilies : [family]
+  const alsoShown = family === undefined ? shownLogTypes : []
   const streams = id === null ? null : families.map((name) => `${name}-${id}`)
   for (let { after } = query; ; ) {
     const batch: AuditedEvent[] = await sqlOn(pool)<AuditedEvent>`
@@ -222,7 +227,8 @@ export async function* auditedEvents(pool: Pool, query: AuditQuery): AsyncGenera
       from audit_events
       where tenant = ${tenant} and index > ${after} and index < ${end}
         and (${since}::timestamptz is null or time >= ${since}) and (${until}::timestamptz is null or time < ${until})
-        and family = any (${families}) and (${streams}::text[] is null or stream = any (${streams})) and (${type}::text is null or type = ${type})
+        and (family = any (${families}) or (family = 'log' and type = any (${alsoShown})))
+        and (${streams}::text[] is null or stream = any (${streams})) and (${type}::text is null or type = ${type})
         and (${actor}::text is null or actor = ${actor}) and (${correlation}::text is null or correlation_id = ${correlation})
         and (${request}::text is null or request_id = ${request})
       order by index limit ${batchSize}`

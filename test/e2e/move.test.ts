@@ -103,6 +103,13 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       service = await start(engines)
       api = await clientOf(service.url)
       expect(await everything(api, webhooks)).to.deep.equal(before)
+      const audited = await fetch(`${service.url}/v1/audit?type=OperatorActed`, { headers: { authorization: `Bearer ${api.token}` } })
+      const acts = (await audited.text()).split('\n').map((line) => JSON.parse(line || '{}').data)
+      const act = { command: 'move', arguments: { port, engine }, code: null }
+      expect(acts.slice(0, 2).map(({ operator: _, ...data }) => data)).to.deep.equal([
+        { ...act, outcome: 'begun' },
+        { ...act, outcome: 'done' },
+      ])
 
       // A delivery that waited for a retry is sent, and a delivery that has ended can be replayed.
       receiver.setResponse('/down', (_request, response) => response.end())

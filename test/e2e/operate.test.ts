@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { hostname, userInfo } from 'node:os'
 import { expect } from 'chai'
 import { ulid } from 'ulid'
 import { createPostgresEventStore } from '../../src/adapters/postgres/event-store.ts'
@@ -10,6 +11,15 @@ import { runProgram } from '../support/programs.ts'
 import { type Client, clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { withService } from '../support/with-services.ts'
+
+interface Act {
+  readonly event_id: string
+  readonly type: string
+  readonly actor: { readonly id: string }
+  readonly data: object
+  readonly metadata: { readonly causation_id: string | null }
+  readonly fault?: string
+}
 
 describe('the operator commands beside a running service', () => {
   const { service, receiver, services } = withService({ sharedDatabase: true })
@@ -79,6 +89,44 @@ describe('the operator commands beside a running service', () => {
     await post()
     await waitFor(async () => (await history()).length === 6)
     expect(receiver.received('/hook')).to.have.length(6)
+  })
+  it('are in the audit log with the account that ran them, before and after they have an effect', async () => {
+    const name = ulid()
+    const stream = keyStream(ulid() as KeyId)
+    expect((await operate('skip', 'api_keys', stream)).err).to.include('not_quarantined')
+    expect((await operate('rebuild', name)).err).to.include('unknown_projection')
+    const { build } = await resultOf<{ build: number }>('rebuild', 'tenants')
+    expect(build).to.be.a('number')
+    const text = await (await fetch(`${service.url}/v1/audit`, { headers: { authorization: `Bearer ${api.token}` } })).text()
+    const lines: Act[] = text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    const acts = lines.filter(({ type }) => type === 'OperatorActed')
+    const shown = acts.map(({ actor, data }) => ({ ...data, actor: actor.id })).slice(-6)
+    const by = { operator: { user: process.env.SUDO_USER ?? userInfo().username, host: hostname() }, actor: 'operator', code: null }
+    const [skip, wrong, rebuild] = [
+      { ...by, command: 'operate skip', arguments: { projection: 'api_keys', stream } },
+      { ...by, command: 'operate rebuild', arguments: { projection: name } },
+      { ...by, command: 'operate rebuild', arguments: { projection: 'tenants' } },
+    ]
+    expect(shown).to.deep.equal([
+      { ...skip, outcome: 'begun' },
+      { ...skip, outcome: 'failed', code: 'not_quarantined' },
+      { ...wrong, outcome: 'begun' },
+      { ...wrong, outcome: 'failed', code: 'unknown_projection' },
+      { ...rebuild, outcome: 'begun' },
+      { ...rebuild, outcome: 'done' },
+    ])
+    const [begun, done] = [acts.at(-2)!, acts.at(-1)!]
+    expect(done.metadata.causation_id).to.equal(begun.event_id)
+    expect(done.fault).to.equal(undefined)
+    const stored = await services.db.pool.query(`select data from command_events where type = 'OperatorActed'`)
+    for (const { data } of stored.rows) expect(data).not.to.include(JSON.stringify(hostname()))
+    // A command that only reads is no event.
+    await resultOf('backlog')
+    const { rows } = await services.db.pool.query(`select count(*)::int as count from command_events where type = 'OperatorActed'`)
+    expect(rows[0].count).to.equal(acts.length)
   })
   it('print one sentence when they cannot be carried out', async () => {
     expect((await operate('rebuild', 'nothing')).err).to.match(/There is no projection nothing: tenants, .*unknown_projection/)

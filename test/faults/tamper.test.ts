@@ -549,6 +549,7 @@ describe('kolbak audit verify', () => {
     expect(await response.text())
       .to.include('"type":"LossDeclared"')
       .and.to.include('A disk broke.')
+      .and.to.match(/"OperatorActed".*"command":"audit declare-loss","arguments":\{"reason":"A disk broke\."\}.*"outcome":"done"/)
     await waitFor(async () => (await sql('select from log_heads where not is_ended')).rowCount === 1)
     expect(await faultsNow()).to.deep.equal([])
   })

@@ -130,6 +130,13 @@ export const sampleData: { readonly [T in EventType]: Required<Events[T]> } = {
   AccessDenied: { status: 403, code: 'insufficient_scope', count: 2, until, origin: { address: '203.0.113.7', agent: null } },
   TokenRefused: { client_id, code: 'invalid_client', count: 1, until, origin: { address: '203.0.113.7', agent: null } },
   AccessesOmitted: { count: 7, until },
+  OperatorActed: {
+    command: 'operate skip',
+    arguments: { projection: 'webhooks', stream: 'webhook-01JZZZZZZZZZZZZZZZZZZZZZW1' },
+    operator: { user: 'ada', host: 'db1' },
+    outcome: 'done',
+    code: null,
+  },
 }
 export const sampleTypes = Object.keys(sampleData) as EventType[]
 
@@ -137,7 +144,7 @@ export const streamOf = (type: EventType): StreamName => {
   if (/^(Tenant|Client)/.test(type)) return tenantStream(tenant)
   if (/^Key/.test(type)) return keyStream(key)
   if (/^Webhook/.test(type)) return webhookStream(webhook)
-  if (/^(Log|Batch|Loss|AttemptMacs|Streams)/.test(type)) return logStream
+  if (/^(Log|Batch|Loss|AttemptMacs|Streams|Operator)/.test(type)) return logStream
   if (/^Payload/.test(type)) return erasureStream(erasureId(message))
   if (/^(Audit|Access|Token)/.test(type)) return accessStream(tenant, accepted_at)
   return /^Message/.test(type) ? routingStream(tenant, accepted_at) : attemptsStream(webhook, accepted_at)
