@@ -1,3 +1,4 @@
+import { dayOf, msPerDay } from '../lib/days.ts'
 import { codeOf, KolbakError } from '../lib/errors.ts'
 
 /** A fault of a request: its path, and the rule that the value breaks. */
@@ -90,17 +91,32 @@ export const errorSpec = (code: ErrorCode): ErrorSpec => errors[code]
 export class ApiError extends KolbakError {
   declare readonly code: ErrorCode
   readonly headers: Readonly<Record<string, string>>
+  /** RFC 3339 time since which resources of this kind are kept. Only errors about such resources have it. */
+  readonly retainedSince: string | undefined
   constructor(
     code: ErrorCode,
     message: string,
-    options: { details?: readonly Detail[]; headers?: Readonly<Record<string, string>>; cause?: unknown } = {},
+    options: { details?: readonly Detail[]; headers?: Readonly<Record<string, string>>; cause?: unknown; retainedSince?: string } = {},
   ) {
     super(code, message, options)
     this.headers = options.headers ?? {}
+    this.retainedSince = options.retainedSince
   }
 }
 export const notFound = (headers: Readonly<Record<string, string>> = {}): ApiError =>
   new ApiError('not_found', 'There is no such resource, or it is not yours.', { headers })
+/**
+ * The error for an event, a delivery or an attempt that is not there. It says since when they are kept, because one that the retention has dropped
+ * cannot be told from one that never was.
+ */
+export const notRetained = (
+  { settings, now }: { readonly settings: { readonly retentionDays: number }; now(): number },
+  headers: Readonly<Record<string, string>> = {},
+): ApiError =>
+  new ApiError('not_found', notFound().message, {
+    headers,
+    retainedSince: `${dayOf(now() - settings.retentionDays * msPerDay)}T00:00:00.000Z`, // whole days are dropped
+  })
 export const webhookInactive = (): ApiError => new ApiError('webhook_inactive', 'The webhook is not active: set is_active to true first.')
 /** The error for a missing scope, with the header of RFC 6750, 3.1. */
 export const lacksScope = (scope: string): ApiError =>
@@ -117,6 +133,7 @@ export interface Problem {
   readonly message: string
   readonly details?: readonly Detail[]
   readonly headers: Readonly<Record<string, string>>
+  readonly retained_since?: string
 }
 
 const tryAgain = { 'retry-after': '1' }
@@ -134,6 +151,7 @@ export function problemOf(error: unknown): Problem {
     code,
     message: isShown ? error.message : message,
     ...(isShown && error.details !== undefined ? { details: error.details } : {}),
+    ...(error instanceof ApiError && error.retainedSince !== undefined ? { retained_since: error.retainedSince } : {}),
     headers: error instanceof ApiError ? error.headers : status === 503 ? tryAgain : {},
   }
 }
@@ -156,8 +174,13 @@ function isEngineFailure(error: unknown): boolean {
 }
 
 /** Returns the body of an error response, in the same envelope as other responses. */
-export const errorEnvelope = ({ code, message, details }: Pick<Problem, 'code' | 'message' | 'details'>) => ({
+export const errorEnvelope = ({
+  code,
+  message,
+  details,
+  retained_since,
+}: Pick<Problem, 'code' | 'message' | 'details' | 'retained_since'>) => ({
   data: null,
-  error: { code, message, ...(details === undefined ? {} : { details }) },
+  error: { code, message, ...(details === undefined ? {} : { details }), ...(retained_since === undefined ? {} : { retained_since }) },
   pagination: null,
 })

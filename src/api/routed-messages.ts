@@ -6,7 +6,7 @@ import type { Delivery, DeliveryKey } from '../ports/delivery-log.ts'
 import type { IndexedMessage } from '../projections/message-index.ts'
 import { deliveriesAt } from './delivery-as-of.ts'
 import { type ApiDependencies, defaultWaits } from './dependencies.ts'
-import { notFound } from './errors.ts'
+import { notRetained } from './errors.ts'
 import { parseMessageId } from './ids.ts'
 
 const statesPerQuery = 1_000
@@ -29,7 +29,8 @@ export function createRoutedMessages({
   noteAccepted,
   settings,
   store,
-}: Pick<ApiDependencies, 'messages' | 'deliveryLog' | 'noteAccepted' | 'settings' | 'store'>) {
+  now,
+}: Pick<ApiDependencies, 'messages' | 'deliveryLog' | 'noteAccepted' | 'settings' | 'store' | 'now'>) {
   const deliveryStates = async (keys: readonly DeliveryKey[]) => {
     const states: Awaited<ReturnType<typeof deliveryLog.states>> = []
     for (let start = 0; start < keys.length; start += statesPerQuery)
@@ -62,9 +63,9 @@ export function createRoutedMessages({
         const isLast = await areRouted().catch(() => false)
         const message = await messages.find(tenant, id)
         if (message !== null) return message
-        if (isLast) throw notFound()
+        if (isLast) throw notRetained({ settings, now })
         const remainingMs = end - performance.now()
-        if (remainingMs <= 0 || callerGone.aborted) throw notFound({ 'retry-after': '1' })
+        if (remainingMs <= 0 || callerGone.aborted) throw notRetained({ settings, now }, { 'retry-after': '1' })
         await sleep(Math.min(pollMs, remainingMs))
       }
     },

@@ -63,7 +63,7 @@ function readGeneratedClient(): ClientFile | null {
 }
 
 interface ErrorBody {
-  error?: string | { code: string; message: string; details?: { path: string; message: string }[] }
+  error?: string | { code: string; message: string; details?: { path: string; message: string }[]; retained_since?: string }
   error_description?: string
 }
 /** Returns the error for an error response, in the envelope of the API or in the form of RFC 6749 (`/v1/auth`). */

@@ -103,7 +103,9 @@ export function addVerb(parent: Command, verb: Verb): Command {
 /** Returns the error with the ids of the path, if the server has said that there is no such resource. */
 function naming(error: unknown, ids: readonly string[]): unknown {
   if (!(error instanceof CommandError) || ids.length === 0 || !error.message.startsWith('404 not_found: ')) return error
-  return new CommandError(`${error.message.replace(/\.$/, '')}: ${ids.join(', ')}.`, {
+  const { retained_since } = rowOf(rowOf(error.envelope).error)
+  const since = typeof retained_since === 'string' ? ` What was accepted before ${retained_since} may have expired.` : ''
+  return new CommandError(`${error.message.replace(/\.$/, '')}: ${ids.join(', ')}.${since}`, {
     cause: error,
     ...(error.envelope === undefined ? {} : { envelope: error.envelope }),
   })

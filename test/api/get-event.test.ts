@@ -1,4 +1,7 @@
+import { randomUUID } from 'node:crypto'
 import { expect } from 'chai'
+import { ulid } from 'ulid'
+import { dayOf, msPerDay } from '../../src/lib/days.ts'
 import { startApi, type TestApi, type TestClient } from '../support/api.ts'
 import { route } from '../support/routed.ts'
 
@@ -121,6 +124,36 @@ describe('GET /v1/events/:id', () => {
       await reading
     } finally {
       await patient.stop()
+    }
+  })
+  it('returns 404 that says since when events and deliveries are kept, on each route of one', async () => {
+    const later = await startApi({ settings: { routingWaitMs: 0, retentionDays: 7 } })
+    try {
+      const client = await later.tenant()
+      const webhook = await later.webhook(client)
+      const [event, delivery] = ['/v1/events/never-seen', `/v1/deliveries/${randomUUID()}`]
+      const routes = [
+        ...['', '/deliveries', `/explain?webhook=${webhook}`].map((path) => ['GET', event + path] as const),
+        ...['', '/timeline', '/request'].map((path) => ['GET', delivery + path] as const),
+        ['POST', `${event}/replay`] as const,
+        ['POST', `${delivery}/replay`] as const,
+        ['DELETE', `${event}/payload`] as const,
+      ]
+      for (const [method, path] of routes) {
+        const firstDay = dayOf(Date.now() - 7 * msPerDay)
+        const { status, text } = await later.call(method, path, { as: client })
+        expect(status, path).to.equal(404)
+        const { retained_since } = JSON.parse(text).error
+        expect(
+          [firstDay, dayOf(Date.now() - 7 * msPerDay)].map((day) => `${day}T00:00:00.000Z`),
+          path,
+        ).to.include(retained_since)
+      }
+      // A webhook does not expire.
+      const { text } = await later.call('GET', `/v1/webhooks/${ulid()}`, { as: client })
+      expect(JSON.parse(text).error).to.have.all.keys('code', 'message')
+    } finally {
+      await later.stop()
     }
   })
   it('returns 404 at once for a text that is not an id', async () => {

@@ -6,7 +6,7 @@ import { deliveriesAt } from '../delivery-as-of.ts'
 import { createDeliveryPages, deliveryPageParts, resultFilterOf, visibleWebhooks } from '../delivery-pages.ts'
 import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies } from '../dependencies.ts'
-import { ApiError, invalid, notFound, webhookInactive } from '../errors.ts'
+import { ApiError, invalid, notFound, notRetained, webhookInactive } from '../errors.ts'
 import { findDelivery } from '../find-delivery.ts'
 import { parseDeliveryId, parseWebhookId } from '../ids.ts'
 import { requireBody } from '../payload-state.ts'
@@ -125,7 +125,7 @@ function getDeliveryRoute(deps: ApiDependencies): Route {
       const time = asOf === undefined ? undefined : parseAsOf(asOf, deps.now())
       const row = await findDelivery(deps, request, parseDeliveryId(request.params.id))
       if (time !== undefined) {
-        if (row.accepted_at > time) throw notFound()
+        if (row.accepted_at > time) throw notRetained(deps)
         const [past] = await deliveriesAt(deps, [row], time)
         const [view] = await viewsOf(request.caller.tenant, [{ ...row, ...past }], time)
         return envelopeResult(200, view)

@@ -8,7 +8,7 @@ import { parseAsOf } from '../as-of.ts'
 import { readMessageCursor, readWebhookCursor, writeMessageCursor, writeWebhookCursor } from '../cursors.ts'
 import { createDeliveryViews } from '../delivery-views.ts'
 import type { ApiDependencies } from '../dependencies.ts'
-import { ApiError, invalid, notFound } from '../errors.ts'
+import { ApiError, invalid, notRetained } from '../errors.ts'
 import { readMessageBody } from '../message-body.ts'
 import { absenceOf, requireBody } from '../payload-state.ts'
 import { awaitHead } from '../projection-lag.ts'
@@ -118,7 +118,7 @@ function getEventRoute(deps: ApiDependencies): Route {
     async handler({ params, query, caller, gone }) {
       const time = query.as_of === undefined ? undefined : parseAsOf(query.as_of, deps.now())
       const message = await routedMessages.find(caller.tenant, params.id, gone)
-      if (time !== undefined && message.accepted_at > time) throw notFound()
+      if (time !== undefined && message.accepted_at > time) throw notRetained(deps)
       const [{ body, reason }, [deliveries], allRejections] = await Promise.all([
         readBody(message),
         routedMessages.counts([message], time),

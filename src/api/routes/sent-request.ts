@@ -6,7 +6,7 @@ import { signatureHeaders, signingKey } from '../../lib/sign.ts'
 import type { Attempt } from '../../ports/delivery-log.ts'
 import { type WebhookAtAttempt, webhookAtAttempt } from '../attempt-revision.ts'
 import type { ApiDependencies } from '../dependencies.ts'
-import { ApiError, lacksScope, notFound } from '../errors.ts'
+import { ApiError, lacksScope, notRetained } from '../errors.ts'
 import { mayRead } from '../identity.ts'
 import { parseDeliveryId } from '../ids.ts'
 import type * as shown from '../responses.ts'
@@ -38,11 +38,11 @@ export const createSentRequestRoutes = (deps: ApiDependencies): Route[] => [
       for (const scope of ['read:events', ...(query.signed === true ? (['write:webhooks'] as const) : [])] as const)
         if (!mayRead(caller, scope)) throw lacksScope(scope)
       const row = await deps.deliveryLog.find(caller.tenant, parseDeliveryId(params.id))
-      if (row === null) throw notFound()
+      if (row === null) throw notRetained(deps)
       const [attempts = []] = await deps.deliveryLog.attempts([row])
-      const attempt = chooseAttempt(attempts, query)
+      const attempt = chooseAttempt(deps, attempts, query)
       const webhookThen = await webhookAtAttempt(deps, row.webhook, attempt)
-      if (webhookThen === null) throw notFound()
+      if (webhookThen === null) throw notRetained(deps)
       const [sealedBody] = await deps.deliveryLog.bodies([row])
       const vault = await deps.keyring.vault(caller.tenant)
       if (vault.isErased) throw new KeyDestroyed(caller.tenant)
@@ -68,11 +68,15 @@ export const createSentRequestRoutes = (deps: ApiDependencies): Route[] => [
 ]
 
 /** Returns the requested attempt, by default the latest one. Throws not_found if there is none, or if it sent no request. */
-function chooseAttempt(attempts: readonly Attempt[], query: { readonly chain?: number; readonly attempt?: number }): Attempt {
+function chooseAttempt(
+  deps: ApiDependencies,
+  attempts: readonly Attempt[],
+  query: { readonly chain?: number; readonly attempt?: number },
+): Attempt {
   const attempt = attempts.findLast(
     ({ type, chain, attempt: number }) => isListedAttempt(type) && (query.chain ?? chain) === chain && (query.attempt ?? number) === number,
   )
-  if (attempt === undefined) throw notFound()
+  if (attempt === undefined) throw notRetained(deps)
   if (withoutRequest.has(attempt.reason ?? '')) throw new ApiError('not_found', 'This attempt ended without a request.')
   return attempt
 }

@@ -153,8 +153,13 @@ export const errorBody = named(
             message: { type: 'string', description: 'The rule that the value breaks.', examples: ['is required'] },
           }),
         },
+        retained_since: {
+          ...timestamp,
+          description:
+            'Only in `not_found` about an event, a delivery or an attempt: they are kept if they were accepted at this time or later, and earlier ones may have been removed by the retention. A later one never existed, or it belongs to somebody else.',
+        },
       },
-      ['details'],
+      ['details', 'retained_since'],
     ),
     pagination: nothing(' in an error'),
   }),
