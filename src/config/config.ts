@@ -351,3 +351,7 @@ export const describeConfig = (config: Config): Record<string, unknown> => ({
   ),
   KOLBAK_ALLOWED_SUBNETS: config.KOLBAK_ALLOWED_SUBNETS.map(([address, bits]) => `${address}/${bits}`),
 })
+
+/** Returns the account that called sudo, or undefined if the process was not started by sudo. */
+export const callerOfSudo = (env: Readonly<Record<string, string | undefined>> = process.env): string | undefined =>
+  env.SUDO_USER === '' ? undefined : env.SUDO_USER

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { hostname, userInfo } from 'node:os'
 import { createCommandStreams } from '../commands/command-streams.ts'
 import { appendLogEvent } from '../commands/log-events.ts'
+import { callerOfSudo } from '../config/config.ts'
 import type { EventId } from '../events/ids.ts'
 import type { OperatorEvents } from '../events/operator.ts'
 import { codeOf } from '../lib/errors.ts'
@@ -78,8 +79,8 @@ export async function recorded<T>(deps: RecordDeps, act: Act, work: () => Promis
 /** Returns the account that runs this process. With sudo, it is the account that called sudo. */
 function thisOperator(): Acted['operator'] {
   const host = hostname()
-  const { SUDO_USER } = process.env
-  if (SUDO_USER !== undefined && SUDO_USER !== '') return { user: SUDO_USER, host }
+  const user = callerOfSudo()
+  if (user !== undefined) return { user, host }
   try {
     return { user: userInfo().username, host }
   } catch {
