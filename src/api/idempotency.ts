@@ -5,7 +5,7 @@ import type { Claim, IdempotencyKeys, KeyedRequest } from './idempotency-keys.ts
 import type { Identity } from './identity.ts'
 import type { RawRequest, Route, RouteResult } from './route.ts'
 
-/** Visible ASCII. In the IETF draft (draft-ietf-httpapi-idempotency-key-header-07) the key has quotes, but most clients send it without. */
+/** A key consists of visible ASCII. In the IETF draft (draft-ietf-httpapi-idempotency-key-header-07) the key has quotes, but most clients send it without. */
 const keyPattern = /^[\x21-\x7e]{1,255}$/
 
 /**

@@ -97,7 +97,7 @@ const maxIdleLoads = 50_000
 export const createSlots = (limits: SlotLimits, now: () => number = () => performance.now()): Slots => new SlotPool(limits, now)
 
 class SlotPool implements Slots {
-  /** `closed` from the beginning of shutdown. */
+  /** The pool is `closed` once the shutdown has begun. */
   private mode: 'open' | 'closed' = 'open'
   /** Attempts that have a response and are not recorded yet. */
   private unrecorded = 0

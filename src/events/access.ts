@@ -8,7 +8,7 @@ interface Counted {
   /** RFC 3339 time of the last one. */
   readonly until: string
 }
-/** Who looked at a tenant, and who was refused. These events expire with the retention. */
+/** The accesses to the data of a tenant, and the refused attempts at access. These events expire with the retention. */
 export interface AccessEvents {
   /** A client read the audit log, a history or a past state, or the auditor of the service read anything. */
   AuditRead: { readonly url: string; readonly origin: Origin | null }

@@ -51,7 +51,7 @@ export interface DeliveryEvents {
     parts: number
     /** The checkpoint of the projection `webhooks` at which the message was matched. */
     matched_at: string
-    /** Who posted the message. Absent for messages that version 0.2 accepted. */
+    /** The client that posted the message. Absent for messages that version 0.2 accepted. */
     producer?: Producer
   }
   /**

@@ -10,7 +10,7 @@ export type TenantId = Brand<string, 'TenantId'>
 export type KeyId = Brand<string, 'KeyId'>
 export type WebhookId = Brand<string, 'WebhookId'>
 export type JobId = Brand<string, 'JobId'>
-/** 1-255 characters of `[A-Za-z0-9_.-]`, unique over all tenants. */
+/** The id of an API client: 1-255 characters of `[A-Za-z0-9_.-]`, unique over all tenants. */
 export type ClientId = Brand<string, 'ClientId'>
 /** The producer's id of a message: 1-255 characters of `[A-Za-z0-9_:-]`, unique within its tenant for the retention time. */
 export type MessageId = Brand<string, 'MessageId'>

@@ -16,7 +16,7 @@ export interface Message {
 
 /** One message, or a batch of messages that is accepted or refused as a whole. */
 export interface MessageRecord {
-  /** Who posted the messages, and in which request. Records of version 0.2 do not say it. */
+  /** The client that posted the messages, and its request. Absent in records of version 0.2. */
   readonly by?: Producer
   readonly tenant: TenantId
   readonly accepted_at: string

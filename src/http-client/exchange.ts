@@ -6,7 +6,7 @@ import { ResponseParser, type ResponseSink } from './response-parser.ts'
 
 /** The milliseconds that each step of a request on a new connection took. */
 export interface RequestTimings extends ConnectTimings {
-  /** From the request to the first byte of the response, or null if none came. */
+  /** The time from the request to the first byte of the response, or null if none came. */
   readonly first_byte_ms: number | null
 }
 /** The result of one request. A failure is data, not an exception. */

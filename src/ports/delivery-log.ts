@@ -67,12 +67,12 @@ export interface HistoryQuery extends ResultFilter {
 export type UndeliveredStatus = Exclude<DeliveryStatus, 'success'>
 export interface UndeliveredQuery extends Omit<HistoryQuery, 'status'> {
   readonly status: UndeliveredStatus
-  /** Only deliveries to these webhooks. */
+  /** If set, only deliveries to these webhooks are returned. */
   readonly webhooks?: readonly WebhookId[]
 }
 /** `since` and `until` are times at which a delivery became a dead letter, and so is `at` in the cursor `after`. */
 export interface DeadLettersQuery extends Omit<HistoryQuery, 'status'> {
-  /** Only deliveries to these webhooks. */
+  /** If set, only deliveries to these webhooks are returned. */
   readonly webhooks?: readonly WebhookId[]
 }
 /** Dead letters of one webhook that have the event name and the result in common. */

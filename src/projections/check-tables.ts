@@ -35,7 +35,7 @@ export async function checkTables(
     const quarantined = await sql<{ stream: StreamName; position: Checkpoint }>`
       select stream, position from public.quarantined_streams where projection = ${name} and build = ${live.build}`
     const waitsFrom = new Map(quarantined.map(({ stream, position }) => [stream, position]))
-    // No build has so high a number.
+    // The number is far above that of any real build.
     const build = randomInt(2 ** 40, 2 ** 41)
     await client.query(`create schema ${schemaOf(projection, build)}`)
     await useSchemaOf(client, projection, build)

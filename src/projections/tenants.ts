@@ -102,9 +102,9 @@ export async function listErasedTenants(pool: Pool): Promise<TenantId[]> {
 interface TenantsQuery {
   readonly limit: number
   readonly offset: number
-  /** Only tenants that were registered at this time (RFC 3339) or before. */
+  /** If set, only tenants that were registered at this time (RFC 3339) or before are returned. */
   readonly registeredBy?: string | null
-  /** Only this tenant. */
+  /** If set, only this tenant is returned. */
   readonly only?: TenantId | null
 }
 /** Returns tenants, newest first. */

@@ -4,7 +4,7 @@ import { faults } from './faults.ts'
 import { repeatedIn } from './ledger.ts'
 import { expectWithin, lineOf, measure, type Row, tableOf } from './run-fault.ts'
 
-/** How often each fault is caused. */
+/** The number of times that each fault is caused. */
 const rounds = Number(env.CLUSTER_ROUNDS ?? 1)
 const perSecond = Number(env.CLUSTER_POSTS_PER_SECOND ?? 60)
 

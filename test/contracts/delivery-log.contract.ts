@@ -500,7 +500,7 @@ export function deliveryLogContract(
           })
         }
         expect(groups.reduce((sum, { count }) => sum + count, 0)).to.equal(dead.length)
-        // Only the newest are grouped.
+        // Only the three newest dead letters are grouped.
         const newest = await log.deadLetterGroups({ tenant, limit: 3, webhooks: [first, second] })
         expect(newest.reduce((sum, { count }) => sum + count, 0)).to.equal(3)
         expect(newest.map(({ sample }) => sample)).to.include(dead[0]?.delivery)

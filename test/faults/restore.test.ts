@@ -111,7 +111,7 @@ for (const { title, engines, hasBackup } of isFull ? cases : cases.slice(0, 1))
       await service?.kill('SIGKILL')
       if (hasBackup) await database.backUp()
 
-      // What follows is not in the backup.
+      // The backup does not contain the changes from here on.
       await start()
       receiver.setResponse('/flaky', 200)
       await database.bringForward(flaky)

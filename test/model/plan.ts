@@ -161,7 +161,7 @@ export function planOf(seed: number, profile: Profile): Step[] {
   const add: Add = (at, step) => plan.push({ at, ...step } as Step)
   work(random, profile, add)
   faults(random, profile, add)
-  // What follows comes from a separate generator, so that it does not change the rest of the plan.
+  // The next steps come from a separate generator, so that they do not change the rest of the plan.
   const { chance, int } = randomFrom(seed + 2_000_000)
   if (chance(0.1)) add(int(500, 3_500), { kind: 'faulty' })
   if (chance(0.1)) concurrentCommands(int(300, 2_500), add)

@@ -21,7 +21,7 @@ export interface SubscriptionOptions {
   readonly batch: number
   readonly signal: AbortSignal
 }
-/** A batch, and the bytes of its events. */
+/** A batch with the size of its events in bytes. */
 export interface SizedBatch extends EventBatch {
   readonly bytes: number
 }

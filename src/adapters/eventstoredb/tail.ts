@@ -23,7 +23,7 @@ export interface Tail {
   join(latch: Wake): () => void
 }
 
-/** Limits of the events in memory. */
+/** At most this many events, and this many bytes of them, are in memory. */
 const limit = { events: 5_000, bytes: 8 << 20 }
 const readAtOnce = 500
 

@@ -19,7 +19,7 @@ export interface TopicOptions {
 /** The bytes of the largest record and of the batch of Kafka around it. */
 export const maxBatchBytes = maxRecordBytes + (64 << 10)
 
-/** Milliseconds. */
+/** Milliseconds that the brokers have for each request about the topic. */
 const timeout = 10_000
 const notYetKnown: ReadonlySet<string | undefined> = new Set(['UNKNOWN_TOPIC_OR_PARTITION', 'LEADER_NOT_AVAILABLE'])
 

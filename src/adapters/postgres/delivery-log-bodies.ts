@@ -5,7 +5,7 @@ import type { ArchivedBody, BodyArchive } from '../../ports/delivery-log.ts'
 import { type DayPartitions, isMissingPartition } from './day-partitions.ts'
 
 const acceptedDayOf = (message: MessageRef): string => message.accepted_at.slice(0, 10)
-/** Limits of one statement. */
+/** One statement writes at most this many rows and bytes. */
 const group = { rows: 500, bytes: 4 << 20 }
 
 /** Makes the archive for a bus that cannot read a record again by its place. */

@@ -22,7 +22,7 @@ interface FactWriterOptions {
   readonly readsEvents: boolean
 }
 
-/** Limits of one statement. */
+/** One statement writes at most this many rows and bytes. */
 const group = { rows: 1_000, bytes: 4 << 20 }
 
 /**

@@ -69,7 +69,7 @@ const revision: JsonSchema = {
   examples: [0],
 }
 export const atMomentQuery = object<AtMoment>({ as_of: asOf, as_of_index: asOfIndex, revision }, ['as_of', 'as_of_index', 'revision'])
-/** Names a past moment of a client, whose revisions no response shows. */
+/** The parameters for a past moment of a client. They contain no revision, because no response shows the revisions of a client. */
 export const clientMoment = { as_of: asOf, as_of_index: asOfIndex } as const
 export interface AsOf {
   readonly as_of?: string

@@ -27,7 +27,7 @@ const deliveryStates = {
 }
 const eventStates = { '': 'All', routed: 'Matched', unmatched: 'Unmatched', rejected: 'Rejected' }
 
-/** What happens now: every attempt, or every event, as soon as it is recorded. */
+/** The screen that shows every attempt, or every event, as soon as it is recorded. */
 export function LiveScreen() {
   const get = (name: string) => params.value.get(name)
   const isEvents = get('what') === 'events'

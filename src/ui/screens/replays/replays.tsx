@@ -88,7 +88,7 @@ const whatOf = ({ delivery_status: status, delivery_event: event, delivery_reaso
     .filter((part) => part !== null)
     .join(', ')
 
-/** How many deliveries a job has replayed, of how many, and how long it may still run. */
+/** Shows how many of its deliveries a job has replayed, and how long it may still run. */
 function Progress({ job }: { job: Job }) {
   const { replayed, skipped, expected, status } = job
   const done = replayed + skipped
