@@ -48,7 +48,7 @@ try {
       matched_at: '0000000000000000001' as IndexedMessage['matched_at'],
     }
   }
-  const state = async (relation: string) => {
+  const costsOf = async (relation: string) => {
     const { rows: sizes } = await pool.query<{ wal: string; bytes: string }>(
       `select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0') as wal, pg_total_relation_size($1) as bytes`,
       [relation],
@@ -62,14 +62,14 @@ try {
     }
     await writeHalf()
     await pool.query('checkpoint')
-    const [before, begun] = [await state(relation), performance.now()]
+    const [before, begun] = [await costsOf(relation), performance.now()]
     await writeHalf()
-    const [after, seconds] = [await state(relation), (performance.now() - begun) / 1_000]
+    const [after, seconds] = [await costsOf(relation), (performance.now() - begun) / 1_000]
     const perRow = (value: 'cpu' | 'wal' | 'bytes') => (after[value] - before[value]) / (total / 2)
     table[title] = {
-      'µs of Postgres a row': (perRow('cpu') * 1e6).toFixed(0),
-      'WAL bytes a row': perRow('wal').toFixed(0),
-      'stored bytes a row': perRow('bytes').toFixed(0),
+      'CPU µs of Postgres per row': (perRow('cpu') * 1e6).toFixed(0),
+      'WAL bytes per row': perRow('wal').toFixed(0),
+      'stored bytes per row': perRow('bytes').toFixed(0),
       'rows/s': (total / 2 / seconds).toFixed(0),
     }
     console.log(title, JSON.stringify(table[title]))
@@ -103,13 +103,13 @@ try {
     const claimed = await schedule.claim(allotments)
     await Promise.all(claimed.map((ref) => schedule.done(ref)))
   })
-  const before = await state('message_index')
+  const before = await costsOf('message_index')
   const deleted = await index.expire(new Date().toISOString())
   await pool.query('vacuum message_index')
-  const after = await state('message_index')
+  const after = await costsOf('message_index')
   table['index, deleted after its time, with vacuum'] = {
-    'µs of Postgres a row': (((after.cpu - before.cpu) / deleted) * 1e6).toFixed(0),
-    'WAL bytes a row': ((after.wal - before.wal) / deleted).toFixed(0),
+    'CPU µs of Postgres per row': (((after.cpu - before.cpu) / deleted) * 1e6).toFixed(0),
+    'WAL bytes per row': ((after.wal - before.wal) / deleted).toFixed(0),
   }
   await pool.end()
 } finally {
@@ -125,7 +125,7 @@ async function measureEngine(title: string, unit: string, total: number, work: (
   await work(total / 2)
   const [after, seconds] = [await cpu(), (performance.now() - begun) / 1_000]
   table[title] = {
-    [`µs of the engine a ${unit}`]: (((after - before) / (total / 2)) * 1e6).toFixed(0),
+    [`CPU µs of the engine per ${unit}`]: (((after - before) / (total / 2)) * 1e6).toFixed(0),
     'items/s': (total / 2 / seconds).toFixed(0),
   }
   console.log(title, JSON.stringify(table[title]))

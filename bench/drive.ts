@@ -32,7 +32,7 @@ export interface Result {
 }
 type Percentiles = readonly [p50: number, p95: number, p99: number]
 
-/** The service that gets a load: Kolbak or the floor. */
+/** The service that gets a load: Kolbak, or the floor program, which is the cheapest possible one (bench/floor.ts). */
 export interface Target {
   readonly url: string
   readonly dataDir: string
@@ -74,7 +74,7 @@ export async function costsOf({ pids, dataDir, database }: Target): Promise<Cost
   }
 }
 
-/** Milliseconds after the last delivery in which the target still works for the load: it records attempts and writes what it has gathered. */
+/** For this many milliseconds after the last delivery, the target may still work for the load: it records attempts and writes gathered events. */
 const workAfterLoadMs = 1_000
 
 /** Milliseconds at the start of a load that its percentiles leave out. */

@@ -12,12 +12,15 @@ export interface Scenario {
   readonly work: Pick<Work, 'producers' | 'perSecond' | 'batch'> & {
     /** The number of events, if the load does not end by time. */
     readonly count?: number
-    /** The factor by which this load is longer than others. It is used for loads with few events a second. Default 1. */
+    /**
+     * The factor by which this load may last longer than others. A load with few events a second needs it for its figures, and a load that ends by count
+     * needs it as a time limit. Default 1.
+     */
     readonly secondsFactor?: number
   }
   /** Whether the live stream of deliveries is open during the load. */
   readonly isWatched?: boolean
-  /** The scenario of the floor with which it is compared. At rest, the floor does nothing, so there is none. */
+  /** The load of the floor program (bench/floor.ts) with which this load is compared. Null for `rest`, because an idle floor program has no figures. */
   readonly floor: 'single' | 'latency' | 'trickle' | null
 }
 const oneWebhook = { tenants: 1, webhooksPerTenant: 1, fanout: false, paths: ['/hook'], floor: 'single' } as const

@@ -3,7 +3,7 @@ import { readConfig } from '../config/config.ts'
 import { exitAtEndSignal } from '../lib/end-signals.ts'
 import { createLog } from '../lib/log.ts'
 
-// The list is repeated here, because an import of move.ts would load the whole service for every other command.
+// The list is repeated here, because an import of `operator/move.ts` would load the whole service for every other command.
 const ports = ['event_store', 'message_bus', 'delivery_log'] as const
 
 /**

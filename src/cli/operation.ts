@@ -11,7 +11,7 @@ export const verbs: readonly Verb[] = [
     method: 'POST',
     path: '/v1/auth',
     body: tokenRequest,
-    otherwise: ['grant_type', 'client_id', 'client_secret'], // every command has options for the client
+    withoutOption: ['grant_type', 'client_id', 'client_secret'], // every command has global options for these fields
     run: (session, { body }) => session.token(body.scope === undefined ? undefined : String(body.scope)),
     format: ({ data }) => textOf(rowOf(data).access_token),
   },

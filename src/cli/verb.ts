@@ -39,7 +39,7 @@ export interface Verb {
   /** Values of fields that are not given. */
   readonly defaults?: Readonly<Record<string, unknown>>
   /** Fields that have no option or argument, because `run` sets them. */
-  readonly otherwise?: readonly string[]
+  readonly withoutOption?: readonly string[]
   /** Whether the route also works without credentials. */
   readonly isOpen?: boolean
   /** The most rows of a list by default; 20 when it is not set. */
@@ -56,7 +56,7 @@ const rowLimit: JsonSchema = { type: 'integer', minimum: 1, maximum: 1_000_000 }
 
 /** Adds the command of a verb to its parent command. */
 export function addVerb(parent: Command, verb: Verb): Command {
-  const { name, description, path, query, body, optionNames = {}, defaults = {}, otherwise = [] } = verb
+  const { name, description, path, query, body, optionNames = {}, defaults = {}, withoutOption = [] } = verb
   const command = parent.command(name.split(' ').at(-1)!, { isDefault: name.endsWith(' list') }).description(description)
   for (const id of idsOf(path)) command.argument(`<${verb.ids?.[id] ?? id}>`)
   const argumentNames = verb.arguments ?? []
@@ -67,7 +67,7 @@ export function addVerb(parent: Command, verb: Verb): Command {
   for (const [i, field] of argumentsOf.entries())
     command.addArgument(argumentOf(field, argumentNames[i]!.startsWith('['), verb.parsers?.[field.path.join('.')]))
   const isList = query !== undefined && fields.some(isLimit)
-  const optionFields = fields.filter((field) => !argumentsOf.includes(field) && !otherwise.includes(field.path.join('.')))
+  const optionFields = fields.filter((field) => !argumentsOf.includes(field) && !withoutOption.includes(field.path.join('.')))
   for (const field of optionFields) {
     const shown =
       isList && isLimit(field) ? { ...field, schema: { ...rowLimit, description: 'The most rows.', default: verb.rows ?? 20 } } : field
@@ -137,7 +137,7 @@ const send =
     return session.pages(path, filter, Number(limit))
   }
 
-/** Prints a result: with `--json` in the envelope of the API, and otherwise as text for people. */
+/** Prints a result: with `--json` in the envelope of the API, and withoutOption as text for people. */
 export async function print(session: Session, result: Result, format: Format = ({ data }) => details(rowOf(data))): Promise<void> {
   const { data, pagination } = result
   console.log(session.json ? JSON.stringify({ data, error: null, pagination }, null, 2) : await format(result, session))

@@ -18,7 +18,7 @@ import type { Decider } from './handler.ts'
 export type TenantState = Tenant & { readonly clients: ReadonlyMap<ClientId, Client>; readonly erasure: TenantErasure | null }
 /** The erasure of a tenant. */
 export interface TenantErasure {
-  /** The ids and times of the two events. The second ones are null until the keys are destroyed. */
+  /** The ids and times of TenantErasureAsked and TenantErased. Those of TenantErased are null until the keys are destroyed. */
   readonly asked_event: string
   readonly asked_at: string
   readonly erased_event: string | null
@@ -31,7 +31,7 @@ export type TenantCommand =
   | { type: 'ResumeTenant' }
   | { type: 'HoldTenant'; hold: Hold }
   | { type: 'ReleaseHold' }
-  /** `now` is the time (RFC 3339) at which a hold forbids the erasure. */
+  /** `now` is the time of the command (RFC 3339). A hold that lasts at that time forbids the erasure. */
   | { type: 'EraseTenant'; now: string }
   | { type: 'CompleteTenantErasure' }
   | ({ type: 'IssueClient' } & Omit<TenantEvents['ClientIssued'], 'id'>)
@@ -51,8 +51,8 @@ const isLastAdmin = (state: TenantState, { client_id, scopes }: Client): boolean
   scopes.includes('admin') &&
   ![...state.clients.values()].some((other) => other.client_id !== client_id && !other.revoked && other.scopes.includes('admin'))
 
-/** The commands that an erased tenant accepts. */
-const commandsAfterErasure: ReadonlySet<TenantCommand['type']> = new Set(['EraseTenant', 'CompleteTenantErasure', 'SuspendTenant'])
+/** The commands that a tenant accepts once its erasure is asked for. */
+const commandsOnceErasureIsAsked: ReadonlySet<TenantCommand['type']> = new Set(['EraseTenant', 'CompleteTenantErasure', 'SuspendTenant'])
 
 /** Throws on_hold while a legal hold lasts. */
 export function refuseOnHold(hold: Hold | null, now: string): void {
@@ -72,8 +72,8 @@ function decide(command: TenantCommand, state: TenantState | null): DecidedEvent
   }
   if (state === null) throw new KolbakError('not_found', 'There is no such tenant.')
   const { id } = state
-  if (state.erasure !== null && !commandsAfterErasure.has(command.type))
-    throw new KolbakError('tenant_erased', 'This tenant is erased: it cannot be changed any more.')
+  if (state.erasure !== null && !commandsOnceErasureIsAsked.has(command.type))
+    throw new KolbakError('tenant_erased', 'The erasure of this tenant was requested: it cannot be changed any more.')
   switch (command.type) {
     case 'ChangeTenantSettings': {
       const limits = changedLimits(state.limits, command.limits)

@@ -27,7 +27,7 @@ export const variables = {
     },
   },
   KOLBAK_PROCESSES: {
-    doc: 'Number of processes (1 to 64) that share the port. `auto` is one for every two cores, or one with DATABASE_URL.',
+    doc: 'Number of processes (1 to 64) that share the port. `auto` is one process for every two cores. If DATABASE_URL is set, it is a single process.',
     initial: 'auto' as number | 'auto',
     parse(value: string): number | 'auto' {
       if (value === 'auto') return value
@@ -78,7 +78,7 @@ export const variables = {
   ),
   KOLBAK_MAX_IN_FLIGHT_PER_WEBHOOK: integer(
     'Maximum number of requests in flight to one webhook, over all dispatchers. ' +
-      'Each dispatcher may always have one, so there can be as many as there are dispatchers.',
+      'Each dispatcher may always have one request in flight, so with more dispatchers than this number the limit is the number of dispatchers.',
     10,
     {
       min: 1,

@@ -173,10 +173,10 @@ async function indexBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<
   const rows = batch.map((incoming) => match(webhookCache, incoming))
   const cursor = webhookCache.cursor! // mutation: cursor-read-later
   await archiveBodies(deps, rows, batch)
-  const insertedAt = performance.now()
+  const insertStartedAt = performance.now()
   const isNew = await step('route.index', () => index.insertNew(rows, cursor)) // mutation: cache-by-time-alone
   if (isNew !== null) {
-    webhookCache.confirm(cursor, insertedAt)
+    webhookCache.confirm(cursor, insertStartedAt)
     return { rows, isNew }
   }
   if (!(await gate.refresh())) return null // mutation: stale-match-written
@@ -189,7 +189,7 @@ function match(webhookCache: WebhookCache, { record, message, place }: Incoming)
   return { ...recordedRef(record, message, place), webhooks, matched_at: webhookCache.checkpoint! }
 }
 
-/** Returns the stored rows of the messages that are not new. Each key of the map is the row that was not written because of the stored one. */
+/** Returns the stored rows of the messages that are not new. The map leads from each row that was not written to the stored row of the same message. */
 async function storedRowsOf(
   { index }: RouteDeps,
   rows: readonly IndexedMessage[],
@@ -270,7 +270,7 @@ function startDeliveries(
     logFailure(deps, incoming, error)
     countdown.end(false)
   }
-  // The append starts after the requests, because receivers wait for the requests.
+  // The append starts once the requests have started, so that it does not delay them.
   setImmediate(() => {
     appendRouted(incoming, row, isRedelivered).then(() => countdown.end(), failed) // mutation: done-without-routed
   })

@@ -6,7 +6,10 @@ interface BodySeal {
   open(aad: readonly string[], sealed: Buffer): Buffer
 }
 
-/** Bodies that this process has sealed itself and still has in memory, by their sealed bytes. They need not be decrypted before they are sent. */
+/**
+ * The bodies that this process has sealed itself. Each is found by the buffer that `sealBody` returned, as long as that buffer is in memory. Such a body
+ * need not be decrypted before it is sent.
+ */
 const ownBodies = new WeakMap<Buffer, Buffer>()
 
 /** Seals the body of a message. */

@@ -37,9 +37,9 @@ const keptFields = [
   ...['x-request-id', 'cf-ray', 'traceparent'],
 ]
 
-/** A response is cut after `readBytes` of its body. Its first `keptBytes` are kept: as many as `keptResponseBytes` in `events/delivery.ts` says. */
-const readBytes = 64 * 1024
-const keptBytes = 4 * 1024
+/** A response is cut after `maxReadBytes` of its body. Its first `maxKeptBytes` are kept: as many as `keptResponseBytes` in `events/delivery.ts` says. */
+const maxReadBytes = 64 * 1024
+const maxKeptBytes = 4 * 1024
 /** The most milliseconds for the rest of a response after its status. This time is short, because a body that never ends must not occupy a slot. */
 const bodyMs = 1_000
 
@@ -89,14 +89,14 @@ export class Exchange implements ConnectionUser, ResponseSink {
   }
   onBody(part: Buffer): void {
     // More of a compressed body is kept, because some formats can be decompressed only in large blocks.
-    const limit = this.parser.field('content-encoding') === undefined ? keptBytes : readBytes
+    const limit = this.parser.field('content-encoding') === undefined ? maxKeptBytes : maxReadBytes
     if (this.bytesKept < limit) {
       const keptPart = part.subarray(0, limit - this.bytesKept)
       this.chunks.push(keptPart)
       this.bytesKept += keptPart.length
     }
     this.bytesRead += part.length
-    if (this.bytesRead > readBytes) this.finish(null)
+    if (this.bytesRead > maxReadBytes) this.finish(null)
   }
   onEnd(): void {
     const { problem } = this.parser

@@ -19,7 +19,8 @@ async function countListed(history: DeliveryReads, tenants: readonly TenantId[],
 }
 
 /**
- * Makes the reader of the live build of the history. That build has the number of the live build of the projection `deliveries`.
+ * Makes the reader of the live history. The history and the projection `deliveries` have builds with the same numbers, so the live build of the
+ * projection tells which build of the history is live.
  *
  * Each call reads the last known live build and, at the same time, asks Postgres which build is live. So the question does not delay
  * the call. If Postgres names another build, the call reads that build instead. So a caller that has waited until the projection contains an event

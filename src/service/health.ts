@@ -10,13 +10,13 @@ export function healthReport(
   store: Pick<EventStore, 'problem'>,
   dispatcher: Pick<Dispatcher, 'problem'> | null,
   projections: readonly ProjectionStatus[],
-  log: Pick<LogHeads, 'problem'> | null = null,
+  logHeads: Pick<LogHeads, 'problem'> | null = null,
 ): HealthReport {
   const checks = [
     { name: 'event store', ok: store.problem === null, message: store.problem ?? 'takes commands' },
     ...(dispatcher === null ? [] : [{ name: 'dispatcher', ok: dispatcher.problem === null, message: dispatcher.problem ?? 'routes' }]),
     ...projections.map(ofProjection),
-    ...(log === null ? [] : [{ name: 'log', ok: log.problem === null, message: log.problem ?? 'signs heads' }]),
+    ...(logHeads === null ? [] : [{ name: 'audit log', ok: logHeads.problem === null, message: logHeads.problem ?? 'signs heads' }]),
   ]
   return { ready: checks.every((check) => check.ok), checks }
 }
@@ -38,6 +38,7 @@ function ofProjection({ name, state, error, quarantined, lagSeconds }: Projectio
     ...(lagSeconds === null ? [] : [`${lagSeconds} s behind`]),
     `${quarantined} streams quarantined`,
   ]
-  // With `newer_version`, a process with newer code runs the projection. Quarantined streams do not make it fail, because they delay no other stream.
+  // With `newer_version`, a process with newer code runs the projection, so the check passes. It also passes with quarantined streams, because they
+  // delay no other stream.
   return { name: `projection ${name}`, ok: state !== 'failed' || error === 'newer_version', message: facts.join(', ') }
 }

@@ -33,7 +33,7 @@ export function startLogMessages(shared: Shared): void {
     for (const subscriber of await subscribersOfHeads(pools.reads, sendMs)) {
       if (stopping.signal.aborted) return
       if (subscriber.note === head.note) continue
-      // A tenant whose keys are gone must not keep the others from their heads.
+      // A failure of one tenant, whose keys may be destroyed, must not prevent the other tenants from getting the head.
       await send(shared, head, vkey, subscriber).catch((error: unknown) =>
         log.warn({ error, tenant: subscriber.tenant }, 'log.send_failed'),
       )

@@ -78,9 +78,10 @@ describe('POST /v1/events', () => {
     expect(await openedBody()).to.equal(`{"id":"as-sent","event":"order.created","event_time":null,"source":"s","payload":${payload}}`)
     const { record, message } = last()
     const noVault = { seal: expect.fail, open: () => expect.fail('it was opened') }
-    expect(openBody(noVault, record.tenant, message.id, message.sealedBody).toString(), 'what goes on in memory').to.equal(
-      await openedBody(),
-    )
+    expect(
+      openBody(noVault, record.tenant, message.id, message.sealedBody).toString(),
+      'the body that the process has in memory, without opening the sealed one',
+    ).to.equal(await openedBody())
   })
   it('returns 202 and uses the last of two payloads, as JSON.parse does', async () => {
     await postRaw('{"event":"a","payload":{"n":1},"p\\u0061yload":{"n":2},"id":"twice"}')
@@ -124,26 +125,26 @@ describe('POST /v1/events', () => {
     expect(last().message.event_time).to.equal('2025-03-31t02:42:50.1+02:00')
   })
   it('returns 202 and gives the same fingerprint to the same content only', async () => {
-    const prints = new Map<string, string>()
+    const titlesByFingerprint = new Map<string, string>()
     const base = { id: 'same', event: 'a', source: 's', event_time: '2025-03-31T00:42:50Z' }
-    const print = async (change: object, payload = '{"a":1}') => {
+    const fingerprintOf = async (change: object, payload = '{"a":1}') => {
       await postRaw(`${JSON.stringify({ ...base, ...change }).slice(0, -1)},"payload":${payload}}`)
       return last().message.fingerprint
     }
-    expect(await print({})).to.equal(await print({}))
+    expect(await fingerprintOf({})).to.equal(await fingerprintOf({}))
     for (const [title, change, payload] of [
       ['base', {}, undefined],
       ['event', { event: 'b' }, undefined],
       ['source', { source: 't' }, undefined],
       ['time', { event_time: '2025-03-31T00:42:51Z' }, undefined],
       ['payload', {}, '{"a":2}'],
-      ['order', {}, '{"a":1 }'],
+      ['white space', {}, '{"a":1 }'],
     ] as const)
-      prints.set(await print(change, payload), title)
-    expect(prints.size).to.equal(6)
+      titlesByFingerprint.set(await fingerprintOf(change, payload), title)
+    expect(titlesByFingerprint.size).to.equal(6)
     const other = await api.tenant()
     await api.call('POST', '/v1/events', { as: other, body: { ...base, payload: { a: 1 } } })
-    expect(prints.has(last().message.fingerprint), 'another tenant').to.equal(false)
+    expect(titlesByFingerprint.has(last().message.fingerprint), 'another tenant').to.equal(false)
   })
   it('returns 202 and stores no content readably', async () => {
     await post({ event: 'a', payload: { marker: 'find-me-if-you-can' } })
@@ -161,7 +162,7 @@ describe('POST /v1/events', () => {
 
   describe('returns 400 and stores nothing for', () => {
     for (const [title, raw] of [
-      ['nothing', ''],
+      ['an empty body', ''],
       ['half an object', '{"event":"a","payload":{'],
       ['two objects', '{"event":"a","payload":{}}{}'],
       ['a comment', '{"event":"a",/**/"payload":{}}'],
@@ -186,7 +187,7 @@ describe('POST /v1/events', () => {
   describe('returns 422 with every faulty field, and stores nothing, for', () => {
     const validEvent = { event: 'a', payload: {} }
     for (const [title, body, paths] of [
-      ['nothing given', {}, ['event', 'payload']],
+      ['an object without fields', {}, ['event', 'payload']],
       ['an array', [], ['']],
       ['a string', 'x', ['']],
       ['null', null, ['']],
@@ -197,7 +198,7 @@ describe('POST /v1/events', () => {
       ['an id that is null', { ...validEvent, id: null }, ['id']],
       ['an empty id', { ...validEvent, id: '' }, ['id']],
       ['an id with a dot', { ...validEvent, id: 'a.b' }, ['id']],
-      ['an id beyond Latin-1', { ...validEvent, id: 'ü' }, ['id']],
+      ['an id beyond ASCII', { ...validEvent, id: 'ü' }, ['id']],
       ['an id with a line end', { ...validEvent, id: 'a\n' }, ['id']],
       ['an id of 256', { ...validEvent, id: 'x'.repeat(256) }, ['id']],
       ['a wildcard', { ...validEvent, event: 'order.*' }, ['event']],

@@ -41,7 +41,7 @@ describe('the verbs of the command line', () => {
       const names = [...command.options.map((option) => option.name()), ...command.registeredArguments.map((argument) => argument.name())]
       for (const field of fieldsFor(verb)) {
         const name = field.path.join('.')
-        if (verb.otherwise?.includes(name)) continue
+        if (verb.withoutOption?.includes(name)) continue
         expect(names, `${verb.name} ${name}`).to.satisfy(
           (names: string[]) => names.includes(name) || names.includes(optionName(field, verb.optionNames ?? {})),
         )

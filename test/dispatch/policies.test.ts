@@ -11,7 +11,7 @@ describe('the outcome of a response', () => {
     for (let code = 200; code < 300; code++) expect(outcomeOf(code), String(code)).to.equal('success')
   })
   it('is permanent for the codes for which a repetition is useless, and for no others', () => {
-    const permanent = Array.from({ length: 400 }, (_, i) => 300 + i - 0).filter((code) => outcomeOf(code) === 'permanent')
+    const permanent = Array.from({ length: 400 }, (_, i) => 300 + i).filter((code) => outcomeOf(code) === 'permanent')
     expect(permanent).to.deep.equal([400, 405, 406, 410, 411, 413, 414, 415, 422, 501])
   })
   it('is transient for redirects, 401, 403, 404, 425, 429 and for no response', () => {
@@ -20,8 +20,9 @@ describe('the outcome of a response', () => {
   })
 })
 
+const delays = [5, 300, 1_800]
+
 describe('the delay to the next attempt', () => {
-  const delays = [5, 300, 1_800]
   it('is the entry of the list for the failed attempt, +-20 %', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 3 }), fc.double({ min: 0, max: 0.999999, noNaN: true }), (attempt, random) => {
@@ -40,10 +41,13 @@ describe('the delay to the next attempt', () => {
     expect(nextDelay(delays, 1, 1, 0.5)).to.equal(5)
     expect(nextDelay(delays, 1, 10_000_000, 0.5)).to.equal(86_400)
   })
-  it('gives the longest chain if each delay is 20 % longer', () => {
+})
+
+describe('the longest chain of a delivery', () => {
+  it('lasts as long as all delays together when each is 20 % longer', () => {
     expect(longestChain(delays)).to.be.closeTo(2_526, 0.001)
   })
-  it('lets parked deliveries wait as long as the longest chain, and at least an hour', () => {
+  it('is the time for which a delivery may be parked, which is at least an hour', () => {
     expect(parkingTime(delays)).to.equal(3_600)
     expect(parkingTime([36_000])).to.be.closeTo(43_200, 0.001)
   })

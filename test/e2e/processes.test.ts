@@ -53,7 +53,7 @@ describe('several processes under a supervisor', () => {
     const sums = [
       `kolbak_messages_routed_total{result="routed"} ${count}`,
       `kolbak_attempts_total{outcome="success"} ${count}`,
-      'kolbak_records_unread 0', // each process counts the records of all processes
+      'kolbak_records_unread 0', // this is no sum, because each process counts the records of all processes
     ]
     const measured = async () => (await fetch(`${running.url}/metrics`, { headers: { authorization: `Bearer ${api.token}` } })).text()
     await waitFor(async () => {
@@ -109,7 +109,7 @@ describe('several processes under a supervisor', () => {
     const closed = once(second.child, 'close') // this resolves when all processes that write to the output have ended
     second.child.kill('SIGTERM')
     await waitFor(() => linesOf(second, 'kolbak.draining').length === 3)
-    // A signal soon after the first one is the same request to end. So the signal is sent until it counts as the second one.
+    // A signal that follows the first one closely counts as the same signal. So signals are sent until one counts as the second.
     await waitFor(() => {
       second.child.kill('SIGTERM')
       return second.child.exitCode !== null

@@ -6,20 +6,23 @@ import { waitFor } from '../support/wait-for.ts'
 import { withReceiver } from '../support/with-services.ts'
 import { expectAgreement } from './crash-checks.ts'
 import { crash } from './crash-points.ts'
-import { apartFromOneAnother, oneProcess, type Processes } from './crash-processes.ts'
+import { type Processes, startOneProcess, startRolesApart } from './crash-processes.ts'
 import { sample, seed, seeded } from './crash-seed.ts'
 import { traffic } from './crash-traffic.ts'
 
-/** All points on all engines take half an hour (`npm run test:full`). By default, a run uses some of them. */
 const moments = ['before', 'after'] as const
 const ofOneEngine = /^(eventstoredb|cassandra)\./
 /** The rare points are left out here. The model (test/model) and test/faults/eventstoredb-cluster.test.ts kill processes at them. */
 const common = points.filter((point) => !rarePoints.has(point))
 const onPostgres = common.filter((point) => !ofOneEngine.test(point))
-/** The points without the one that only a process with the API and a dispatcher passes, on a bus on Postgres. */
+/** Leaves out `produce.index`. Only a process with both an API and a dispatcher passes it, and only with the bus on Postgres. */
 const withoutIndexing = (passed: readonly Point[]) => passed.filter((point) => point !== 'produce.index')
 
-function suite(title: string, start: () => Promise<Processes>, passed: readonly Point[], sampled = passed.length * 2) {
+/**
+ * Kills the processes before and after points that they pass.
+ * @param sampleSize the number of kills. All points on all engines take half an hour (`npm run test:full`), so a default run uses a random sample.
+ */
+function suite(title: string, start: () => Promise<Processes>, passed: readonly Point[], sampleSize = passed.length * 2) {
   describe(title, () => {
     const random = seeded(seed)
     const receiver = withReceiver()
@@ -46,7 +49,7 @@ function suite(title: string, start: () => Promise<Processes>, passed: readonly 
     })
 
     const all = passed.flatMap((point) => moments.map((moment) => ({ point, moment })))
-    for (const { point, moment } of sample(all, sampled, random))
+    for (const { point, moment } of sample(all, sampleSize, random))
       it(`recovers from a kill -9 ${moment} ${point}`, async () => {
         const { accepted, requests, duplicates, deaths } = await crash(processes, receiver, { point, moment, round: ++round, random })
         console.log(`      ${deaths} deaths, ${accepted} accepted, ${requests} requests, ${duplicates.length} repeated`)
@@ -55,11 +58,11 @@ function suite(title: string, start: () => Promise<Processes>, passed: readonly 
 }
 
 const roles = ['api', 'dispatcher', 'projector']
-suite(`a kill at each step (seed ${seed})`, oneProcess, onPostgres, isFull ? undefined : 4)
+suite(`a kill at each step (seed ${seed})`, startOneProcess, onPostgres, isFull ? undefined : 4)
 if (isFull) {
-  suite(`a kill at each step, roles apart (seed ${seed})`, () => apartFromOneAnother(roles), withoutIndexing(onPostgres))
+  suite(`a kill at each step, roles apart (seed ${seed})`, () => startRolesApart(roles), withoutIndexing(onPostgres))
   describeOn('on other engines', ['eventstoredb', 'kafka', 'cassandra'], () => {
-    suite(`a kill at each step (seed ${seed})`, oneProcess, withoutIndexing(common))
-    suite(`a kill at each step, roles apart (seed ${seed})`, () => apartFromOneAnother(roles), withoutIndexing(common))
+    suite(`a kill at each step (seed ${seed})`, startOneProcess, withoutIndexing(common))
+    suite(`a kill at each step, roles apart (seed ${seed})`, () => startRolesApart(roles), withoutIndexing(common))
   })
 }

@@ -52,13 +52,13 @@ const variablesOfAll = {
 }
 
 /** Starts one process with all roles and its own Postgres. */
-export async function oneProcess(): Promise<Processes> {
+export async function startOneProcess(): Promise<Processes> {
   const dataDir = await temporaryFolder()
   return supervised([{ roles: 'api,dispatcher,projector', dataDir }], {}, dataDir, () => rm(dataDir, { recursive: true, force: true }))
 }
 
 /** Starts a process for each of these roles, on one database. */
-export async function apartFromOneAnother(roles: readonly string[]): Promise<Processes> {
+export async function startRolesApart(roles: readonly string[]): Promise<Processes> {
   const db: TestDatabase = await freshDatabase()
   const folders = await Promise.all(roles.map(temporaryFolder))
   const variables = {

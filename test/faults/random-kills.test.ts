@@ -4,7 +4,7 @@ import { describeOn } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
 import { withReceiver } from '../support/with-services.ts'
 import { expectAgreement } from './crash-checks.ts'
-import { apartFromOneAnother, maxInFlight, type Processes } from './crash-processes.ts'
+import { maxInFlight, type Processes, startRolesApart } from './crash-processes.ts'
 import { seed, seeded } from './crash-seed.ts'
 import { traffic } from './crash-traffic.ts'
 
@@ -17,7 +17,7 @@ function suite() {
     const receiver = withReceiver({ each: true })
     let processes: Processes
     beforeEach(async () => {
-      processes = await apartFromOneAnother(roles)
+      processes = await startRolesApart(roles)
       await processes.ready()
     })
     afterEach(async () => {

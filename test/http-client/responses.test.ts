@@ -83,7 +83,7 @@ describe('the response of a receiver', () => {
   let receiver: RawReceiver
   let sender: Sender
   let paths = 0
-  const get = async (reply: RawReaction) => {
+  const responseTo = async (reply: RawReaction) => {
     const path = `/${paths++}`
     replies.set(path, reply)
     const response = await sender.post(receiver.origin + path, {}, Buffer.from('{}'))
@@ -100,10 +100,10 @@ describe('the response of a receiver', () => {
   })
 
   for (const [what, bytes] of Object.entries(complete))
-    it(`counts with ${what}`, async () => {
+    it(`is read, even with ${what}`, async () => {
       const startedAt = performance.now()
       for (const reply of [bytes, thenFin(bytes), byteByByte(bytes)]) {
-        const { code, reason, reason_detail, body } = await get(reply)
+        const { code, reason, reason_detail, body } = await responseTo(reply)
         expect({ code, reason, reason_detail, body: body.toString() }).to.deep.equal({
           code: 200,
           reason: null,
@@ -114,8 +114,8 @@ describe('the response of a receiver', () => {
       expect(performance.now() - startedAt, 'no response waited for the end of its connection').to.be.lessThan(3_000)
     })
   for (const [what, [bytes, expectedBody]] of Object.entries(closing))
-    it(`counts with ${what}`, async () => {
-      const { code, reason, body } = await get(thenFin(bytes))
+    it(`is read, even with ${what}`, async () => {
+      const { code, reason, body } = await responseTo(thenFin(bytes))
       expect({ code, reason, body: body.toString() }).to.deep.equal({ code: 200, reason: null, body: expectedBody })
     })
   it('is cut a second after its status and then counts, even if nothing more comes', async () => {
@@ -124,24 +124,24 @@ describe('the response of a receiver', () => {
       [`${ok}\r\n`, ''],
       [`${ok}x: y`, ''],
     ] as const) {
-      const response = await get(bytes)
+      const response = await responseTo(bytes)
       expect([response.code, response.body.toString()]).to.deep.equal([200, body])
       expect(response.duration_ms).to.be.within(990, 10_000)
     }
   })
   for (const [what, [bytes, expectedReason, detail]] of Object.entries(unreadable))
     it(`is a failure when it is ${what}`, async () => {
-      const { code, reason, reason_detail } = await get(thenFin(bytes))
+      const { code, reason, reason_detail } = await responseTo(thenFin(bytes))
       expect({ code, reason }).to.deep.equal({ code: null, reason: expectedReason })
       expect(reason_detail).to.match(detail).and.not.contain('secret')
     })
   it('has the first Retry-After, whether it is folded or not', async () => {
     for (const fields of ['retry-after: 7\r\nretry-after: 9\r\n', 'Retry-After:\r\n\t7 \r\nx: y\r\n'])
-      expect((await get(`HTTP/1.1 503 x\r\n${fields}${bodyOfTwo}`)).retryAfter).to.equal('7')
+      expect((await responseTo(`HTTP/1.1 503 x\r\n${fields}${bodyOfTwo}`)).retryAfter).to.equal('7')
   })
   it('is recognised as something other than HTTP before its connection ends', async () => {
     for (const bytes of ['SSH-2.0-OpenSSH_9.6\r\n', '\x15\x03\x01\x00\x02\x02\x46', 'no line end']) {
-      const { reason, duration_ms } = await get(bytes)
+      const { reason, duration_ms } = await responseTo(bytes)
       expect(reason).to.equal('invalid_response')
       expect(duration_ms).to.be.lessThan(10_000)
     }
@@ -176,7 +176,7 @@ describe('the response of a receiver', () => {
   describe('is readable in the history', () => {
     const text = '{"error":"größer als erlaubt"}'
     const send = async (fields: string, body: Buffer) =>
-      (await get(Buffer.concat([Buffer.from(`HTTP/1.1 500 x\r\n${fields}content-length: ${body.length}\r\n\r\n`), body]))).body
+      (await responseTo(Buffer.concat([Buffer.from(`HTTP/1.1 500 x\r\n${fields}content-length: ${body.length}\r\n\r\n`), body]))).body
     for (const [coding, compress] of Object.entries({
       gzip: gzipSync,
       'x-gzip': gzipSync,
@@ -249,7 +249,7 @@ describe('the parser of responses', () => {
         const { isReusable, ...whole } = parse(bytes, [])
         const { isReusable: isReusableInParts, ...inParts } = parse(bytes, cuts)
         expect(inParts).to.deep.equal(whole)
-        // The parser notices bytes after the end only in the same part. Otherwise the connection notices them.
+        // The parser sees surplus bytes only if they come in the same part as the end of the response. The connection sees those that come later.
         if (isReusable) expect(isReusableInParts).to.equal(true)
       }),
       { numRuns: 2_000 },

@@ -46,7 +46,7 @@ describe('the health of a process', () => {
   })
   it('is not ready while the audit log does not extend a head that was given out', () => {
     const problem = 'The audit log ends at 30, but a head of 44 was given out.'
-    const checks = [storeCheck, { name: 'log', ok: false, message: problem }]
+    const checks = [storeCheck, { name: 'audit log', ok: false, message: problem }]
     expect(healthReport(working, null, [], { problem })).to.deep.equal({ ready: false, checks })
   })
   it('is not ready while the event store has a problem, and gives its reason', () => {

@@ -1,7 +1,7 @@
 import type { Log } from '../../src/lib/log.ts'
 
 export interface CapturingLog extends Log {
-  /** Every line so far as JSON. Errors have all of their properties. */
+  /** All lines that were written until now, each as JSON. Errors have all of their properties. */
   readonly lines: readonly string[]
 }
 
@@ -15,7 +15,7 @@ function plain(value: unknown): unknown {
 
 export function capturingLog(): CapturingLog {
   const lines: string[] = []
-  const at = (bound: object): Log => {
+  const logWith = (bound: object): Log => {
     const write = (level: string) => (fields: object, message: string) => {
       const all = Object.fromEntries(Object.entries({ ...bound, ...fields }).map(([name, value]) => [name, plain(value)]))
       lines.push(JSON.stringify({ level, ...all, message }, (_, value) => (typeof value === 'bigint' ? String(value) : value)))
@@ -25,8 +25,8 @@ export function capturingLog(): CapturingLog {
       info: write('info'),
       warn: write('warn'),
       error: write('error'),
-      child: (fields) => at({ ...bound, ...fields }),
+      child: (fields) => logWith({ ...bound, ...fields }),
     }
   }
-  return { ...at({}), lines }
+  return { ...logWith({}), lines }
 }

@@ -47,12 +47,12 @@ export const nastyTexts: fc.Arbitrary<string> = fc.oneof(
   fc.string({ maxLength: 40 }),
 )
 
-/** Generates texts that the schema of a scalar accepts, in the form of a query string. */
+/** Generates values that the schema of a scalar accepts, as texts for a parameter of a query. */
 export function textOf(schema: JsonSchema): fc.Arbitrary<string> {
   return scalarOf(schema).map((value) => String(value))
 }
 
-/** Generates values that the schema of a scalar accepts. They are the schema's examples if it has a rule beyond type and bounds. */
+/** Generates values that the schema of a scalar accepts. For a string with examples it generates only these, because its format may have further rules. */
 export function scalarOf(schema: JsonSchema): fc.Arbitrary<unknown> {
   const { type, examples, pattern } = schema
   if (schema.const !== undefined) return fc.constant(schema.const)

@@ -14,7 +14,7 @@ import { envelope, envelopeExample, idOf } from '../schemas/common.ts'
 import { jobHeaders } from '../schemas/headers.ts'
 import { job, type ReplayWebhook, replayDeliveries, replayPreview, replayWebhook, startedReplays } from '../schemas/job.ts'
 import { exampleOf } from '../schemas/json-schema.ts'
-import { parseUtc } from '../time-range.ts'
+import { utcOf } from '../time-range.ts'
 import { ownerOf } from '../webhook-views.ts'
 
 type Deps = ApiDependencies & { newUlid(): string }
@@ -147,8 +147,8 @@ function createBeginJob(deps: Deps) {
 
 /** Returns the filter of the deliveries to replay. The default end is `now`, which also takes the place of a later end. */
 function filterOf(body: ReplayWebhook, { caller }: Identity, now: string): ReplayFilter {
-  const since = parseUtc('since', body.since)
-  const requestedUntil = body.until === undefined ? null : parseUtc('until', body.until)
+  const since = utcOf('since', body.since)
+  const requestedUntil = body.until === undefined ? null : utcOf('until', body.until)
   const until = requestedUntil === null || requestedUntil > now ? now : requestedUntil
   if (since >= until) throw invalid([{ path: 'since', message: `must be before ${requestedUntil === until ? 'until' : 'now'}` }])
   return {

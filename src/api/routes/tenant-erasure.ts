@@ -14,7 +14,7 @@ import { type TenantRemainder, tenantErasure } from '../schemas/erasure.ts'
 import { ifMatch } from '../schemas/headers.ts'
 import { exampleOf } from '../schemas/json-schema.ts'
 import { eraseTenant, holdTenant } from '../schemas/tenant.ts'
-import { parseUtc } from '../time-range.ts'
+import { utcOf } from '../time-range.ts'
 import { changedTenant, createChangeTenant, onBehalfOf } from './tenants.ts'
 
 const spec = {
@@ -46,7 +46,7 @@ function createHoldRoutes(deps: ApiDependencies): Route[] {
       responses: changedTenant({ hold: { reason: 'Lawsuit 17/2026', until: '2027-03-31T00:00:00.000Z' } }),
       handler(request) {
         const { reason, until = null } = request.body
-        const hold = { reason, until: until === null ? null : parseUtc('until', until) }
+        const hold = { reason, until: until === null ? null : utcOf('until', until) }
         return change(request, { type: 'HoldTenant', hold })
       },
     }),

@@ -20,7 +20,7 @@ export const shownActor = named(
 export const version = named(
   'Version',
   object({
-    revision: { type: 'integer', minimum: 0, description: 'The revision that the change led to, from 0.', examples: [1] },
+    revision: { type: 'integer', minimum: 0, description: 'The revision after the change. The first one is 0.', examples: [1] },
     type: { type: 'string', examples: ['WebhookChanged'] },
     time: timestamp,
     actor: shownActor,

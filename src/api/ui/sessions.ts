@@ -31,12 +31,12 @@ const secureName = '__Host-kolbak-ui'
 
 const loopback = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d+)?$/i
 const isLoopback = ({ host = '' }: IncomingHttpHeaders): boolean => loopback.test(host)
-/** A browser sends `Origin` with every POST, also through a proxy that ends TLS. */
+/** Returns whether the browser used TLS. A proxy may have ended it, so this is read from `Origin`, which a browser sends with every POST. */
 const isTls = ({ origin = '' }: IncomingHttpHeaders): boolean => origin.startsWith('https://')
 
 /**
- * Returns whether the dashboard itself sent the request. Another site cannot send such a request: a browser says in `Sec-Fetch-Site` which site sent
- * it, and sends the header of the dashboard to another origin only if that origin permits it. The API never permits it.
+ * Returns whether the dashboard itself sent the request. A browser names the site that sends a request in `Sec-Fetch-Site`. A page of another site may
+ * send the header `x-kolbak-ui` only if the API permits that (CORS), and the API never does.
  */
 export function isOwnRequest({ method, headers }: Pick<IncomingMessage, 'method' | 'headers'>): boolean {
   const site = headers['sec-fetch-site']

@@ -21,7 +21,10 @@ export interface OpenMessageBus {
    * @param unread the saved offset of each partition; records of a missing partition are not dropped
    */
   expire(day: string, unread: ReadonlyMap<number, bigint>): Promise<number>
-  /** Reports the saved offsets to the tools of the bus. `service/dispatching` calls it after it has saved them. Nothing else depends on this report. */
+  /**
+   * Also stores the saved offsets in the bus, so that its own tools show how far behind the consumers are. `service/dispatching` calls this after it has
+   * saved the offsets. Kolbak never reads them from the bus.
+   */
   committed?(offsets: ReadonlyMap<number, bigint>): void
 }
 export interface OpenDeliveryLog {
@@ -37,7 +40,7 @@ export interface EngineDeps {
   readonly notices: Notices
   /** Returns the number of live processes that consume the bus. */
   readonly consumers: () => number
-  /** Whether the first successes of deliveries are read from the event store (`eventsAreHistory`). */
+  /** Whether the first successes of deliveries are read from the event store. `table.ts` computes it. */
   readonly eventsAreHistory: boolean
   /** Pools of the database. Each pool is named after its use. */
   readonly pools: { readonly reads: Pool; readonly writes: Pool; readonly projections: Pool; readonly history: Pool }
@@ -61,7 +64,7 @@ export interface Engine<Deps, Open> {
 }
 export type EventStoreEngine = Engine<EngineDeps, OpenEventStore>
 export type MessageBusEngine = Engine<EngineDeps, OpenMessageBus>
-/** The delivery log is opened after the bus, because the bus may keep the bodies for it. */
+/** The delivery log is opened after the bus. On a bus that can read its records again, it stores no bodies and reads them from the bus. */
 export type DeliveryLogEngine = Engine<EngineDeps & { readonly bus: MessageBus }, OpenDeliveryLog>
 
 /** The `expire` of an engine that drops old data by itself. */

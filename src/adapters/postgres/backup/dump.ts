@@ -20,7 +20,7 @@ export interface DumpResult {
   readonly skipped: readonly string[]
 }
 
-const preamble = `-- A backup of Kolbak. \`npm run operate -- restore FILE\` checks it and restores it. Without Kolbak, into an empty database:
+const preamble = `-- A backup of Kolbak. \`npm run operate -- restore FILE\` checks it and restores it. To restore it into an empty database without Kolbak, run:
 -- gunzip --stdout FILE | psql --single-transaction --set ON_ERROR_STOP=1 DATABASE_URL
 `
 const settings = [
@@ -35,7 +35,7 @@ const settings = [
 
 /**
  * Yields the text of a backup (see format.ts) of one snapshot of the database. The service may run meanwhile, and its reads and writes do not wait.
- * Expired data stay until the backup has ended. Memory is bounded by the longest row.
+ * Expired data stay in the database until the backup has ended, because no table can be dropped meanwhile. Memory is bounded by the longest row.
  *
  * Throws KolbakError `nothing_to_back_up` for a database without tables of Kolbak.
  */

@@ -67,7 +67,7 @@ export function Event({ id }: { id: string }) {
                   </>,
                 ],
                 ['Accepted', <Time at={data.accepted_at} isExact withMs />],
-                data.event_time === null ? null : ['Happened, as sent', <Foreign text={data.event_time} />],
+                data.event_time === null ? null : ['Event time, as posted', <Foreign text={data.event_time} />],
                 data.source === null ? null : ['Source', <Foreign text={data.source} />],
                 ['Deliveries', <Counts counts={data.deliveries} />],
                 ['Kept until', <Time at={data.expires_at} isExact />],
@@ -77,7 +77,7 @@ export function Event({ id }: { id: string }) {
               <Note tone="warn">
                 <p>
                   Other content was posted under this id {data.rejections.length === 1 ? 'once' : `${data.rejections.length} times`}, and
-                  rejected. The first content stays. If it was a new event, give it an id of its own.
+                  rejected. The first content stays. If the other content is a new event, post it under an id of its own.
                 </p>
               </Note>
             )}
@@ -143,7 +143,7 @@ function Explain({ path }: { path: string }) {
   const webhooks = useWebhooks()
   const chosen = params.value.get('webhook') ?? ''
   const query = useQuery<Envelope<Explanation>>(chosen === '' ? null : `${path}/explain?webhook=${encodeURIComponent(chosen)}`)
-  const today = webhooks.reply?.body.find((webhook) => webhook.id === chosen)
+  const webhookNow = webhooks.reply?.body.find((webhook) => webhook.id === chosen)
   return (
     <section class="panel">
       <h2>Why did a webhook get the event, or not?</h2>
@@ -162,29 +162,37 @@ function Explain({ path }: { path: string }) {
           ])}
         />
       </div>
-      {chosen !== '' && <Loaded query={query}>{({ data }) => <MatchingSteps explanation={data} today={today} />}</Loaded>}
+      {chosen !== '' && <Loaded query={query}>{({ data }) => <MatchingSteps explanation={data} webhookNow={webhookNow} />}</Loaded>}
     </section>
   )
 }
 
 /** Shows the checks that an event passes on its way to a webhook, in order, with the result that each had when the event was matched. */
-function MatchingSteps({ explanation, today }: { explanation: Explanation; today: Webhook | undefined }) {
-  const { webhook_then: then, matched, reason, delivery } = explanation
+function MatchingSteps({ explanation, webhookNow }: { explanation: Explanation; webhookNow: Webhook | undefined }) {
+  const { webhook_then: webhookThen, matched, reason, delivery } = explanation
   const isTest = reason === 'test' || reason === 'test_of_another'
-  const existed = then !== null && reason !== 'deleted' && reason !== 'not_known_yet'
-  const wasActive = existed && then.is_active
-  const steps: { word: string; ok: boolean | null; what: string }[] = [
-    { word: 'The webhook existed', ok: existed, what: then === null ? 'It was created later.' : `It was at revision ${then.revision}.` },
-    { word: 'It was active', ok: existed ? wasActive : null, what: '' },
+  const existed = webhookThen !== null && reason !== 'deleted'
+  const isChangeMissed = reason === 'not_known_yet'
+  const wasActive = existed && !isChangeMissed && webhookThen.is_active
+  const isDeleted = webhookThen !== null && !existed
+  const steps: { check: string; ok: boolean | null; remark: string }[] = [
     {
-      word: isTest ? 'The test was for it' : 'Its pattern matched the name of the event',
+      check: 'The webhook existed',
+      ok: existed,
+      remark:
+        webhookThen === null ? 'It was created later.' : isDeleted ? 'It had been deleted.' : `It was at revision ${webhookThen.revision}.`,
+    },
+    ...(isChangeMissed ? [{ check: 'The dispatcher had seen its last change', ok: false, remark: '' }] : []),
+    { check: 'It was active', ok: existed && !isChangeMissed ? wasActive : null, remark: '' },
+    {
+      check: isTest ? 'The test was for it' : 'Its pattern matched the name of the event',
       ok: wasActive ? matched : null,
-      what: then === null ? '' : `The pattern was ${then.event}.`,
+      remark: webhookThen === null ? '' : `The pattern was ${webhookThen.event}.`,
     },
     {
-      word: 'It was delivered',
+      check: 'It was delivered',
       ok: delivery === null ? null : delivery.status === 'success',
-      what: delivery === null ? '' : explanation.next,
+      remark: delivery === null ? '' : explanation.next,
     },
   ]
   return (
@@ -193,22 +201,25 @@ function MatchingSteps({ explanation, today }: { explanation: Explanation; today
         <strong>{explanation.explanation}</strong> {delivery === null ? explanation.next : ''}
       </p>
       <ol class="timeline">
-        {steps.map(({ word, ok, what }) => (
-          <li key={word} class={ok === null ? '' : ok ? 'good' : 'bad'}>
+        {steps.map(({ check, ok, remark }) => (
+          <li key={check} class={ok === null ? '' : ok ? 'good' : 'bad'}>
             <Icon name={ok === null ? 'skip' : ok ? 'check' : 'cross'} />
             <div>
-              {word}: <strong>{ok === null ? 'not reached' : ok ? 'yes' : 'no'}</strong>. <span class="soft">{what}</span>
+              {check}: <strong>{ok === null ? 'not reached' : ok ? 'yes' : 'no'}</strong>. <span class="soft">{remark}</span>
             </div>
           </li>
         ))}
       </ol>
-      {today !== undefined && then !== null && (today.event !== then.event || today.is_active !== then.is_active) && (
-        <Note>
-          <p>
-            Today the webhook is different: its pattern is <code>{today.event}</code>, and it is {today.is_active ? 'active' : 'inactive'}.
-          </p>
-        </Note>
-      )}
+      {webhookNow !== undefined &&
+        webhookThen !== null &&
+        (webhookNow.event !== webhookThen.event || webhookNow.is_active !== webhookThen.is_active) && (
+          <Note>
+            <p>
+              Today the webhook is different: its pattern is <code>{webhookNow.event}</code>, and it is{' '}
+              {webhookNow.is_active ? 'active' : 'inactive'}.
+            </p>
+          </Note>
+        )}
     </>
   )
 }
