@@ -4,6 +4,9 @@ import { mostBeyondShare, shareOf } from './memory-shares.ts'
 import { type OpenRequest, type ResponseSample, Responsiveness } from './responsiveness.ts'
 import { WaitingDeliveries } from './waiting-deliveries.ts'
 
+/** The most attempts for each slot that have a response and no event yet (decision 9). */
+export const unrecordedPerSlot = 20
+
 /**
  * The slots of this process: each is the right to have one request in flight.
  *
@@ -57,7 +60,7 @@ export interface SlotLimits {
   readonly perHighThroughputWebhook: number
   /** Returns the number of live dispatchers, including this one. */
   dispatchers(): number
-  /** The most attempts that have a response and no event yet. Default: 20 for each slot. */
+  /** The most attempts that have a response and no event yet. Default: `unrecordedPerSlot` for each slot. */
   readonly unrecorded?: number
   /** The most bytes of waiting deliveries, over all webhooks. Default 16 MiB. */
   readonly maxWaitingBytes?: number
@@ -125,7 +128,7 @@ class SlotPool implements Slots {
       maxUnresponsiveBytes: maxWaitingBytes / 32,
       longestWaitMs: 10_000,
       longestUnresponsiveWaitMs: 2_000,
-      unrecorded: limits.total * 20,
+      unrecorded: limits.total * unrecordedPerSlot,
       ...limits,
     }
     this.perTenant = Math.max(1, Math.floor(limits.total / 4))

@@ -48,6 +48,7 @@ async function look(url: string, traffic: Traffic): Promise<{ problems: string[]
     ...ofBatches(traffic),
     ...(await ofRejections(api, traffic)),
     ...(await ofCommands(api, traffic)),
+    ...(await ofStoredAttempts(api, traffic, deliveries)),
   ]
   const sum = (numbers: readonly number[]) => numbers.reduce((total, value) => total + value, 0)
   const tally = {
@@ -122,4 +123,20 @@ async function ofCommands(api: Client, { webhook, described }: Traffic): Promise
   return is >= described.acknowledged && is <= described.sent
     ? []
     : [`the webhook is described as ${is}: ${described.acknowledged} was acknowledged, ${described.sent} the last`]
+}
+
+/**
+ * Expects that no request was repeated although its attempt was stored. A chain then has two successes in the history, or the statistics, which count
+ * every stored attempt, have more than the history shows.
+ */
+async function ofStoredAttempts(api: Client, { webhook }: Traffic, deliveries: readonly DeliveryResponse[]): Promise<string[]> {
+  const { data } = await api.get<{ data: { totals: { success: number } } }>(`/v1/statistics/deliveries?webhook=${webhook}`)
+  const successes = deliveries.flatMap(({ id, attempts }) =>
+    attempts.filter(({ status }) => status === 'success').map(({ chain }) => `${id} in chain ${chain}`),
+  )
+  const counts = Map.groupBy(successes, (success) => success)
+  const problems = [...counts].filter(([, { length }]) => length > 1).map(([success, { length }]) => `${success} has ${length} successes`)
+  if (data.totals.success !== successes.length)
+    problems.push(`${data.totals.success} successes are stored, and the history shows ${successes.length}`)
+  return problems
 }

@@ -3,7 +3,7 @@ import type { Crash } from '../support/crash-at.ts'
 import type { Receiver } from '../support/receiver.ts'
 import { waitFor } from '../support/wait-for.ts'
 import { expectAgreement, type Tally } from './crash-checks.ts'
-import { maxInFlight, type Processes } from './crash-processes.ts'
+import { mostRepeated, type Processes } from './crash-processes.ts'
 import { traffic } from './crash-traffic.ts'
 
 /** Points that a process passes at its start, and only seldom later. */
@@ -50,7 +50,10 @@ export async function crash(
   const deaths = processes.deaths - before
   const failures = processes.failures.splice(0)
   if (failures.length > 0) throw new Error(failures.join('\n'))
-  if (tally.duplicates.length > deaths * maxInFlight)
-    throw new Error(`${tally.duplicates.length} requests were repeated after ${deaths} deaths`)
+  if (tally.duplicates.length > deaths * mostRepeated) {
+    const complaints = processes.all.flatMap((process) => process.logLines).filter(({ level }) => Number(level) >= 40)
+    const evidence = [...tally.duplicates.slice(0, 5), ...complaints.slice(-20).map((line) => JSON.stringify(line))]
+    throw new Error([`${tally.duplicates.length} requests were repeated after ${deaths} deaths`, ...evidence].join('\n'))
+  }
   return { ...tally, deaths }
 }

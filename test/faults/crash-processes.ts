@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { unrecordedPerSlot } from '../../src/dispatch/slots.ts'
 import { type Crash, writePlan } from '../support/crash-at.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { enginesFor } from '../support/engine-sets.ts'
@@ -38,8 +39,10 @@ export interface Processes {
 }
 
 const preloaded = join(import.meta.dirname, '../support/crash-at.ts')
-/** The most requests that a process has in flight. At its death, this many may be repeated. */
-export const maxInFlight = 64
+/** The most requests that a process has in flight. */
+const maxInFlight = 64
+/** The most requests that may be repeated after the death of a process: those in flight, and those whose attempts were not recorded yet (decision 9). */
+export const mostRepeated = maxInFlight * (1 + unrecordedPerSlot)
 const variablesOfAll = {
   NODE_OPTIONS: `--import ${preloaded}`,
   ...soonTakenOver,
