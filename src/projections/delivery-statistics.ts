@@ -2,6 +2,7 @@ import type { Pool } from 'pg'
 import type { RecordedDeliveryEvent } from '../events/delivery.ts'
 import { routedMessagesIn } from '../events/delivery-facts.ts'
 import type { RecordedEvent } from '../events/envelope.ts'
+import { joinTexts } from '../lib/joined-texts.ts'
 import { type Sql, SqlPart, sqlText } from '../lib/sql.ts'
 import { projectionNames } from './names.ts'
 
@@ -31,51 +32,39 @@ const statusNames = {
   DeliveryReplayed: 'replayed',
 } as const satisfies Partial<Record<RecordedDeliveryEvent['type'], CountName>>
 
-/** Counts of one stored span of time. */
-interface Row {
+/** Counts of one minute of one webhook, or of the accepted messages of a tenant. */
+interface Line {
   readonly tenant: string
-  readonly step: number
+  /** The webhook, or `allWebhooks` for accepted messages, which belong to none. */
   readonly webhook: string
-  /** The beginning of the span, as the first characters of an RFC 3339 time: `2026-03-31T00:45` or `2026-03-31T00`. */
-  readonly start: string
+  /** The beginning of the minute, as the first characters of an RFC 3339 time: `2026-03-31T00:45`. */
+  readonly minute: string
   /** The counts in the order of `columnNames`. */
   readonly counts: number[]
 }
 
-/** Counts events by tenant, webhook and minute, and then adds up the webhooks and the hours. So an event costs little more than one look-up. */
+/** Counts events by tenant, webhook and minute. */
 class Counting {
-  readonly #rows = new Map<string, Row>()
+  readonly #lines = new Map<string, Line>()
 
-  add(tenant: string, webhook: string, time: string, name: CountName): Row {
-    const row = this.#row(tenant, storedSteps.minute, webhook, time.slice(0, 'yyyy-mm-ddThh:mm'.length))
-    row.counts[columnNames.indexOf(name)]!++
-    return row
-  }
-
-  /** Returns all rows in the order of their keys, because statements that write rows in different orders could deadlock. */
-  sums(): Row[] {
-    for (const { tenant, webhook, start, counts } of [...this.#rows.values()])
-      if (webhook !== allWebhooks) this.#addTo(this.#row(tenant, storedSteps.minute, allWebhooks, start), counts)
-    for (const { tenant, webhook, start, counts } of [...this.#rows.values()])
-      this.#addTo(this.#row(tenant, storedSteps.hour, webhook, start.slice(0, 'yyyy-mm-ddThh'.length)), counts)
-    return [...this.#rows].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row)
-  }
-
-  #addTo(sum: Row, counts: readonly number[]): void {
-    for (const [i, count] of counts.entries()) sum.counts[i]! += count
-  }
-  #row(tenant: string, step: number, webhook: string, start: string): Row {
-    const key = `${tenant} ${step} ${webhook} ${start}`
-    let row = this.#rows.get(key)
-    if (row === undefined) {
-      row = { tenant, step, webhook, start, counts: new Array<number>(columnNames.length).fill(0) }
-      this.#rows.set(key, row)
+  add(tenant: string, webhook: string, time: string, name: CountName): Line {
+    const minute = time.slice(0, 'yyyy-mm-ddThh:mm'.length)
+    const key = `${webhook || tenant} ${minute}`
+    let line = this.#lines.get(key)
+    if (line === undefined) {
+      line = { tenant, webhook, minute, counts: new Array<number>(columnNames.length).fill(0) }
+      this.#lines.set(key, line)
     }
-    return row
+    line.counts[columnNames.indexOf(name)]!++
+    return line
+  }
+
+  lines(): Line[] {
+    return [...this.#lines.values()]
   }
 }
 
-function countEvents(events: readonly RecordedEvent[]): Row[] {
+function countEvents(events: readonly RecordedEvent[]): Line[] {
   const counting = new Counting()
   for (const event of events as readonly RecordedDeliveryEvent[]) {
     if (event.type === 'MessageRejected') continue
@@ -85,13 +74,13 @@ function countEvents(events: readonly RecordedEvent[]): Row[] {
       continue
     }
     const { data, metadata, type } = event
-    const row = counting.add(metadata.tenant, data.webhook, metadata.time, statusNames[type])
+    const { counts } = counting.add(metadata.tenant, data.webhook, metadata.time, statusNames[type])
     // A delivery that ended without a request has neither a code nor a duration.
     if (!('duration_ms' in data) || (data.code === null && data.duration_ms === 0)) continue
-    row.counts[columnNames.indexOf(responseName(data.code))]!++
-    row.counts[countNames.length + durationIndex(data.duration_ms)]!++
+    counts[columnNames.indexOf(responseName(data.code))]!++
+    counts[countNames.length + durationIndex(data.duration_ms)]!++
   }
-  return counting.sums()
+  return counting.lines()
 }
 const responseNames: Readonly<Record<number, CountName>> = { 2: 'http_2xx', 3: 'http_3xx', 4: 'http_4xx', 5: 'http_5xx' }
 const responseName = (code: number | null): CountName => responseNames[Math.floor((code ?? 0) / 100)] ?? 'no_response'
@@ -100,46 +89,85 @@ const durationIndex = (ms: number): number => {
   return index < 0 ? durationBounds.length : index
 }
 
+/** The counts of this number of batches are gathered before they are added to `delivery_statistics`. Readers add up what is gathered. */
+const gatheredBatches = 16
+
 /**
- * Adds events to the counts of a build. The projection `deliveries` calls this function in the transaction of its checkpoint. One statement writes few
- * rows, because the events of a batch are of nearly the same time. A rebuild leaves out minutes that are not kept any more.
+ * Adds events to the counts of a build. The projection `deliveries` calls this function in the transaction of its checkpoint. It stores the counts of a
+ * batch as one row, and adds up such rows now and then, because a batch can have events of a thousand webhooks.
  */
 export async function recordStatistics(sql: Sql, build: number, events: readonly RecordedEvent[]): Promise<void> {
-  const rows = countEvents(events)
-  if (rows.length === 0) return
-  // Each column is one parameter, whose text Postgres reads as an array. The driver would escape each number of an array.
+  const lines = countEvents(events)
+  if (lines.length === 0) return
   const texts = [
-    rows.map(({ tenant }) => tenant),
-    rows.map(({ webhook }) => webhook),
-    rows.map(({ start, step }) => `${start}${step === storedSteps.minute ? ':00Z' : ':00:00Z'}`),
+    lines.map(({ tenant }) => tenant),
+    lines.map(({ webhook }) => webhook),
+    lines.map(({ minute }) => `${minute}:00Z`),
+    lines.map(({ counts }) => counts.join(',')),
   ]
-  const numbers = [rows.map(({ step }) => step), ...columnNames.map((_, i) => rows.map(({ counts }) => counts[i]!))]
-  const columns = new SqlPart(
-    (first) =>
-      [
-        ...['text[]', 'text[]', 'timestamptz[]'].map((type, i) => `$${first + i}::${type}`),
-        ...numbers.map((_, i) => `$${first + texts.length + i}::int[]`),
-      ].join(', '),
-    [...texts, ...numbers.map((column) => `{${column.join(',')}}`)],
-  )
-  await sql`insert into delivery_statistics as stored (build, tenant, webhook, starts_at, step_seconds, ${names})
-    select ${build}::int, tenant, webhook, starts_at, step_seconds, ${names}
-    from unnest(${columns}) as counted (tenant, webhook, starts_at, step_seconds, ${names})
+  const [stored] = await sql<{ is_full: boolean }>`
+    insert into gathered_delivery_counts as stored (build, tenants, webhooks, minutes, counts) values (${build}, ${new SqlPart(
+      (first) => texts.map((_, i) => `$${first + i}`).join(', '),
+      texts.map(joinTexts),
+    )})
+    returning id >= (select min(id) from gathered_delivery_counts where build = stored.build) + ${gatheredBatches - 1} as is_full`
+  if (stored?.is_full === true) await addGathered(sql, build)
+}
+
+/** Adds the gathered counts of a build to `delivery_statistics`. A rebuild leaves out minutes that are not kept any more. */
+async function addGathered(sql: Sql, build: number): Promise<void> {
+  await sql`
+    with gathered as (delete from gathered_delivery_counts where build = ${build} returning *)
+    insert into delivery_statistics as stored (build, tenant, step_seconds, webhook, starts_at, ${names})
+    select ${build}::int, tenant, step_seconds, webhook, starts_at, ${names} from (${sqlText(rowsOf('gathered'))}) as counted
     where step_seconds > ${storedSteps.minute} or starts_at > clock_timestamp() - ${daysOfMinutes} * interval '1 day'
+    order by tenant, step_seconds, webhook, starts_at -- statements that write rows in different orders could deadlock
     on conflict (build, tenant, step_seconds, webhook, starts_at) do update set ${additions}`
 }
 const names = sqlText(columnNames.join(', '))
 const additions = sqlText(columnNames.map((name) => `${name} = stored.${name} + excluded.${name}`).join(', '))
 
+/**
+ * Returns the SQL that makes rows of `delivery_statistics` from gathered counts. Each count is in the row of its minute and of its hour, for its webhook
+ * and for all webhooks together. @param source where the rows of `gathered_delivery_counts` are
+ */
+function rowsOf(source: string): string {
+  const texts = ['tenants', 'webhooks', 'minutes', 'counts'].map((name) => `string_to_array(gathered.${name}, e'\\x1e')`)
+  const sums = (summed: (name: string, place: number) => string) =>
+    columnNames.map((name, i) => `sum(${summed(name, i + 1)})::int as ${name}`).join(', ')
+  const steps = Object.entries(storedSteps).map(([unit, seconds]) => `('${unit}', ${seconds})`)
+  // The counts are first added up by minute, because four rows are then made of each.
+  return `
+    select tenant, step_seconds, counted_for.webhook, date_trunc(unit, minute, 'UTC') as starts_at, ${sums((name) => name)}
+    from (
+      select tenant, line.webhook, minute::timestamptz as minute, ${sums((_, place) => `numbers[${place}]`)}
+      from ${source} as gathered, unnest(${texts.join(', ')}) as line (tenant, webhook, minute, counts),
+        lateral (select string_to_array(line.counts, ',')::int[] as numbers offset 0) as parsed -- without "offset", each sum would parse the text again
+      where tenant is not null
+      group by tenant, line.webhook, minute
+    ) as by_minute,
+      (values ${steps.join(', ')}) as step (unit, step_seconds),
+      lateral (select by_minute.webhook union select '${allWebhooks}') as counted_for (webhook)
+    group by 1, 2, 3, 4`
+}
+
+const liveBuild = `(select build from projections where name = '${projectionNames.deliveries}' and is_live)`
+const readColumns = `tenant, step_seconds, webhook, starts_at, ${columnNames.join(', ')}`
+/** The SQL of all counts of the live build. A span can have two rows, which must be added up. */
+export const liveCounts = sqlText(`
+  select ${readColumns} from delivery_statistics where build = ${liveBuild}
+  union all select ${readColumns} from (${rowsOf(`(select * from gathered_delivery_counts where build = ${liveBuild})`)}) as counted`)
+
 /** Deletes rows that are no longer kept, and those of former builds. Returns their number. @param day the first day of the history (`yyyy-mm-dd`) */
 export async function expireStatistics(pool: Pool, day: string): Promise<number> {
-  const isOfFormerBuild = `build < (select build from projections where name = '${projectionNames.deliveries}' and is_live)`
+  const isOfFormerBuild = `build < ${liveBuild}`
   const { rowCount } = await pool.query(
     `delete from delivery_statistics
      where starts_at < $1::date::timestamp at time zone 'UTC' or ${isOfFormerBuild}
        or (step_seconds = $2 and starts_at < clock_timestamp() - $3 * interval '1 day')`,
     [day, storedSteps.minute, daysOfMinutes],
   )
+  await pool.query(`delete from gathered_delivery_counts where ${isOfFormerBuild}`)
   await pool.query(`delete from delivery_statistics_since where since < $1::date::timestamp at time zone 'UTC' or ${isOfFormerBuild}`, [
     day,
   ])

@@ -9,6 +9,7 @@ import {
   daysOfMinutes,
   durationBounds,
   durationNames,
+  liveCounts,
   storedSteps,
 } from './delivery-statistics.ts'
 import { projectionNames } from './names.ts'
@@ -56,8 +57,8 @@ export async function readStatistics(pool: Pool, query: StatisticsQuery): Promis
   return sqlOn(pool)<Statistics>`
     select to_timestamp(floor(extract(epoch from starts_at) / ${step}::int) * ${step}::int) as at,
       ${sqlText(byWebhook ? 'webhook' : 'null::text as webhook')}, ${sums}
-    from delivery_statistics
-    where build = ${liveBuild} and tenant = ${tenant} and step_seconds = ${storedStepOf(step)}
+    from (${liveCounts}) as counted
+    where tenant = ${tenant} and step_seconds = ${storedStepOf(step)}
       and (${chosen}::text[] is null or webhook = any (${chosen}::text[])) and (${byWebhook}::boolean is false or webhook <> ${allWebhooks})
       and starts_at >= ${since} and starts_at < ${until}
     group by 1, 2 order by 1, 2`

@@ -120,7 +120,7 @@ const statements: readonly (readonly [name: string, apply: Effect])[] = [
   ],
   ['delete from webhook_health', () => []],
   ['insert into webhook_health', () => []],
-  ['insert into delivery_statistics', () => []],
+  ['insert into gathered_delivery_counts', () => []],
   [
     'apply webhook events',
     (tables, { values }) => {

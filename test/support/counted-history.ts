@@ -4,6 +4,7 @@ import { upcast } from '../../src/events/schema.ts'
 import { dayFamilies } from '../../src/events/streams.ts'
 import type { EventStore } from '../../src/ports/event-store.ts'
 import { eventsUpTo } from '../../src/ports/events-up-to.ts'
+import { liveCounts } from '../../src/projections/delivery-statistics.ts'
 import type { TestDatabase } from './database.ts'
 
 /** The sums of all counts of one webhook, or under an empty name those of all webhooks. */
@@ -35,8 +36,8 @@ export async function countHistory(store: Pick<EventStore, 'head' | 'subscribe'>
 export async function storedCounts({ pool }: Pick<TestDatabase, 'pool'>, step: 60 | 3_600): Promise<CountedHistory> {
   const names = ['accepted', ...Object.values(nameOf)]
   const { rows } = await pool.query<{ webhook: string } & Record<string, number>>(
-    `select webhook, ${names.map((name) => `sum(${name})::int as ${name}`).join(', ')} from delivery_statistics
-     where step_seconds = $1 and build = (select build from projections where name = 'deliveries' and is_live) group by webhook`,
+    `select webhook, ${names.map((name) => `sum(${name})::int as ${name}`).join(', ')} from (${liveCounts.textFrom(1)}) as counted
+     where step_seconds = $1 group by webhook`,
     [step],
   )
   return Object.fromEntries(rows.map(({ webhook, ...counts }) => [webhook, counts as Record<string, number>]))
