@@ -141,9 +141,10 @@ class LeasedBuildRunner implements BuildRunner {
       })
     for (const delays = createBackoff(); !signal.aborted; )
       try {
-        const is_live = await goLive(pool, this.#projection, this.#build, catchUp, (difference) =>
-          log.error({ projection: name, build: this.#build, ...difference }, 'projection.differs'),
-        )
+        const onDifference = (difference: object) =>
+          log.error({ projection: name, build: this.#build, ...difference }, 'projection.differs')
+        const isSame = (after: Checkpoint | null, upTo: Checkpoint | null) => this.#isWithoutEvents(after, upTo)
+        const is_live = await goLive(pool, this.#projection, this.#build, catchUp, onDifference, isSame)
         if (is_live) {
           log.info({ projection: name, build: this.#build, version }, 'projection.switched')
           this.#deps.notices?.tell('builds')
@@ -158,6 +159,20 @@ class LeasedBuildRunner implements BuildRunner {
         await pause(delayMs, signal)
       }
     return state
+  }
+
+  /**
+   * Returns whether only events of other families lie between two checkpoints. The live build saves such a checkpoint late, so the new build is often
+   * ahead of it. Returns false if this takes longer than `catchUpMs`.
+   */
+  async #isWithoutEvents(after: Checkpoint | null, upTo: Checkpoint | null): Promise<boolean> {
+    const { families } = this.#projection
+    const signal = AbortSignal.timeout(catchUpMs)
+    for await (const { events, checkpoint } of this.#deps.store.subscribe({ families, after, signal })) {
+      if (events.some(({ position }) => position <= (upTo ?? ''))) return false
+      if (checkpoint >= (upTo ?? '')) return true
+    }
+    return false
   }
 
   /**

@@ -19,6 +19,8 @@ import type { Projection } from './projection.ts'
  *
  * The wait for locks on views is shorter than Postgres's `deadlock_timeout`. A reader of two views and this switch can block each other. The switch
  * must then fail (55P03) and be tried again, so that the reader does not fail.
+ *
+ * @param isSame returns whether no event of the projection lies after the first checkpoint and up to the second one
  */
 export async function goLive(
   pool: Pool,
@@ -26,6 +28,7 @@ export async function goLive(
   build: number,
   catchUp: (checkpoint: Checkpoint | null) => Promise<boolean>,
   onDifference: (difference: Difference) => void = () => {},
+  isSame: (after: Checkpoint | null, upTo: Checkpoint | null) => Promise<boolean> = async () => false,
 ): Promise<boolean> {
   const { name } = projection
   return transaction(pool, async (client) => {
@@ -51,8 +54,10 @@ export async function goLive(
       await projection.checkBuild(sql)
       await client.query('set local search_path to default')
     }
-    // Both builds must have the same rows only if their checkpoints are equal. If events arrive at this moment, the new build may be ahead.
-    const isComparable = live?.version === projection.version && (await readBuild())?.checkpoint === liveCheckpoint
+    // Both builds must have the same rows only if they have applied the same events. If events arrive at this moment, the new build may be ahead.
+    const checkpoint = (await readBuild())?.checkpoint ?? null
+    const isComparable =
+      live?.version === projection.version && (checkpoint === liveCheckpoint || (await isSame(liveCheckpoint, checkpoint)))
     if (isComparable) await compareTables(client, projection, live.build, build, onDifference)
     await client.query(`set local lock_timeout = '200ms'`)
     await showViews(client, projection, schemaOf(projection, build))
