@@ -18,7 +18,7 @@ export interface Access {
   readonly correlation_id: string
   readonly facts: RequestFacts
   readonly what:
-    | { readonly type: 'AuditRead'; readonly url: string }
+    | { readonly type: 'AuditRead'; readonly url: string; readonly lines?: number }
     | { readonly type: 'AccessDenied'; readonly status: number; readonly code: string }
     | { readonly type: 'TokenRefused'; readonly client_id: string | null; readonly code: string }
 }

@@ -3,6 +3,7 @@ import { Counter, Histogram, type Registry } from 'prom-client'
 import type { RequestFacts } from '../events/envelope.ts'
 import { defaultTenant } from '../events/ids.ts'
 import { codeOf } from '../lib/errors.ts'
+import { isObject } from '../lib/is-object.ts'
 import { inRequestedTenant, isAuditRead, requireScope } from './authorization.ts'
 import type { Credentials } from './credentials.ts'
 import type { ApiDependencies } from './dependencies.ts'
@@ -75,8 +76,11 @@ export function createPipeline(deps: PipelineDependencies): (route: Route) => Se
         }
         result = failed(deps, route, exchange, error)
       }
-      noteAccess(deps, route, exchange, result.status)
+      // A live stream is noted when it begins, because it may run for days. The end of any other stream says how much was read.
+      const isNotedLater = result.stream !== undefined && result.stream.isLive !== true
+      if (!isNotedLater) noteAccess(deps, route, exchange, result)
       await respond(deps, route, exchange, result)
+      if (isNotedLater) noteAccess(deps, route, exchange, result)
       const ms = performance.now() - exchange.startedAt
       meter.count(result.status)
       if (result.stream?.isLive !== true) meter.time(ms)
@@ -160,8 +164,9 @@ function searchOf({ url = '/' }: IncomingMessage): URLSearchParams {
 }
 
 /** Notes a read of the audit log or of a past state, and a request that was refused. */
-function noteAccess(deps: PipelineDependencies, route: Route, exchange: Exchange, status: number): void {
+function noteAccess(deps: PipelineDependencies, route: Route, exchange: Exchange, result: RouteResult): void {
   const { access } = deps
+  const { status } = result
   const { req, identity, ids, errorCode } = exchange
   const isRefused = errorCode !== undefined && (status === 401 || status === 403 || status === 412)
   if (access === undefined || (!isRefused && (status >= 400 || !isAuditRead(route, identity, searchOf(req))))) return
@@ -172,8 +177,15 @@ function noteAccess(deps: PipelineDependencies, route: Route, exchange: Exchange
     facts: factsOf(deps, route, exchange, null),
     what: isRefused
       ? { type: 'AccessDenied', status, code: errorCode }
-      : { type: 'AuditRead', url: (req.url ?? '').slice(0, maxUrlLength) },
+      : { type: 'AuditRead', url: (req.url ?? '').slice(0, maxUrlLength), ...linesOf(result) },
   })
+}
+
+/** Returns the number of events or resources in a response, unless the response is a live stream. */
+function linesOf({ stream, body }: RouteResult): { lines?: number } {
+  if (stream !== undefined) return stream.lines === undefined ? {} : { lines: stream.lines() }
+  const data: unknown = isObject(body) && 'data' in body ? body.data : null
+  return { lines: Array.isArray(data) ? data.length : 1 }
 }
 
 /** Returns null for a route without a caller. Throws when the credential is missing, wrong, or not sufficient. */

@@ -51,6 +51,8 @@ export interface RouteResult {
   readonly stream?: {
     readonly type: string
     readonly chunks: AsyncIterable<string>
+    /** Returns the number of events that were sent until now. */
+    readonly lines?: () => number
     /** Whether the stream has no end of its own. Its duration then says nothing about the service, and is not measured. */
     readonly isLive?: boolean
   }

@@ -11,7 +11,12 @@ interface Counted {
 /** The accesses to the data of a tenant, and the refused attempts at access. These events expire with the retention. */
 export interface AccessEvents {
   /** A client read the audit log, a history or a past state, or the auditor of the service read anything. */
-  AuditRead: { readonly url: string; readonly origin: Origin | null }
+  AuditRead: {
+    readonly url: string
+    /** The number of events or resources that the response showed. Events of version 0.2 and live streams, which have no end, lack it. */
+    readonly lines?: number
+    readonly origin: Origin | null
+  }
   /** Requests were refused with 401, 403 or 412. */
   AccessDenied: Counted & { readonly status: number; readonly code: string; readonly origin: Origin | null }
   /** Somebody got no token. The id of the client is null if it has not the form of one. */
@@ -21,6 +26,7 @@ export interface AccessEvents {
 }
 export const accessEventFields = {
   url: 'clear',
+  lines: 'clear',
   status: 'clear',
   code: 'clear',
   client_id: 'clear',

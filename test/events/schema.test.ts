@@ -12,6 +12,7 @@ import { sampleData, sampleEvent, sampleTypes, streamOf } from '../support/sampl
 /** Fields that came without a new number of the schema, because the former version must still read the events during an upgrade. */
 const addedLater: ReadonlySet<string> = new Set([
   'MessageRouted.producer',
+  'AuditRead.lines',
   ...['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered'].flatMap((type) =>
     ['response_headers', 'timings', 'waited_since'].map((field) => `${type}.${field}`),
   ),

@@ -126,7 +126,7 @@ export const sampleData: { readonly [T in EventType]: Required<Events[T]> } = {
   TenantHoldReleased: { id: tenant },
   TenantErasureAsked: { id: tenant },
   TenantErased: { id: tenant },
-  AuditRead: { url: '/v1/audit?family=key', origin: { address: '203.0.113.7', agent: 'curl/8.5.0' } },
+  AuditRead: { url: '/v1/audit?family=key', lines: 7, origin: { address: '203.0.113.7', agent: 'curl/8.5.0' } },
   AccessDenied: { status: 403, code: 'insufficient_scope', count: 2, until, origin: { address: '203.0.113.7', agent: null } },
   TokenRefused: { client_id, code: 'invalid_client', count: 1, until, origin: { address: '203.0.113.7', agent: null } },
   AccessesOmitted: { count: 7, until },

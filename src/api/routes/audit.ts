@@ -66,7 +66,7 @@ export function createAuditRoutes(deps: ApiDependencies): Route[] {
           const format = createFormat(isCsv, Math.max(after, last))
           const texts = textsOf(batches, (event) => auditLine(line, event), format)
           const chunks = guardedTexts({ texts, gone: callerGone, stillAllowed, end, lastOf: format.last })
-          return { status: 200, headers, stream: { type: isCsv ? csv : ndjson, chunks } }
+          return { status: 200, headers, stream: { type: isCsv ? csv : ndjson, chunks, lines: format.lines } }
         } catch (error) {
           end()
           throw error
@@ -163,6 +163,8 @@ interface Format {
   /** Counts lines that are sent, and returns their text. @param after the index of the last one, or null if there is none */
   add(text: string, lines: number, after: number | null): string
   last(error: { code: string; message: string } | null): string
+  /** Returns the number of lines that were counted. */
+  lines(): number
 }
 
 /** @param lastIndex the last index of the log when the stream began, which a complete stream has reached */
@@ -180,6 +182,7 @@ function createFormat(isCsv: boolean, lastIndex: number): Format {
       sentUpTo = after ?? sentUpTo
       return text
     },
+    lines: () => count,
     last(error) {
       const facts =
         error === null ? { end: true, ...position(lastIndex), lines: count, sha256: hash.digest('hex') } : { error, ...position(sentUpTo) }
