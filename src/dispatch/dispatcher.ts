@@ -97,15 +97,29 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
     readsImplied: () => deps.live.isVersion02Gone,
   })
   const gate = createRoutingGate({ head: () => store.head(webhooks.families), webhookCache, log })
+  const historyCatchUp = createHistoryCatchUp({ head: () => store.head(dayFamilies), waiter: deps.waiter, log })
   const router = createRouter({
     ...{ gate, webhookCache, index, deliveryLog, schedule, store, deliver, metrics, stageHealth, log, now },
-    historyCatchUp: createHistoryCatchUp({ head: () => store.head(dayFamilies), waiter: deps.waiter, log }),
+    historyCatchUp,
     readsMessagesRouted: () => deps.live.isVersion02Gone,
   })
   bus.indexWith?.(createStoredMatcher({ gate, webhookCache, log }))
   const stopping = new AbortController()
   const { signal } = stopping
-  const dueDeps = { store, macs, schedule, deliveryLog, webhookCache, slots, deliver, stageHealth, log, claimMs, restMs: deps.restMs }
+  const dueDeps = {
+    store,
+    macs,
+    schedule,
+    deliveryLog,
+    historyCatchUp,
+    webhookCache,
+    slots,
+    deliver,
+    stageHealth,
+    log,
+    claimMs,
+    restMs: deps.restMs,
+  }
   const running = Promise.all([
     consume({ bus, offsets, router, pool, metrics, stageHealth, log }, signal),
     // Scheduled deliveries wait for the gate too, because a read model that is behind shows webhooks in an old state.

@@ -9,6 +9,7 @@ import type { BodyArchive, Delivery, DeliveryReads } from '../ports/delivery-log
 import { allotRows, maxClaimedRows } from './allot-rows.ts'
 import type { Deliver } from './deliver.ts'
 import { type ForgedEndDeps, isEndForged } from './forged-end.ts'
+import type { HistoryCatchUp } from './history-catch-up.ts'
 import type { ClaimedRow, Schedule, WaitingWebhook } from './schedule.ts'
 import type { Slots } from './slots.ts'
 import type { StageHealth } from './stage-health.ts'
@@ -19,6 +20,7 @@ export interface DueDeps extends ForgedEndDeps {
   readonly deliveryLog: Pick<BodyArchive, 'bodies'> & Pick<DeliveryReads, 'attempts' | 'states'>
   readonly webhookCache: Pick<WebhookCache, 'get' | 'isSuspended' | 'refresh' | 'refreshIfOld'>
   readonly slots: Pick<Slots, 'claimableRows' | 'setParkedWebhooks'>
+  readonly historyCatchUp: HistoryCatchUp
   readonly deliver: Deliver
   readonly stageHealth: StageHealth
   readonly log: Log
@@ -147,9 +149,10 @@ class ScheduledDeliveries {
     await this.startClaimed(claims)
   }
   private async startClaimed(claims: readonly Claim[]): Promise<void> {
-    const { webhookCache, deliveryLog } = this.deps
+    const { webhookCache, deliveryLog, historyCatchUp } = this.deps
     const rows = claims.map(({ row }) => row)
     try {
+      if (rows.some((row) => row.was_claimed)) await historyCatchUp.reachHead()
       // Another process may have parked a row for a webhook that is newer than the cache. So the refresh starts after the claim.
       const [states, bodies] = await Promise.all([deliveryLog.states(rows), deliveryLog.bodies(rows), webhookCache.refresh()])
       claims.forEach((claim, i) => void this.deliverRow(claim, states[i] ?? null, bodies[i] ?? null))

@@ -5,8 +5,8 @@ import { projectionNames } from '../projections/names.ts'
 import type { ProjectionWaiter } from '../projections/waiter.ts'
 
 /**
- * Waits until the delivery history shows every stored attempt. The history is a projection, so it lags behind the events, and a redelivered message
- * would be sent again although an attempt of it is stored.
+ * Waits until the delivery history shows every stored attempt. The history is a projection, so it lags behind the events. A redelivered message, or a
+ * row whose claim ran out, would be sent again although its attempt is stored.
  */
 export interface HistoryCatchUp {
   /**

@@ -8,6 +8,8 @@ import { deliveryRefArrays, deliveryRefColumns, deliveryRefParameters } from '..
 export interface ClaimedRow extends DeliveryRef {
   /** RFC 3339 time of parking, or null for a row with a due time. */
   readonly parked_at: string | null
+  /** Whether another claim of the row ran out, for example because its process was killed. Its request may have been sent already. */
+  readonly was_claimed: boolean
 }
 /** The number of rows to claim of one webhook. */
 export interface Allotment {
@@ -84,7 +86,7 @@ export function createSchedule(options: { pool: Pool; owner: string; claimMs: nu
       const counts = literal(allotments.map(({ count }) => count))
       const values = [allotments.map(({ webhook }) => webhook), counts, owner, claimMs]
       const { rows } = await pool.query<ClaimedRow>({ ...claimStatement, values })
-      return rows.map((row) => ({ ...deliveryRefOf(row), parked_at: row.parked_at }))
+      return rows.map((row) => ({ ...deliveryRefOf(row), parked_at: row.parked_at, was_claimed: row.was_claimed }))
     },
     async existing(deliveries) {
       const { rows } = await pool.query<{ delivery: DeliveryId }>({ ...existingStatement, values: [deliveries] })
@@ -209,17 +211,17 @@ const nextDueStatement = {
 const claimStatement = {
   name: 'schedule-claim',
   text: `with found as (
-           select d.ctid from unnest($1::text[], $2::int[]) as allotment (webhook, n),
+           select d.* from unnest($1::text[], $2::int[]) as allotment (webhook, n),
            lateral (
-             select ctid from scheduled_deliveries s
+             select ctid, delivery, claimed_by is not null as was_claimed from scheduled_deliveries s
              where s.webhook = allotment.webhook and s.due_at <= clock_timestamp()
                and (s.claimed_until is null or s.claimed_until < clock_timestamp())
              order by s.due_at limit allotment.n for update skip locked
            ) d
            union all
-           select d.ctid from unnest($1::text[], $2::int[]) as allotment (webhook, n),
+           select d.* from unnest($1::text[], $2::int[]) as allotment (webhook, n),
            lateral (
-             select ctid from scheduled_deliveries s
+             select ctid, delivery, claimed_by is not null as was_claimed from scheduled_deliveries s
              where s.webhook = allotment.webhook and s.due_at is null
                and (s.claimed_until is null or s.claimed_until < clock_timestamp())
              order by s.parked_at limit allotment.n for update skip locked
@@ -230,5 +232,5 @@ const claimStatement = {
            where stored.ctid = any (array(select ctid from found))
            returning ${deliveryRefColumns}, due_at, parked_at
          )
-         select ${deliveryRefColumns}, parked_at from claimed order by due_at, parked_at`,
+         select ${deliveryRefColumns}, parked_at, was_claimed from claimed join found using (delivery) order by due_at, parked_at`,
 }

@@ -15,7 +15,7 @@ export async function releaseDeadOwners(pool: Pool, dead: DeadOwners): Promise<v
      ), gone as (
        delete from live_processes where $1 or id = $2
      )
-     update scheduled_deliveries set claimed_by = null, claimed_until = null
+     update scheduled_deliveries set claimed_until = '-infinity'
      where delivery in (
        select delivery from scheduled_deliveries where claimed_by is not null and ($1 or claimed_by = $2) for update skip locked
      )`,

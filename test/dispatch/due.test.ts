@@ -7,6 +7,7 @@ import type { CachedWebhook, WebhookCache } from '../../src/dispatch/webhook-cac
 import type { TenantId, WebhookId } from '../../src/events/ids.ts'
 import { silentLog } from '../../src/lib/log.ts'
 import { createWake } from '../../src/lib/wake.ts'
+import { releaseDeadOwners } from '../../src/service/release-dead-owners.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { noMacs } from '../support/no-macs.ts'
 import { owed } from '../support/owed.ts'
@@ -18,13 +19,14 @@ const tenantOf = (webhook: WebhookId) => webhook as string as TenantId
 /** The dependencies that all tests share. */
 const common = (): Pick<
   DueDeps,
-  'store' | 'macs' | 'deliveryLog' | 'stageHealth' | 'log' | 'claimMs' | 'requestMs' | 'wake' | 'pollMs' | 'restMs'
+  'store' | 'macs' | 'deliveryLog' | 'historyCatchUp' | 'stageHealth' | 'log' | 'claimMs' | 'requestMs' | 'wake' | 'pollMs' | 'restMs'
 > => ({
   deliveryLog: {
     states: async (keys) => keys.map(() => null),
     bodies: async (keys) => keys.map(() => Buffer.from('{}')),
     attempts: async (keys) => keys.map(() => []),
   },
+  historyCatchUp: { reachHead: () => Promise.reject(new Error('no claim has run out')) },
   store: { read: async () => [] },
   macs: noMacs,
   stageHealth: new StageHealth(silentLog),
@@ -138,6 +140,47 @@ describe('claiming scheduled deliveries', () => {
       await running
     }
     expect([...inProgress.values()]).to.deep.equal(webhooks.map(() => 100))
+  })
+
+  it('waits for the delivery history before it sends a row whose claim ran out, because its request may have been sent already', async () => {
+    await db.pool.query('truncate scheduled_deliveries')
+    const webhook = '01ARZ3NDEKTSV4RRFFQ69G5FAK' as WebhookId
+    const killed = createSchedule({ pool: db.pool, owner: 'killed', claimMs: 60_000 })
+    await killed.park(owed({ webhook, tenant: tenantOf(webhook) }))
+    expect(await killed.claim([{ webhook, count: 1 }])).to.have.length(1)
+    await releaseDeadOwners(db.pool, { owner: 'killed' })
+    const calls: string[] = []
+    const stop = new AbortController()
+    const { deliveryLog, ...others } = common()
+    const running = deliverScheduled(
+      {
+        ...others,
+        schedule: createSchedule({ pool: db.pool, owner: 'me', claimMs: 60_000 }),
+        historyCatchUp: { reachHead: async () => void calls.push('the history is whole') },
+        deliveryLog: {
+          ...deliveryLog,
+          async states(keys) {
+            calls.push('the states are read')
+            return keys.map(() => null)
+          },
+        },
+        webhookCache: {
+          refreshIfOld: async () => {},
+          refresh: async () => {},
+          get: () => ({ tenant: tenantOf(webhook) }) as CachedWebhook,
+          isSuspended: () => false,
+        } as Partial<WebhookCache> as WebhookCache,
+        slots: { claimableRows: () => 1, setParkedWebhooks() {} } as Partial<Slots> as Slots,
+        async deliver() {
+          calls.push('the request is sent')
+          stop.abort()
+          return 'done'
+        },
+      },
+      stop.signal,
+    )
+    await running
+    expect(calls).to.deep.equal(['the history is whole', 'the states are read', 'the request is sent'])
   })
 
   it('claims a row when it becomes due, although nothing announces it, and reads the table seldom until then', async () => {

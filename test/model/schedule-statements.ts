@@ -58,8 +58,11 @@ const claim: Effect = ({ scheduled }, { values, now, iso }) => {
     const count = numbers(counts)[i]!
     return [...due.slice(0, count), ...parked.slice(0, count)]
   })
-  for (const row of claimed) Object.assign(row, { claimedBy: owner, claimedUntil: now + claimMs })
-  return claimed.map((row) => toResultRow(row, iso))
+  return claimed.map((row) => {
+    const was_claimed = row.claimedBy !== null
+    Object.assign(row, { claimedBy: owner, claimedUntil: now + claimMs })
+    return { ...toResultRow(row, iso), was_claimed }
+  })
 }
 const done: Effect = ({ scheduled }, { text, values }) => {
   const [deliveries, chains, attempts] = values as unknown as [DeliveryId[], string, string]

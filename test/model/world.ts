@@ -194,14 +194,15 @@ export class World {
     const deliver: typeof real = (ref, origin) =>
       context.run({ simulation: this.simulation, life, delivery: { ref, fromTable: origin.fromTable } }, () => real(ref, origin))
     const gate = code.gate.createRoutingGate({ head: () => store.head(webhookModel.families), webhookCache, log })
+    // The model allows that a request is repeated, and a history that is behind repeats more of them.
+    const historyCatchUp = { reachHead: async () => {} }
     const index = code.messageIndex.createMessageIndex(pool)
     const router = code.route.createRouter({
       gate,
       webhookCache,
       index,
       deliveryLog,
-      // The model allows that a request is repeated, and a history that is behind repeats more of them.
-      historyCatchUp: { reachHead: async () => {} },
+      historyCatchUp,
       schedule,
       store,
       deliver,
@@ -220,6 +221,7 @@ export class World {
       macs: noMacs,
       schedule,
       deliveryLog: { ...deliveryLog, attempts },
+      historyCatchUp,
       webhookCache,
       slots,
       deliver,
