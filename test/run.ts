@@ -1,6 +1,6 @@
 // Runs all tests in five processes side by side. The output of the first process appears at once, and that of each other one when it has ended. With
-// KOLBAK_TEST_FULL=true, it runs the whole matrix of the tests that cause faults, one after another. The last line is `N passed, N failed[, N
-// skipped]`, for any CI.
+// KOLBAK_TEST_FULL=true, it runs the whole matrix of the tests that cause faults, one after another. At the end it prints when each process began and
+// ended, and which files took longest. The last line is `N passed, N failed[, N skipped]`, for any CI.
 import { spawn } from 'node:child_process'
 import { globSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -12,38 +12,42 @@ import { isFull } from './support/is-full.ts'
 
 const root = join(import.meta.dirname, '..')
 const mocha = createRequire(import.meta.url).resolve('mocha/bin/mocha.js')
-const matrix = /^test\/(faults|model)\/|distributed|cassandra-engine/
+const matrix = /^test\/(faults|model|ui)\/|distributed|cassandra-engine|bad-input/
 const files = globSync('test/**/*.test.ts', { cwd: root })
   .sort()
   .filter((file) => !isFull || matrix.test(file))
 interface Lane {
   readonly files: RegExp
-  /** Whether the lane runs at a low priority, because it only computes and would slow down tests that measure time. */
-  readonly yields?: boolean
-  /** Whether the lane runs before all others, with the machine for itself, because its loads are fixed or it measures latencies. */
-  readonly isAlone?: boolean
+  /**
+   * Lanes that run before the others. `measuring` lanes measure latencies or have fixed loads, so only each other and `computing` lanes run beside
+   * them. A `computing` lane has the lowest priority. It needs no time of its own, because it uses the processor while other lanes wait.
+   */
+  readonly first?: 'measuring' | 'computing'
 }
 /**
- * The groups of test files that each run in one process. They begin in this order, the longest first, and as many run at once as `maxAtOnce` says.
- * A file belongs to the first lane that it matches. Each lane starts the engines that it needs once. Therefore the files that need Kafka or
- * Cassandra are together, except those that kill them. The full matrix is one lane, because its measurements need the whole machine. On a real
- * EventStoreDB all tests are one lane too, because there is only one server.
+ * The groups of test files that each run in one process. A file belongs to the first lane that it matches. After the first lanes, the others begin in
+ * this order, the longest first, and as many run at once as `maxAtOnce` says. Each lane starts the engines that it needs once. Therefore the files that
+ * need Kafka or Cassandra are in few lanes, and those that kill them are in others. The full matrix is one lane, because its measurements need the
+ * whole machine. On a real EventStoreDB all tests are one lane too, because there is only one server.
  */
 const lanes: readonly Lane[] =
   isFull || realServer !== null
     ? [{ files: /./ }]
     : [
-        { files: /^test\/faults\/(crash-points|neighbours)/, isAlone: true },
-        { files: /^test\/(contracts\/.*(kafka|cassandra)|e2e\/(distributed|engines|move)\.)/ },
-        { files: /^test\/model\//, yields: true },
+        { files: /^test\/faults\/neighbours/, first: 'measuring' },
+        { files: /^test\/faults\/crash-points/, first: 'measuring' },
+        { files: /^test\/model\//, first: 'computing' },
+        { files: /^test\/(contracts\/.*cassandra|e2e\/distributed\.)/ },
+        { files: /^test\/(contracts\/.*kafka|e2e\/(engines|move)\.)/ },
         { files: /^test\/(?!contracts|e2e|faults|ui)/ },
-        { files: /^test\/faults\/(?!engines|eventstoredb|kill|random|poison|clock)/ },
-        { files: /^test\/faults\/(kill|random|poison|clock)/ },
         { files: /^test\/contracts\// },
+        { files: /^test\/faults\/(?!engines|eventstoredb|kill|random|poison|clock)/ },
         { files: /^test\/e2e\/(backup|cli|data-folder|own-postgres|readme|start|terminal|upgrade)\./ },
-        { files: /^test\/faults\// },
-        { files: /^test\/e2e\// },
+        { files: /^test\/e2e\/[a-o]/ },
         { files: /^test\/ui\// },
+        { files: /^test\/e2e\// },
+        { files: /^test\/faults\/(kill|random|poison|clock)/ },
+        { files: /^test\/faults\// },
       ]
 const maxAtOnce = 5
 const filesOf = (lane: Lane) => files.filter((file) => lanes.find((candidate) => candidate.files.test(file)) === lane)
@@ -54,11 +58,17 @@ const warnings = Object.entries(missing).map(([engine, why]) => `${engine} canno
 const consequence = enginesAreRequired ? 'The tests that need it fail.' : 'The tests that need it are skipped.'
 
 interface Ended {
+  readonly lane: Lane
   readonly output: string
   readonly code: number | null
+  /** Seconds after the beginning of this program at which the lane began and ended. */
+  readonly from: number
+  readonly to: number
 }
+const seconds = () => Math.round(performance.now() / 1_000)
 const run = (lane: Lane): Promise<Ended> =>
   new Promise((resolve, reject) => {
+    const from = seconds()
     // A test that failed is tried once more. The reporter names it.
     const child = spawn(process.execPath, [mocha, '--retries', '1', ...filesOf(lane)], {
       cwd: root,
@@ -66,21 +76,18 @@ const run = (lane: Lane): Promise<Ended> =>
       // The service is started a hundred times. With a cache of compiled code it starts in half the time.
       env: { ...process.env, NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'compiled'), ...tellMissing(missing) },
     })
-    if (lane.yields && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_BELOW_NORMAL)
+    if (lane.first === 'computing' && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW)
     const chunks: Buffer[] = []
     child.stdout.on('data', (chunk: Buffer) => {
       chunks.push(chunk)
       if (lane === lanes[0]) process.stdout.write(chunk)
     })
     child.once('error', reject)
-    child.once('close', (code) => resolve({ output: Buffer.concat(chunks).toString(), code }))
+    child.once('close', (code) => resolve({ lane, output: Buffer.concat(chunks).toString(), code, from, to: seconds() }))
   })
 
 for (const warning of warnings) console.warn(`${warning}. ${consequence}`)
 const ended: Ended[] = []
-const lanesWithFiles = lanes.filter((lane) => filesOf(lane).length > 0)
-const alone = lanesWithFiles.filter((lane) => lane.isAlone).values()
-const sideBySide = lanesWithFiles.filter((lane) => !lane.isAlone).values()
 /** Runs one lane after another, as long as there are lanes that no other runner has begun. */
 async function runLanes(waiting: Iterable<Lane>): Promise<void> {
   for (const lane of waiting) {
@@ -89,8 +96,11 @@ async function runLanes(waiting: Iterable<Lane>): Promise<void> {
     if (lane !== lanes[0]) process.stdout.write(result.output)
   }
 }
-await runLanes(alone)
-await Promise.all(Array.from({ length: maxAtOnce }, () => runLanes(sideBySide)))
+const lanesOf = (first: Lane['first']) => lanes.filter((lane) => lane.first === first && filesOf(lane).length > 0)
+const computing = lanesOf('computing').map((lane) => runLanes([lane]))
+await Promise.all(lanesOf('measuring').map((lane) => runLanes([lane])))
+const others = lanesOf(undefined).values()
+await Promise.all([...computing, ...Array.from({ length: maxAtOnce }, () => runLanes(others))])
 const counts = ended.map(({ output, code }) => {
   const line = /^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$/m.exec(output)
   // A process without a line of counts has ended early, which counts as a failure.
@@ -104,6 +114,11 @@ for (const { output } of ended) {
   if (failures !== null) console.log(`\n${failures[0].trimEnd()}\n`)
 }
 for (const { output } of ended) for (const [line] of output.matchAll(/^ +tried again: .*$/gm)) console.log(line.trim())
+for (const { lane, from, to } of ended) console.log(`from ${from} s to ${to} s: ${lane.files.source}`)
+const times = ended.flatMap(({ output }) =>
+  [...output.matchAll(/^ +(\d+) s: (test\/.+)$/gm)].map(([, took, file]) => [Number(took), file] as const),
+)
+for (const [took, file] of times.sort(([a], [b]) => b - a).slice(0, 20)) console.log(`${took} s: ${file}`)
 for (const warning of warnings) console.log(`${warning}. ${consequence}`)
 const sum = (count: 'passed' | 'failed' | 'skipped') => counts.reduce((total, each) => total + each[count], 0)
 console.log(`${sum('passed')} passed, ${sum('failed')} failed${sum('skipped') > 0 ? `, ${sum('skipped')} skipped` : ''}`)

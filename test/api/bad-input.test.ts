@@ -12,6 +12,7 @@ import { localUrl, startApi, type TestApi, type TestClient } from '../support/ap
 import type { Credential } from '../support/api-client.ts'
 import { conformance } from '../support/api-conformance.ts'
 import { badRequests, type Sent } from '../support/bad-requests.ts'
+import { isFull } from '../support/is-full.ts'
 import { route as routeMessage } from '../support/routed.ts'
 
 const encodeCursor = (...parts: readonly unknown[]) => Buffer.from(JSON.stringify(parts)).toString('base64url')
@@ -54,8 +55,8 @@ const knownValues = {
   as_of: times,
   event_time: times,
 }
-/** The number of requests to each route; some 8,000 in total. */
-const requestCount = Number(process.env.KOLBAK_TEST_BAD_REQUESTS ?? 130)
+/** The number of requests to each route: some 4,000 in total, or 20,000 in the full run. Each run has another seed. */
+const requestCount = Number(process.env.KOLBAK_TEST_BAD_REQUESTS ?? (isFull ? 325 : 65))
 /** The seed of this run, which is printed. */
 const seed = Number(process.env.KOLBAK_TEST_SEED ?? Date.now() % 1_000_000)
 /** Returns whether a request to the route has more than a credential. */

@@ -3,7 +3,7 @@ import { scenariosOn } from '../support/engine-sets.ts'
 import { isFull } from '../support/is-full.ts'
 
 /** The tests of these files hardly depend on the engine. By default, a run uses one of the files. */
-const hardlyDependOnEngine = ['./webhooks.test.ts', './clients.test.ts', './tenants.test.ts', './replay.test.ts']
+const hardlyDependOnEngine = ['webhooks', 'clients', 'tenants', 'replay', 'limits', 'observability'].map((name) => `./${name}.test.ts`)
 /** The tests of these files send data that cannot be read. By default, a run uses one of the files. */
 const poison = ['../faults/poison-records.test.ts', '../faults/poison-responses.test.ts', '../faults/poison-streams.test.ts']
 const all = ['eventstoredb', 'kafka', 'cassandra'] as const
@@ -14,10 +14,8 @@ await scenariosOn(
   scenariosOf([
     './delivery.test.ts',
     './failing-receivers.test.ts',
-    './limits.test.ts',
     './two-of-every-role.test.ts',
     './live-tail.test.ts',
-    './observability.test.ts',
     '../faults/kill.test.ts',
     ...[hardlyDependOnEngine, poison].flatMap((files) => sample(files, isFull ? files.length : 1, seeded(seed))),
   ]),

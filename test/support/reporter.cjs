@@ -1,5 +1,6 @@
-// Mocha's spec reporter. It names each test that was tried again, and ends with one plain line that any CI can read:
-// `N passed, N failed[, N skipped]`.
+// This is Mocha's spec reporter with three additions. It names each test that was tried again. It names the files that took ten seconds or more. It
+// ends with one plain line that any CI can read: `N passed, N failed[, N skipped]`.
+const { relative } = require('node:path')
 const { reporters } = require('mocha')
 
 module.exports = class PlainCount extends reporters.Spec {
@@ -10,7 +11,16 @@ module.exports = class PlainCount extends reporters.Spec {
       retried++
       console.log(`    tried again: ${test.fullTitle()}: ${error.message.split('\n')[0]}`)
     })
+    const startedAt = new Map()
+    const secondsOf = new Map()
+    runner.on('suite', (suite) => startedAt.set(suite, performance.now()))
+    runner.on('suite end', (suite) => {
+      if (!suite.parent?.root) return
+      const file = relative(process.cwd(), suite.file ?? 'none')
+      secondsOf.set(file, (secondsOf.get(file) ?? 0) + (performance.now() - startedAt.get(suite)) / 1_000)
+    })
     runner.once('end', () => {
+      for (const [file, seconds] of secondsOf) if (seconds >= 10) console.log(`    ${Math.round(seconds)} s: ${file}`)
       if (retried > 0) console.log(`${retried} tests were tried again`)
     })
   }

@@ -1,5 +1,6 @@
 import { expect } from 'chai'
 import { defaultTenant } from '../../src/events/ids.ts'
+import { isFull } from '../support/is-full.ts'
 import { expectAccessible, type Filled, fill, picture, type UiWorld, withUi } from './world.ts'
 
 /** The screens, and a text that shows that the screen has its data. */
@@ -29,10 +30,11 @@ const screens: readonly { readonly name: string; path(filled: Filled): string; r
   { name: 'operations', path: () => '/operations', shows: 'webhook_versions' },
 ]
 
+/** Every look is searched for parts beyond the right edge. By default, axe checks only two looks of each screen, because a check takes half a second. */
 const looks = [
-  { scheme: 'light', width: 1400 },
-  { scheme: 'dark', width: 900 },
-  { scheme: 'light', width: 320 },
+  { scheme: 'light', width: 1400, isChecked: true },
+  { scheme: 'dark', width: 900, isChecked: isFull },
+  { scheme: 'dark', width: 320, isChecked: true },
 ] as const
 
 describe('the screens of the dashboard', () => {
@@ -50,12 +52,12 @@ describe('the screens of the dashboard', () => {
       await page.locator('[aria-busy]').first().waitFor({ state: 'detached' })
       const curls = await page.locator('details.curl summary').allTextContents()
       expect(new Set(curls).size, `no two of ${curls.join(', ')}`).to.equal(curls.length)
-      for (const { scheme, width } of looks) {
+      for (const { scheme, width, isChecked } of looks) {
         const look = `${name} at ${width} px in ${scheme} colours`
         await page.setViewportSize({ width, height: 900 })
         await page.emulateMedia({ colorScheme: scheme })
         await picture(page, `${name}-${width}-${scheme}`)
-        await expectAccessible(page, look)
+        if (isChecked) await expectAccessible(page, look)
         const overflow = Number(await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth'))
         expect(overflow, `${look}: the pixels beyond the right edge`).to.be.at.most(0)
       }
