@@ -1,7 +1,7 @@
 import { isObject } from '../lib/is-object.ts'
 
 /** Returns whether a value parsed from JSON has more than this many levels of nested objects and arrays. */
-export function isDeeperThan(levels: number, value: unknown): boolean {
+function isDeeperThan(levels: number, value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false
   if (levels === 0) return true
   if (Array.isArray(value)) return value.some((item) => isDeeperThan(levels - 1, item))

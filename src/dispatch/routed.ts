@@ -8,7 +8,7 @@ import type { EventStore } from '../ports/event-store.ts'
 import type { IndexedMessage } from '../projections/message-index.ts'
 
 /** A message as the events of its routing describe it: its row of the message index, and the first attempts of its deliveries. */
-interface RoutedMessage extends IndexedMessage {
+interface MessageWithDeliveries extends IndexedMessage {
   readonly deliveries: readonly DeliveryRef[]
 }
 type MessagesRouted = Extract<RecordedDeliveryEvent, { type: 'MessagesRouted' }>
@@ -22,8 +22,11 @@ const eventsPerRead = 20
  * among the events. A large fan-out has several MessageRouted, its parts, which are appended in order. A message with a missing part is left out,
  * because the bus delivers it again.
  */
-export async function routedMessagesOf(store: Pick<EventStore, 'read'>, events: readonly RecordedEvent[]): Promise<RoutedMessage[]> {
-  const messages = new Map<string, RoutedMessage>()
+export async function routedMessagesOf(
+  store: Pick<EventStore, 'read'>,
+  events: readonly RecordedEvent[],
+): Promise<MessageWithDeliveries[]> {
+  const messages = new Map<string, MessageWithDeliveries>()
   for (const event of events) {
     if (event.type === 'MessagesRouted') {
       for (const message of messagesTogether(event as MessagesRouted))
@@ -52,13 +55,18 @@ async function allWebhooks(store: Pick<EventStore, 'read'>, last: MessageRouted)
   return [...parts].sort(([a], [b]) => a - b).flatMap(([, webhooks]) => webhooks)
 }
 
-const messageOf = ({ data, metadata }: MessageRouted, webhooks: readonly WebhookId[]): RoutedMessage =>
+const messageOf = ({ data, metadata }: MessageRouted, webhooks: readonly WebhookId[]): MessageWithDeliveries =>
   routedMessage(messageRefOf(data), webhooks, data.matched_at, metadata.$correlationId)
-const messagesTogether = (event: MessagesRouted): RoutedMessage[] =>
+const messagesTogether = (event: MessagesRouted): MessageWithDeliveries[] =>
   routedMessagesIn(event).map(({ message, webhooks, correlation_id }) =>
     routedMessage(message, webhooks, event.data.matched_at, correlation_id),
   )
-function routedMessage(message: MessageRef, webhooks: readonly WebhookId[], matched_at: string, correlation_id: string): RoutedMessage {
+function routedMessage(
+  message: MessageRef,
+  webhooks: readonly WebhookId[],
+  matched_at: string,
+  correlation_id: string,
+): MessageWithDeliveries {
   const row: IndexedMessage = { ...message, webhooks, matched_at: matched_at as Checkpoint }
   return { ...row, deliveries: webhooks.map((webhook) => firstAttempt(row, webhook, correlation_id)) }
 }

@@ -1,6 +1,6 @@
 import type { FieldsOf } from './fields.ts'
 
-/** What operators do without the API. These events are in the stream of the audit log itself. */
+/** The acts of operators that do not go through the API. These events are in the stream of the audit log itself. */
 export interface OperatorEvents {
   /**
    * An operator runs a command that changes the service or its data without the API. A first event says that the command begins, and a second one, which

@@ -30,7 +30,7 @@ export const sealedRows: Readonly<Record<RowKind, SealedRows>> = {
 
 type Row = Readonly<Record<string, unknown>>
 /** Returns the MAC of a row as Postgres returns it. */
-export const macOfRow = (keyring: Pick<Keyring, 'lookup'>, kind: RowKind, row: Row): string =>
+const macOfRow = (keyring: Pick<Keyring, 'lookup'>, kind: RowKind, row: Row): string =>
   keyring.lookup('credential-row', JSON.stringify([kind, ...sealedRows[kind].columns.map((column) => row[column])]))
 
 /**

@@ -5,6 +5,7 @@ import { expect } from 'chai'
 import { codeOf } from '../../src/lib/errors.ts'
 import { createNameResolver, type Resolve } from '../../src/lib/resolve.ts'
 import { type NameServer, startNameServer } from '../support/name-server.ts'
+import { startStopwatch } from '../support/patience.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 const six = '2606:4700:0:0:0:0:0:1111'
@@ -48,9 +49,10 @@ describe('resolving a name', () => {
   })
   for (const name of ['half.test', 'other-half.test'])
     it(`does not wait for a family whose query gets no response (${name})`, async () => {
-      const startedAt = performance.now()
+      const stopwatch = startStopwatch()
       const { addresses, lateAddresses } = await resolve(name)
-      expect(performance.now() - startedAt).to.be.lessThan(1_000)
+      expect(stopwatch.elapsed()).to.be.lessThan(1_000)
+      stopwatch.stop()
       expect(addresses).to.have.length(1)
       expect(await lateAddresses).to.deep.equal([])
     })

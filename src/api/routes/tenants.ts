@@ -210,7 +210,7 @@ function createChangeRoutes(deps: ApiDependencies): Route[] {
 
 const shownFields = fieldsThatAre(tenantFields, 'shown')
 const noLimits = { webhooks: null, events_per_second: null, requests_per_second: null } satisfies Record<keyof TenantLimits, null>
-export const tenantView = (row: Tenant): shown.Tenant => ({ ...pick(row, shownFields), limits: { ...noLimits, ...row.limits } })
+const tenantView = (row: Tenant): shown.Tenant => ({ ...pick(row, shownFields), limits: { ...noLimits, ...row.limits } })
 
 /** Throws not_found for a tenant that the caller may not see. Only admins and auditors of the service see other tenants than their own. */
 export function requireVisible(caller: Caller, id: TenantId): void {

@@ -11,7 +11,7 @@ const location: JsonSchema = {
   description: 'The path of the new resource.',
   examples: ['/v1/webhooks/01JQNV4T0M2ZB7V6RWKD5YQ3XE'],
 }
-export const stateHeaders = { ETag: etag }
+const stateHeaders = { ETag: etag }
 /** The header of a past state of one resource. */
 export const asOfIndexHeader = {
   'As-Of-Index': {

@@ -26,7 +26,7 @@ const deactivations: Readonly<Record<string, string>> = {
   key_deleted: 'inactive: key deleted',
 }
 /** The states by which webhooks can be filtered. */
-export const webhookStates = ['active', 'failing', 'inactive'] as const
+const webhookStates = ['active', 'failing', 'inactive'] as const
 export const webhookStateOf = ({ is_active, failing_since }: Webhook): (typeof webhookStates)[number] =>
   !is_active ? 'inactive' : failing_since === null ? 'active' : 'failing'
 export function WebhookState({ webhook }: { webhook: Webhook }) {
