@@ -117,7 +117,7 @@ try {
   await rm(folder, { recursive: true, force: true })
 }
 
-/** Measures the processor time of the engine, which is the only child of this process. The first half of the items only warms it. */
+/** Measures the processor time of the engine, which is the only child of this process. The first half of the items only warms it up. */
 async function measureEngine(title: string, unit: string, total: number, work: (count: number) => Promise<unknown>): Promise<void> {
   const cpu = async () => (await costOf((await withChildren(process.pid)).filter((pid) => pid !== process.pid))).cpu
   await work(total / 2)

@@ -46,7 +46,7 @@ export interface DispatcherDeps {
   readonly processId: string
   /** Notified when rows of the schedule were parked, or will be due soon. */
   readonly dueWake: Wake
-  /** Returns the milliseconds between two looks for scheduled deliveries while none is due or parked. */
+  /** Returns the milliseconds between two queries for scheduled deliveries while none is due or parked. */
   readonly restMs: () => number
   /** Called soon after this process has parked rows. */
   readonly onParked: () => void

@@ -54,7 +54,7 @@ export function encodeRecord(record: MessageRecord): Buffer {
   return Buffer.concat([size, json, ...record.messages.map((m) => m.sealedBody)])
 }
 
-/** Records that this process has encoded itself and still has in memory, by their bytes. They need not be decoded. */
+/** The records that this process has encoded itself. Each is found by the buffer that `encodeRecord` returned, and need not be decoded. */
 const ownRecords = new WeakMap<Buffer, MessageRecord>()
 /** Makes `decodeRecord` return this record for these bytes, which `encodeRecord` must have returned for it. */
 export const rememberRecord = (bytes: Buffer, record: MessageRecord): void => void ownRecords.set(bytes, record)
@@ -102,7 +102,7 @@ const isUlidText = (value: unknown): value is string => typeof value === 'string
 /** Accepts only the format of `toISOString`, because the first ten characters are used as the day. */
 const isTime = (value: unknown): value is string =>
   typeof value === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(value) && !Number.isNaN(Date.parse(value))
-/** Accepts only a text that fits into an HTTP header, into a key of every engine, and many times into one event. */
+/** Accepts only a text that fits into an HTTP header and into a key of every engine, and of which many fit into one event. */
 const isName = (value: unknown): value is string => typeof value === 'string' && /^[\x21-\x7e]{1,255}$/.test(value)
 const isProducer = (value: unknown): value is Producer => isObject(value) && isName(value.actor) && isName(value.request_id)
 const isShortOrNull = (value: unknown): value is string | null => value === null || (typeof value === 'string' && value.length <= 1_000)

@@ -15,7 +15,7 @@ export interface Range {
 
 /** The most rows in one query. A list with many outdated rows is read in growing chunks up to this size. */
 const maxChunk = 1_000
-/** The most rows that are read for one page, which takes one node about ten seconds. */
+/** The most rows that are read for one page. One node needs about ten seconds to read them. */
 const maxRead = 50_000
 
 /**

@@ -21,7 +21,7 @@ const description =
   'Items contain no payloads. A caller can have 5 streams at a time.'
 
 interface StreamDependencies extends ApiDependencies {
-  /** Aborts when the server stops. Streams then end, so that they do not hold it up. */
+  /** Aborts when the server stops. Streams then end, so that they do not delay the stop. */
   readonly closing: AbortSignal
 }
 

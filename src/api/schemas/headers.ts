@@ -40,7 +40,7 @@ export const ifMatch = {
     examples: ['"3"'],
   },
 }
-/** The header that every guarded route accepts, except reads. */
+/** The header that every guarded route accepts, except those that only read. */
 export const reason = {
   'Kolbak-Reason': {
     type: 'string',
