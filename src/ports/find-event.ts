@@ -5,7 +5,11 @@ import { attemptsStream, type StreamName } from '../events/streams.ts'
 import type { Attempt } from './delivery-log.ts'
 import type { EventStore } from './event-store.ts'
 
+/** The first page is small, because the event is nearly always within some places of the first event of its time. */
+const firstPageSize = 50
 const pageSize = 500
+/** The search for the first event of a time reads this many events at once. */
+const probes = 7
 
 interface Search {
   /** The time near which the event was appended, in RFC 3339. */
@@ -14,10 +18,11 @@ interface Search {
   readonly disorderMs: number
   /** The most milliseconds after `time` that are searched. */
   readonly untilMs: number
+  /** The most pages that are read before the first event of the time, and the most after it. */
   readonly maxPages: number
 }
 
-/** Finds an event in the stream of a day. A binary search finds its place, because the times of the events rise, except by `disorderMs`. */
+/** Finds an event in the stream of a day. The times of the events rise, except by `disorderMs`. So pages are read from the place of the time outwards. */
 export async function findInStream(
   store: Pick<EventStore, 'read'>,
   stream: StreamName,
@@ -25,24 +30,43 @@ export async function findInStream(
   isWanted: (event: RecordedEvent) => boolean,
 ): Promise<RecordedEvent | null> {
   const near = Date.parse(time)
-  const timeAt = async (revision: number) => Date.parse((await store.read(stream, { from: revision, limit: 1 }))[0]?.metadata.time ?? time)
-  const [last] = await store.read(stream, { backwards: true, limit: 1 })
-  let low = 0
-  let high = last?.revision ?? 0
-  while (low < high) {
-    const middle = Math.floor((low + high) / 2)
-    if ((await timeAt(middle)) < near - disorderMs) low = middle + 1
-    else high = middle
-  }
+  const place = await placeOf(store, stream, near)
+  const nearest = await store.read(stream, { from: Math.max(0, place - firstPageSize / 2), limit: firstPageSize })
+  const match = nearest.find(isWanted)
+  if (match !== undefined) return match
+  const timeOf = (event: RecordedEvent | undefined) => (event === undefined ? Number.NaN : Date.parse(event.metadata.time))
+  let [before, after] = [nearest[0], nearest.at(-1)]
   for (let page = 0; page < maxPages; page++) {
-    const events: readonly RecordedEvent[] = await store.read(stream, { from: low, limit: pageSize })
-    const match = events.find(isWanted)
-    if (match !== undefined) return match
-    const end = events.at(-1)
-    if (end === undefined || Date.parse(end.metadata.time) > near + untilMs) return null
-    low = end.revision + 1
+    const isBefore = before !== undefined && before.revision > 0 && timeOf(before) >= near - disorderMs
+    const isAfter = timeOf(after) <= near + untilMs
+    if (!isBefore && !isAfter) return null
+    const [earlier, later] = await Promise.all([
+      isBefore ? store.read(stream, { from: before!.revision - 1, limit: pageSize, backwards: true }) : [],
+      isAfter ? store.read(stream, { from: after!.revision + 1, limit: pageSize }) : [],
+    ])
+    const further = [...later, ...earlier].find(isWanted)
+    if (further !== undefined) return further
+    ;[before, after] = [earlier.at(-1), later.at(-1)]
   }
   return null
+}
+
+/** Returns the revision of about the first event of a stream that is not older than a time in milliseconds since 1970. */
+async function placeOf(store: Pick<EventStore, 'read'>, stream: StreamName, time: number): Promise<number> {
+  const [last] = await store.read(stream, { backwards: true, limit: 1 })
+  let [low, high] = [0, last?.revision ?? 0]
+  while (low < high) {
+    const part = (high - low) / (probes + 1)
+    const revisions = [...new Set(Array.from({ length: probes }, (_, i) => low + Math.floor(part * (i + 1))))]
+    const times = await Promise.all(
+      revisions.map(async (from) => Date.parse((await store.read(stream, { from, limit: 1 }))[0]?.metadata.time ?? '')),
+    )
+    // An event that is no longer read has no time, and is older than those that are.
+    const next = times.findIndex((own) => own >= time)
+    if (next >= 0) high = revisions[next]!
+    if (next !== 0) low = revisions.at(next < 0 ? -1 : next - 1)! + 1
+  }
+  return low
 }
 
 /**
