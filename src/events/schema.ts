@@ -146,8 +146,12 @@ export function upcast<E extends NewEvent & { readonly stream?: StreamName }>(ev
   if (event.stream !== undefined && implied.length > 0) data = { ...impliedValues(typeShape, { stream: event.stream, metadata }), ...data }
   return { ...event, data, metadata: { ...metadata, schema: typeShape.schema } }
 }
-const impliedValues = ({ implied }: StoredShape, stored: Parameters<Implied>[0]): object =>
-  Object.fromEntries(implied.map(([field, impliedBy]) => [field, impliedBy(stored)]))
+function impliedValues({ implied }: StoredShape, stored: Parameters<Implied>[0]): object {
+  // A loop, because this function is called for every attempt by each of its readers, and takes half as long as `Object.fromEntries`.
+  const values: Record<string, unknown> = {}
+  for (const [field, impliedBy] of implied) values[field] = impliedBy(stored)
+  return values
+}
 
 /** Returns an event without the fields that `upcast` adds. */
 export function withoutImplied<E extends Omit<NewEvent, 'id'>>(event: E, stream: StreamName): E {

@@ -1,5 +1,5 @@
-import { type RecordedDeliveryEvent, statusOf } from '../../events/delivery.ts'
-import { factsOf, routedMessagesIn } from '../../events/delivery-facts.ts'
+import { type FactType, type RecordedDeliveryEvent, statusOf } from '../../events/delivery.ts'
+import { routedMessagesIn } from '../../events/delivery-facts.ts'
 import type { RecordedEvent } from '../../events/envelope.ts'
 import type { TenantId, WebhookId } from '../../events/ids.ts'
 import { upcast } from '../../events/schema.ts'
@@ -16,18 +16,20 @@ export interface LiveItem {
   readonly json: string
 }
 
-/** Returns the items of a stored event about deliveries. */
-export const deliveryItems = (stored: RecordedEvent): LiveItem[] =>
-  factsOf(upcast(stored)).map((fact) => {
-    const { tenant, webhook, event, type } = fact
-    const status = statusOf[type]
-    const view = {
-      ...{ id: fact.delivery, event_id: fact.message, webhook_id: webhook, event, status },
-      ...{ chain: fact.chain, attempt: fact.attempt, at: fact.time, accepted_at: fact.accepted_at },
-      ...{ response_code: fact.code, duration_ms: fact.duration_ms, reason: fact.reason, delay_seconds: fact.delay_seconds },
-    } satisfies shown.LiveDelivery
-    return { tenant, webhook, event, status, json: JSON.stringify(view) }
-  })
+/** Returns the item of a stored event about a delivery. An event about a message has none. */
+export function deliveryItems(stored: RecordedEvent): LiveItem[] {
+  const { type, data, metadata } = upcast(stored) as RecordedDeliveryEvent
+  if (!('delivery' in data)) return []
+  const { tenant, webhook, event, delivery: id, message: event_id, chain, attempt, accepted_at } = data
+  const status = statusOf[type as FactType]
+  const { code = null, duration_ms = null } = 'code' in data ? data : {}
+  const view = {
+    ...{ id, event_id, webhook_id: webhook, event, status, chain, attempt, at: metadata.time, accepted_at },
+    ...{ response_code: code, duration_ms, reason: 'reason' in data ? data.reason : null },
+    delay_seconds: 'delay_seconds' in data ? data.delay_seconds : null,
+  } satisfies shown.LiveDelivery
+  return [{ tenant, webhook, event, status, json: JSON.stringify(view) }]
+}
 
 /** Returns the items of a stored event about messages. A message with a large fan-out has several events, of which only the first has an item. */
 export function messageItems(stored: RecordedEvent): LiveItem[] {

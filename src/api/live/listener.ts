@@ -5,7 +5,10 @@ import type { StreamIds, StreamPosition } from './stream-ids.ts'
 /** The most items that wait for a slow reader. Later ones are not kept, and a gap says how many there were. */
 const maxWaiting = 1_000
 /** The most items in one chunk. */
-const itemsPerChunk = 20
+const itemsPerChunk = 100
+/** Milliseconds for which items gather after a chunk, so that many attempts do not cause as many writes. Items do not wait if many have gathered. */
+const gatheringMs = 50
+const enoughItems = 250
 /** Milliseconds without an item after which a comment is sent, so that no proxy closes the connection. */
 const pingMs = 15_000
 /** Milliseconds between two checks of the caller's credential. */
@@ -57,6 +60,8 @@ export class Listener {
   readonly #options: ListenerOptions
   #texts: string[] = []
   #wake = createWake()
+  /** Notified when `enoughItems` have gathered. */
+  #isFull = createWake()
   #gap: { missed: number; since: number; until: number; id: string } | null = null
 
   constructor(options: ListenerOptions) {
@@ -71,6 +76,7 @@ export class Listener {
     if (this.#gap === null && this.#texts.length + texts.length <= maxWaiting) {
       this.#texts.push(...texts)
       this.#wake.notify()
+      if (this.#texts.length >= enoughItems) this.#isFull.notify()
       return
     }
     const { at, position } = published
@@ -88,8 +94,10 @@ export class Listener {
         checkedAt = now
       }
       const text = this.#take()
-      if (text !== '') yield text
-      else if (now - sentAt >= pingMs) yield ': ping\n\n'
+      if (text !== '') {
+        yield text
+        if (this.#texts.length < enoughItems) await this.#isFull.wait(gatheringMs, signal)
+      } else if (now - sentAt >= pingMs) yield ': ping\n\n'
       else {
         await this.#wake.wait(checkMs, signal)
         continue
