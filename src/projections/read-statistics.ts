@@ -1,7 +1,7 @@
 import type { Pool } from 'pg'
 import type { TenantId, WebhookId } from '../events/ids.ts'
 import { msPerDay } from '../lib/days.ts'
-import { sqlOn, sqlText } from '../lib/sql.ts'
+import { SqlPart, sqlOn, sqlText } from '../lib/sql.ts'
 import {
   allWebhooks,
   type CountName,
@@ -52,16 +52,31 @@ const sums = sqlText(
 
 /** Returns the counts of each span that has any, oldest first. */
 export async function readStatistics(pool: Pool, query: StatisticsQuery): Promise<Statistics[]> {
-  const { tenant, webhooks, since, until, step, byWebhook } = query
-  const chosen = webhooks ?? (byWebhook ? null : [allWebhooks])
+  const { step, byWebhook } = query
   return sqlOn(pool)<Statistics>`
     select to_timestamp(floor(extract(epoch from starts_at) / ${step}::int) * ${step}::int) as at,
       ${sqlText(byWebhook ? 'webhook' : 'null::text as webhook')}, ${sums}
-    from (${liveCounts}) as counted
-    where tenant = ${tenant} and step_seconds = ${storedStepOf(step)}
-      and (${chosen}::text[] is null or webhook = any (${chosen}::text[])) and (${byWebhook}::boolean is false or webhook <> ${allWebhooks})
-      and starts_at >= ${since} and starts_at < ${until}
+    from (${liveCounts}) as counted where ${rowsOf(query)}
     group by 1, 2 order by 1, 2`
+}
+
+/** Returns the webhooks with the most attempts, at most `limit`. */
+export async function busiestWebhooks(pool: Pool, query: Omit<StatisticsQuery, 'byWebhook'>, limit: number): Promise<WebhookId[]> {
+  const rows = await sqlOn(pool)<{ webhook: WebhookId }>`
+    select webhook from (${liveCounts}) as counted where ${rowsOf({ ...query, byWebhook: true })}
+    group by 1 order by sum(success + retrying + failed) desc, 1 limit ${limit}`
+  return rows.map(({ webhook }) => webhook)
+}
+
+/** Returns the condition of the rows that a query counts. */
+function rowsOf({ tenant, webhooks, since, until, step, byWebhook }: StatisticsQuery): SqlPart {
+  const chosen = webhooks ?? (byWebhook ? null : [allWebhooks])
+  const values = [tenant, storedStepOf(step), since, until, ...(chosen === null ? [] : [chosen])]
+  const conditions = (first: number) => [
+    `tenant = $${first} and step_seconds = $${first + 1} and starts_at >= $${first + 2} and starts_at < $${first + 3}`,
+    chosen === null ? `webhook <> '${allWebhooks}'` : `webhook = any ($${first + 4}::text[])`,
+  ]
+  return new SqlPart((first) => conditions(first).join(' and '), values)
 }
 
 /** Returns the time since which the live build has counted all events, or null if it has counted every event that is kept. */

@@ -1,7 +1,7 @@
 import type { WebhookId } from '../../events/ids.ts'
 import { msPerDay } from '../../lib/days.ts'
 import { type CountName, countNames } from '../../projections/delivery-statistics.ts'
-import { countedSince, keptSince, quantileOf, readStatistics, type Statistics } from '../../projections/read-statistics.ts'
+import { busiestWebhooks, countedSince, keptSince, quantileOf, readStatistics, type Statistics } from '../../projections/read-statistics.ts'
 import { visibleWebhooks } from '../delivery-pages.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { invalid } from '../errors.ts'
@@ -36,16 +36,20 @@ export const createStatisticsRoutes = (deps: ApiDependencies): Route[] => [
       const isByWebhook = query.by === 'webhook'
       const range = rangeOf(query, deps.now())
       const webhooks = await visibleWebhooks(deps, request, query.webhook)
-      const read = (byWebhook: boolean): Promise<Statistics[]> =>
-        webhooks?.length === 0 ? Promise.resolve([]) : readStatistics(deps.pool, { tenant: caller.tenant, webhooks, ...range, byWebhook })
-      const [rows, rowsOfWebhooks, counted_since] = await Promise.all([read(false), isByWebhook ? read(true) : [], countedSince(deps.pool)])
+      const counted = { tenant: caller.tenant, webhooks, ...range }
+      const isOfNone = webhooks?.length === 0
+      const [rows, rowsOfWebhooks, counted_since] = await Promise.all([
+        isOfNone ? [] : readStatistics(deps.pool, { ...counted, byWebhook: false }),
+        isOfNone || !isByWebhook ? [] : readBusiest(deps.pool, counted),
+        countedSince(deps.pool),
+      ])
       const { since, until, step } = range
       const hasAccepted = webhooks === undefined
       return envelopeResult(200, {
         ...{ since, until, step_seconds: step, counted_since },
         totals: totalsOf(rows, hasAccepted),
         spans: rows.map((row) => spanOf(row, hasAccepted)),
-        webhooks: busiest(rowsOfWebhooks).map(([webhook_id, own]) => ({
+        webhooks: inOrder(rowsOfWebhooks).map(([webhook_id, own]) => ({
           webhook_id,
           totals: totalsOf(own, false),
           spans: own.map((row) => spanOf(row, false)),
@@ -76,12 +80,18 @@ function rangeOf(query: { since?: string; until?: string; step?: keyof typeof st
   return { since: new Date(firstMs).toISOString(), until: new Date(untilMs).toISOString(), step }
 }
 
+/** Returns the counts of the webhooks with the most attempts. They are chosen first, because a tenant may have thousands. */
+async function readBusiest(pool: ApiDependencies['pool'], counted: Parameters<typeof busiestWebhooks>[1]): Promise<Statistics[]> {
+  const webhooks = await busiestWebhooks(pool, counted, maxWebhooks)
+  return readStatistics(pool, { ...counted, webhooks, byWebhook: true })
+}
+
 /** Returns the rows of each webhook, the one with the most attempts first. */
-function busiest(rows: readonly Statistics[]): [WebhookId, Statistics[]][] {
+function inOrder(rows: readonly Statistics[]): [WebhookId, Statistics[]][] {
   const byWebhook = [...Map.groupBy(rows, ({ webhook }) => webhook as WebhookId)]
   const attemptsOf = (own: readonly Statistics[]) =>
     own.reduce((sum, { success, retrying, failed }) => sum + success + retrying + failed, 0)
-  return byWebhook.sort(([, a], [, b]) => attemptsOf(b) - attemptsOf(a)).slice(0, maxWebhooks)
+  return byWebhook.sort(([, a], [, b]) => attemptsOf(b) - attemptsOf(a))
 }
 
 type Counts = Omit<Statistics, 'at' | 'webhook'>
