@@ -5,11 +5,11 @@ import { attemptsStream, type StreamName } from '../events/streams.ts'
 import type { Attempt } from './delivery-log.ts'
 import type { EventStore } from './event-store.ts'
 
-/** The first page is small, because the event is nearly always within some places of the first event of its time. */
-const firstPageSize = 50
-const pageSize = 500
-/** The search for the first event of a time reads this many events at once. */
-const probes = 7
+/** The first page is small, because the event is nearly always within some places of the first event of its time. Each further page is twice as large. */
+const firstPageSize = 16
+const maxPageSize = 500
+/** The search for the first event of a time reads this many events at once. An event of routing may hold a hundred messages. */
+const probes = 3
 
 interface Search {
   /** The time near which the event was appended, in RFC 3339. */
@@ -36,13 +36,14 @@ export async function findInStream(
   if (match !== undefined) return match
   const timeOf = (event: RecordedEvent | undefined) => (event === undefined ? Number.NaN : Date.parse(event.metadata.time))
   let [before, after] = [nearest[0], nearest.at(-1)]
-  for (let page = 0; page < maxPages; page++) {
+  for (let page = 1; page <= maxPages; page++) {
+    const limit = Math.min(maxPageSize, firstPageSize * 2 ** page)
     const isBefore = before !== undefined && before.revision > 0 && timeOf(before) >= near - disorderMs
     const isAfter = timeOf(after) <= near + untilMs
     if (!isBefore && !isAfter) return null
     const [earlier, later] = await Promise.all([
-      isBefore ? store.read(stream, { from: before!.revision - 1, limit: pageSize, backwards: true }) : [],
-      isAfter ? store.read(stream, { from: after!.revision + 1, limit: pageSize }) : [],
+      isBefore ? store.read(stream, { from: before!.revision - 1, limit, backwards: true }) : [],
+      isAfter ? store.read(stream, { from: after!.revision + 1, limit }) : [],
     ])
     const further = [...later, ...earlier].find(isWanted)
     if (further !== undefined) return further
@@ -75,7 +76,7 @@ async function placeOf(store: Pick<EventStore, 'read'>, stream: StreamName, time
  */
 const disorderMs = 60_000
 
-/** Returns the event of an attempt, or null if it is not found. @param maxPages the most pages of 500 events to read */
+/** Returns the event of an attempt, or null if it is not found. @param maxPages the most pages of up to 500 events to read in each direction */
 export async function findAttemptEvent(
   store: Pick<EventStore, 'read'>,
   webhook: WebhookId,
