@@ -4,6 +4,7 @@ import { readConfig } from '../config/config.ts'
 import { exitAtEndSignal } from '../lib/end-signals.ts'
 import { cannotStart, codeOf, lineOf } from '../lib/errors.ts'
 import { createLog } from '../lib/log.ts'
+import type { Fault } from '../operator/verify-faults.ts'
 
 /** Exit codes of the checks, so that a cron job can tell faults from a check that could not be made. */
 const exitCodes = { clean: 0, faulty: 1, notChecked: 2 } as const
@@ -165,6 +166,24 @@ const readHeads = (files: readonly string[]): Promise<string[]> =>
 
 const counted = (count: number, word: string) => `${count} ${word}${count === 1 ? '' : 's'}`
 
+/** Prints one line about a fault, and indented lines that say what was changed. */
+function printFault({ where, fault, event, changes = [], notes = [], follows_from: causes = [] }: Fault): void {
+  console.log(`${where} ${fault}${causes.length === 0 ? '' : `; follows from ${listed(causes)}`}`)
+  if (event !== undefined) console.log(`    ${event.type}, event ${event.id}, by ${event.actor} at ${event.time}`)
+  for (const { field, was, is } of changes)
+    console.log(
+      where.startsWith('read model ')
+        ? `    ${field} is ${textOf(is)}; the events say ${textOf(was)}`
+        : `    ${field} is ${textOf(is)}, was ${textOf(was)}`,
+    )
+  for (const note of notes) console.log(`    ${note}`)
+}
+/** Returns a value on one line. A change of a long text is shown with its beginning. */
+const textOf = (value: unknown): string =>
+  (value === null ? 'absent' : typeof value === 'string' ? value : JSON.stringify(value)).slice(0, 300)
+const listed = (places: readonly string[]): string =>
+  `${places.slice(0, 3).join(', ')}${places.length > 3 ? ` and ${places.length - 3} more` : ''}`
+
 interface VerifyFlags {
   readonly files: readonly string[]
   readonly batches: number
@@ -183,13 +202,22 @@ async function runVerify({ files, batches, readModels, isJson }: VerifyFlags): P
   if (isTTY) process.stderr.write('\r\u001b[K')
   if (isJson) print(result)
   else {
-    for (const { where, fault } of result.faults) console.log(`${where} ${fault}`)
+    const [causes, consequences] = [false, true].map((follows) =>
+      result.faults.filter((fault) => (fault.follows_from !== undefined) === follows),
+    )
+    for (const fault of causes ?? []) printFault(fault)
+    if (consequences !== undefined && consequences.length > 0) {
+      console.log('\nWhat follows from these faults:')
+      for (const fault of consequences) printFault(fault)
+      console.log()
+    }
+    const follow = consequences?.length ?? 0
     const unproven = result.events - result.withMac
     const { checked, sealed } = result.batches
     const models = result.readModels.length === 0 ? '' : `, ${counted(result.readModels.length, 'read model')}`
     console.log(
       `${counted(result.events, 'event')}, ${counted(result.heads, 'head')}${models} and ${checked} of ${sealed} ${sealed === 1 ? 'batch' : 'batches'} checked: ` +
-        `${result.faults.length === 0 ? 'no fault' : counted(result.faults.length, 'fault')}.` +
+        `${result.faults.length === 0 ? 'no fault' : counted(result.faults.length - follow, 'fault')}${follow === 0 ? '' : `, and ${counted(follow, 'difference')} that ${follow === 1 ? 'follows' : 'follow'} from ${result.faults.length - follow === 1 ? 'it' : 'them'}`}.` +
         (unproven > 0 ? ` ${counted(unproven, 'event')} without a MAC, stored before LogStarted: only the heads prove them.` : ''),
     )
   }

@@ -2,7 +2,7 @@ import type { Pool } from 'pg'
 import { hashOf } from '../commands/command-streams.ts'
 import { type BatchSealed, isBatchSealed } from '../commands/log-events.ts'
 import type { Config } from '../config/config.ts'
-import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
+import type { RecordedEvent } from '../events/envelope.ts'
 import { commandEntry, dayEntry, leafHash } from '../events/leaf.ts'
 import { EventNotReadable, upcast } from '../events/schema.ts'
 import { dayFamilies } from '../events/streams.ts'
@@ -21,16 +21,13 @@ import { eventStoreSince } from '../service/batch-sealer.ts'
 import { anchorPath, readAnchor } from '../service/log-heads.ts'
 import type { Shared } from '../service/shared.ts'
 import { eventsOfBatch, oldestWholeDay } from './batch-events.ts'
+import { explainFaults } from './explain-faults.ts'
 import { openKeptHead } from './log-proofs.ts'
 import { withShared } from './online.ts'
+import { createFaults, type Fault, type Faults, linkFaults } from './verify-faults.ts'
+import { compareWithIndex } from './verify-index.ts'
 import { createKeyChecks } from './verify-keys.ts'
 
-/** A fault that was found: where it is, and what is wrong there. */
-export interface Fault {
-  /** `<stream>@<revision>`, `head <size>`, `batch <number>`, `data key of <tenant>` or `log`. */
-  readonly where: string
-  readonly fault: string
-}
 export interface Verification {
   readonly events: number
   /** The number of events that have a MAC. Events before LogStarted have none, and only the heads prove them. */
@@ -45,6 +42,8 @@ export interface Verification {
   readonly readModels: readonly string[]
   readonly size: number
   readonly root: string
+  /** The size of the largest head whose root the audit log's own copy of the events has. */
+  readonly copyAgreesUpTo: number
   readonly faults: readonly Fault[]
 }
 export interface VerifyOptions {
@@ -106,20 +105,25 @@ export async function verifyLog(
   }
   if (tree.size === 0 && heads.length === 0)
     throw new KolbakError('no_events', 'There is nothing to check, because this database has no event of a command and no head.')
-  for (const { size } of heads.filter((kept) => kept.size > tree.size)) faults.add(`head ${size}`, `the log ends at ${tree.size}`)
-  await compareWithIndex(pools.reads, { head, indexedBefore, leaves }, faults)
+  for (const { size } of heads.filter((kept) => kept.size > tree.size))
+    faults.add(`head ${size}`, `the event store has ${tree.size} events`)
+  const copy = await compareWithIndex(pools.reads, { head, indexedBefore, leaves, heads }, faults)
   await keys.check(pools.reads, faults)
   const checked = await checkBatches(shared, batches, batchesToCheck, faults)
   if (store.identity.startsWith('postgres')) await checkBytes(pools.reads, faults)
   if (macs.start === null && withMac > 0) faults.add('log', 'LogStarted is missing')
+  const compared = readModels ? await checkReadModels(shared, projections, faults) : []
+  const unchanged = await explainFaults(shared, faults, copy.intactSize)
+  linkFaults(faults, { indexes: copy.indexes, unchanged, attempts: checked.attempts })
   return {
     events: tree.size,
     withMac,
     heads: heads.length,
-    batches: checked,
-    readModels: readModels ? await checkReadModels(shared, projections, faults) : [],
+    batches: checked.numbers,
+    readModels: compared,
     size: tree.size,
     root: tree.root().toString('base64'),
+    copyAgreesUpTo: copy.intactSize,
     faults: faults.list(),
   }
 }
@@ -129,12 +133,11 @@ async function checkReadModels({ pools, store }: Shared, projections: readonly P
   const compared: string[] = []
   for (const projection of projections) {
     if (projection.tables === undefined || projection.name === audit.name) continue
-    const isCompared = await checkTables({ pool: pools.projections, store }, projection, ({ table, key, columns }) =>
-      faults.add(
-        `read model ${table}`,
-        columns.length === 0 ? `differs at ${key}: the row is not in both` : `differs at ${key}: ${columns.join(' and ')}`,
-      ),
-    )
+    const isCompared = await checkTables({ pool: pools.projections, store }, projection, ({ table, key, changes }) => {
+      const where = `read model ${table}`
+      const fault = `differs at ${key}: ${changes.length === 0 ? 'the row is not in both' : changes.map(({ field }) => field).join(' and ')}`
+      faults.add(where, fault, { changes }, `${where} ${key}`)
+    })
     if (!isCompared)
       throw new KolbakError('not_comparable', `The read model ${projection.name} was built by another version of Kolbak: use that version.`)
     compared.push(projection.name)
@@ -144,14 +147,14 @@ async function checkReadModels({ pools, store }: Shared, projections: readonly P
 
 /**
  * Computes batches again, and compares them with the values in BatchSealed. A batch with expired events and a batch of a former event store cannot be
- * computed.
+ * computed. Also returns the places of the faulty attempts of each batch.
  */
 async function checkBatches(
   { store, pools, config, macs }: Pick<Shared, 'store' | 'pools' | 'config' | 'macs'>,
   batches: readonly BatchSealed[],
   most: number,
   faults: Faults,
-): Promise<Verification['batches']> {
+): Promise<{ numbers: Verification['batches']; attempts: Map<string, string[]> }> {
   const since = await eventStoreSince(pools.reads)
   const firstDay = oldestWholeDay(config)
   const numbered = batches.map((batch, number) => ({ ...batch.data, number, time: batch.metadata.time }))
@@ -161,46 +164,33 @@ async function checkBatches(
   const computable = present.filter(({ oldest_day }) => oldest_day >= firstDay)
   const chosen = computable.length <= most ? computable : computable.toSorted(() => Math.random() - 0.5).slice(0, most)
   const head = await store.head(dayFamilies)
-  const checkAttempt = (event: RecordedEvent) => {
+  const attempts = new Map<string, string[]>()
+  const checkAttempt = (event: RecordedEvent, batch: string) => {
     const fault = macs.faultOf(event)
-    if (fault !== null) faults.add(`${event.stream}@${event.revision}`, `${fault} (mac)`)
+    if (fault === null) return
+    const where = `${event.stream}@${event.revision}`
+    faults.add(where, `${fault} (mac)`)
+    attempts.set(batch, [...(attempts.get(batch) ?? []), where])
   }
   for (const { number, after, through, count, root } of chosen) {
     const tree = createMerkleTree()
+    const where = `batch ${number}`
     for await (const events of eventsOfBatch(store, head, { from: after, through }) ?? [])
       for (const event of events) {
         tree.push(leafHash(dayEntry(event)))
-        checkAttempt(event)
+        checkAttempt(event, where)
       }
-    if (tree.size !== count) faults.add(`batch ${number}`, `${tree.size} events, sealed ${count}`)
-    if (tree.root().toString('base64') !== root) faults.add(`batch ${number}`, 'root differs')
+    if (tree.size !== count) faults.add(where, `${tree.size} events, sealed ${count}`)
+    if (tree.root().toString('base64') !== root) faults.add(where, 'root differs')
   }
   // Attempts that are in no batch yet have MACs.
   const lastSealed = inThisStore.at(-1)?.through ?? ''
   const unsealed = macs.attemptsStart !== null && macs.attemptsStart > lastSealed ? macs.attemptsStart : lastSealed
-  for await (const events of eventsOfBatch(store, head, { from: unsealed || null, through: head ?? '' }) ?? []) events.forEach(checkAttempt)
-  return {
-    sealed: batches.length,
-    checked: chosen.length,
-    expired: present.length - computable.length,
-    moved: batches.length - present.length,
-  }
+  for await (const events of eventsOfBatch(store, head, { from: unsealed || null, through: head ?? '' }) ?? [])
+    for (const event of events) checkAttempt(event, '')
+  const expired = present.length - computable.length
+  return { numbers: { sealed: batches.length, checked: chosen.length, expired, moved: batches.length - present.length }, attempts }
 }
-
-/** Collects the faults, in the order in which they are found. All faults at one place (`where`) are listed as one. */
-function createFaults() {
-  const faultsAt = new Map<string, string[]>()
-  return {
-    add(where: string, fault: string) {
-      const faults = faultsAt.get(where)
-      if (faults === undefined) faultsAt.set(where, [fault])
-      else if (!faults.includes(fault)) faults.push(fault)
-    },
-    has: (where: string) => faultsAt.has(where),
-    list: (): Fault[] => [...faultsAt].map(([where, faults]) => ({ where, fault: faults.join(', ') })),
-  }
-}
-type Faults = ReturnType<typeof createFaults>
 
 async function headsToCheck(
   { pools, config }: Pick<Shared, 'pools' | 'config'>,
@@ -247,39 +237,6 @@ function createStreamChecks(macs: EventMacs, faults: Faults) {
 }
 
 const pageSize = 5_000
-
-/** Compares the events with the rows of the read model. Finds events that are gone, that differ, or that have no row. */
-async function compareWithIndex(
-  pool: Pool,
-  { head, indexedBefore, leaves }: { head: Checkpoint | null; indexedBefore: number; leaves: Map<string, Buffer> },
-  faults: Faults,
-): Promise<void> {
-  const indexed = new Set<string>()
-  for (let after = -1; ; ) {
-    const rows = await sqlOn(pool)<{ index: bigint; stream: string; revision: number; position: Checkpoint; leaf: Buffer }>`
-      select index, stream, revision, position, leaf from audit_events where index > ${after} order by index limit ${pageSize}`
-    for (const { index, stream, revision, position, leaf } of rows) {
-      if (Number(index) >= indexedBefore && position > (head ?? '')) continue
-      const where = `${stream}@${revision}`
-      indexed.add(where)
-      const stored = leaves.get(where)
-      if (stored === undefined) faults.add(where, `missing (leaf ${index})`)
-      else if (!stored.equals(leaf)) faults.add(where, `altered (leaf ${index})`)
-    }
-    const lastRow = rows.at(-1)
-    if (lastRow === undefined || rows.length < pageSize) break
-    after = Number(lastRow.index)
-  }
-  // The read model may be a moment behind. Events without a row are then not reported.
-  const checkpoint = await checkpointOf(pool)
-  if (checkpoint !== null && head !== null && checkpoint >= head)
-    for (const where of leaves.keys()) if (!indexed.has(where)) faults.add(where, 'not in the log')
-}
-async function checkpointOf(pool: Pool): Promise<Checkpoint | null> {
-  const [row] = await sqlOn(pool)<{ checkpoint: Checkpoint | null }>`
-    select checkpoint from projections where name = ${audit.name} and is_live`
-  return row?.checkpoint ?? null
-}
 
 /** Checks on Postgres that each text is exactly what Kolbak writes. Two members of one name, for example, would pass every other check. */
 async function checkBytes(pool: Pool, faults: Faults): Promise<void> {

@@ -7,6 +7,7 @@ import type { EventBatch } from '../ports/event-store.ts'
 import { applyBatch, BuildMoved, type BuildState, readState } from './apply-batch.ts'
 import { isEngineError } from './faulty-events.ts'
 import { gather } from './gather.ts'
+import type { Difference } from './compare-tables.ts'
 import { goLive } from './go-live.ts'
 import type { Projection } from './projection.ts'
 import type { RunnerDependencies } from './runner-dependencies.ts'
@@ -141,8 +142,8 @@ class LeasedBuildRunner implements BuildRunner {
       })
     for (const delays = createBackoff(); !signal.aborted; )
       try {
-        const onDifference = (difference: object) =>
-          log.error({ projection: name, build: this.#build, ...difference }, 'projection.differs')
+        const onDifference = ({ table, key, changes }: Difference) =>
+          log.error({ projection: name, build: this.#build, table, key, columns: changes.map(({ field }) => field) }, 'projection.differs')
         const isSame = (after: Checkpoint | null, upTo: Checkpoint | null) => this.#isWithoutEvents(after, upTo)
         const is_live = await goLive(pool, this.#projection, this.#build, catchUp, onDifference, isSame)
         if (is_live) {

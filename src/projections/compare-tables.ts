@@ -1,5 +1,6 @@
 import type { ClientBase } from 'pg'
 import { codeOf } from '../lib/errors.ts'
+import { changesBetween, type FieldChange } from '../lib/field-changes.ts'
 import { schemaOf } from './builds.ts'
 import type { Projection } from './projection.ts'
 
@@ -8,8 +9,8 @@ export interface Difference {
   readonly table: string
   /** The value of the first column of the row, which identifies it. */
   readonly key: string
-  /** The names of the columns that differ. It is empty if only one of the builds has the row. */
-  readonly columns: readonly string[]
+  /** The columns that differ, with the value that follows from the events (`was`) and that of the live build (`is`). Empty if only one has the row. */
+  readonly changes: readonly FieldChange[]
 }
 
 /** The most rows of a table that are reported. */
@@ -58,9 +59,9 @@ function differences(table: string, gone: readonly Record<string, unknown>[], ad
   const differenceByKey = new Map<string, Difference>()
   for (const row of gone) {
     const other = rebuilt.get(keyOf(row))
-    const columns = other === undefined ? [] : Object.keys(row).filter((name) => JSON.stringify(row[name]) !== JSON.stringify(other[name]))
-    differenceByKey.set(keyOf(row), { table, key: keyOf(row), columns })
+    const changes = other === undefined ? [] : changesBetween(other, row)
+    differenceByKey.set(keyOf(row), { table, key: keyOf(row), changes })
   }
-  for (const key of rebuilt.keys()) if (!differenceByKey.has(key)) differenceByKey.set(key, { table, key, columns: [] })
+  for (const key of rebuilt.keys()) if (!differenceByKey.has(key)) differenceByKey.set(key, { table, key, changes: [] })
   return [...differenceByKey.values()]
 }

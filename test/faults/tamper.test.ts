@@ -345,7 +345,7 @@ describe('kolbak audit verify', () => {
     [
       'a stream is deleted',
       () => sql('delete from command_events where stream = $1', [streams[0]]),
-      () => [`head ${size} the log ends at ${size - 1}`, `${streams[0]}@0 missing (leaf 4)`, `${streams[0]}@1 missing (leaf 5)`],
+      () => [`head ${size} the event store has ${size - 1} events`, `${streams[0]}@0 missing (leaf 4)`, `${streams[0]}@1 missing (leaf 5)`],
     ],
     [
       'an event is put at a position that is free',
@@ -355,7 +355,7 @@ describe('kolbak audit verify', () => {
            select 900000, gen_random_uuid(), 2, stream, 'WebhookDeactivated', '{"id":"x","reason":"requested"}', metadata from command_events where stream = $1 and revision = 1`,
           [streams[0]],
         ),
-      () => [`${streams[0]}@2 altered (mac)`],
+      () => [`${streams[0]}@2 inserted (mac)`],
     ],
     [
       'two events change places',
@@ -372,7 +372,7 @@ describe('kolbak audit verify', () => {
     [
       'a stream gets another name',
       () => sql(`update command_events set stream = $2 where stream = $1`, [streams[0], renamed()]),
-      () => [`${renamed()}@0 altered (mac)`, `${streams[0]}@0 missing (leaf 4)`, `head ${size} root differs`],
+      () => [`${renamed()}@0 inserted (mac)`, `${streams[0]}@0 missing (leaf 4)`, `head ${size} root differs`],
     ],
     [
       'a member is written twice',
@@ -408,7 +408,7 @@ describe('kolbak audit verify', () => {
         )
         await sql('truncate log_heads')
       },
-      () => [`head ${size} the log ends at 7`],
+      () => [`head ${size} the event store has 7 events`],
     ],
     [
       'the id of an event is altered',
@@ -462,6 +462,40 @@ describe('kolbak audit verify', () => {
         await sql('truncate day_events; insert into day_events select * from saved_days')
       }
     })
+  it('says what was altered, inserted and deleted, and which differences follow from it', async () => {
+    const [altered, inserted, shortened] = [`${streams[0]}@0`, `${streams[1]}@2`, `${streams[2]}@2`]
+    await sql(`update command_events set data = replace(data, 'order.*', '*') where stream = $1 and revision = 0`, [streams[0]])
+    await sql(
+      `insert into command_events (position, id, revision, stream, type, data, metadata)
+       select 900000, gen_random_uuid(), 2, stream, 'WebhookDeactivated', '{"reason":"requested"}', metadata from command_events where stream = $1 and revision = 1`,
+      [streams[1]],
+    )
+    await sql(`delete from command_events where type = 'WebhookDeleted'`)
+    await sql('create table if not exists saved_days as table day_events')
+    await sql(
+      `update day_events set data = replace(data, '"code":200', '"code":500') where id = (select id from day_events where type = 'DeliverySucceeded' order by position limit 1)`,
+    )
+    try {
+      const { faults, copyAgreesUpTo } = await verifyNow()
+      const at = (where: string) => faults.find((fault) => fault.where === where)
+      expect(at(altered)?.changes).to.deep.equal([{ field: 'data.event', was: 'order.*', is: '*' }])
+      expect(at(altered)?.event).to.include({ type: 'WebhookCreated', actor: 'client:admin' })
+      expect(at(inserted)?.fault).to.equal('inserted (mac)')
+      expect(at(inserted)?.notes).to.include(`Its MAC is that of ${streams[1]}@1 (WebhookChanged).`)
+      expect(at(shortened)?.event).to.include({ type: 'WebhookDeleted', actor: 'client:admin' })
+      expect(at(`head ${size}`)?.follows_from).to.include.members([altered, shortened])
+      expect(copyAgreesUpTo).to.equal(size)
+      const attempt = faults.find(({ where }) => where.startsWith('attempts-'))
+      expect(attempt?.notes?.[0]).to.match(/^Delivery \S+, message evt_\d, webhook \S+, chain 1, attempt 1\.$/)
+      expect(attempt?.notes?.[1]).to.equal('The stored event says: DeliverySucceeded, response 500.')
+      expect(at('batch 0')?.follows_from).to.deep.equal([attempt?.where])
+      const { out } = await runProgram('cli/kolbak.ts', ['audit', 'verify'], await environment())
+      expect(out).to.include('\n    data.event is *, was order.*\n')
+      expect(out).to.match(/: 4 faults, and \d+ differences that follow from them\.\n$/)
+    } finally {
+      await sql('truncate day_events; insert into day_events select * from saved_days')
+    }
+  })
   it('refuses a head that another key has signed, and accepts a kept head of this log', async () => {
     const { note } = (await sql('select note from log_heads order by size desc limit 1')).rows[0]
     expect((await verifyNow([note])).faults).to.deep.equal([])
@@ -479,7 +513,8 @@ describe('kolbak audit verify', () => {
       await sql('delete from projection_webhooks_1.webhook_subscriptions where id = $1', [webhooks[1]])
       expect((await readModels()).map(({ where, fault }) => `${where} ${fault}`)).to.deep.equal([
         'read model clients differs at admin: scopes',
-        `read model webhook_subscriptions differs at ${webhooks[0]}: is_active, differs at ${webhooks[1]}: the row is not in both`,
+        `read model webhook_subscriptions differs at ${webhooks[0]}: is_active`,
+        `read model webhook_subscriptions differs at ${webhooks[1]}: the row is not in both`,
       ])
       expect((await sql(`select from pg_namespace where nspname ~ '^projection_.*\\d{6}'`)).rowCount).to.equal(0)
     } finally {
