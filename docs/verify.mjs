@@ -334,8 +334,12 @@ function createStreamCheck() {
   }
 }
 
-/** Checks an export. Returns its head, and sentences that say what it contains. Throws NotProven. */
-function checkExport(folder) {
+/**
+ * Checks an export. Returns its head, the kept heads that it contains, and sentences that say what it contains and what is forged in it. Throws
+ * NotProven.
+ * @param kept signed notes that were kept elsewhere
+ */
+function checkExport(folder, kept) {
   const { key, head: note, confirmed, format, listed: list } = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'))
   if (format !== exportFormat) refuse(`The folder is no export of the format ${exportFormat}.`)
   const head = openHead(note, key)
@@ -343,6 +347,8 @@ function checkExport(folder) {
   if (title !== exportFormat) refuse('The manifest has a note of another kind.')
   const linesWith = (word) => contents.filter((line) => line.startsWith(`${word} `)).map((line) => line.slice(word.length + 1))
   const [[tenant], [digest], forged] = [linesWith('tenant'), linesWith('entries'), new Set(linesWith('forged'))]
+  const keptHeads = kept.flatMap((keptNote) => headOrNone(keptNote, key))
+  const others = []
   const tree = createTree()
   const streams = createStreamCheck()
   const hash = createHash('sha256')
@@ -354,6 +360,7 @@ function checkExport(folder) {
   for (const line of linesOf(join(folder, 'entries.jsonl'), hash)) {
     const index = tree.size()
     tree.push(leafOfLine(line))
+    others.push(...keptHeads.filter(({ size, root }) => size === tree.size() && tree.root().equals(root)))
     if (line.startsWith('"')) continue
     shown++
     const entry = JSON.parse(line)
@@ -372,8 +379,16 @@ function checkExport(folder) {
   if (linesWith('batch').length > 0)
     lines.push(`It contains all ${attempts} attempts and routing events of ${linesWith('batch').length} of ${batches.size} batches.`)
   if (list !== undefined) lines.push(wholeByList(list, listed, tenant, lastEvents))
-  for (const index of forged) lines.push(`The entry ${index} is forged or altered: Kolbak has not written it like this.`)
-  return { key, head, facts: [], others: [], lines }
+  const problems = [...forged].map((index) => `The entry ${index} is forged or altered: Kolbak has not written it like this.`)
+  return { key, head, facts: [], others, lines, problems }
+}
+/** Returns the head in a note as the only element, or nothing if this key has not signed the note. */
+function headOrNone(note, key) {
+  try {
+    return [openHead(note, key)]
+  } catch {
+    return [] // the check of the file itself says what is wrong with the note
+  }
 }
 
 /** Checks that the shown events of a tenant are all that a list of streams has. Returns a sentence that says so. Throws NotProven. */
@@ -417,6 +432,14 @@ function keptNote(text) {
   }
 }
 
+const noteOrNone = (text) => {
+  try {
+    return [keptNote(text)]
+  } catch {
+    return [] // the check of the file itself says that it is cut off
+  }
+}
+
 /**
  * Checks files: proofs, and heads that were kept elsewhere. Never throws.
  * @param files objects with `name`, and `bytes` (a Buffer) or `folder` (the path of an export)
@@ -437,8 +460,9 @@ export function check(files, key, witness) {
     }
   }
   const isProof = ({ bytes, folder }) => folder !== undefined || /^\s*\{\s*"format"/.test(bytes.toString('utf8', 0, 100))
+  const kept = files.filter((file) => !isProof(file)).flatMap(({ bytes }) => noteOrNone(bytes.toString()))
   for (const { name, bytes, folder } of files.filter(isProof)) {
-    const proof = attempt(name, () => (folder === undefined ? checkProof(readProof(bytes)) : checkExport(folder)))
+    const proof = attempt(name, () => (folder === undefined ? checkProof(readProof(bytes)) : checkExport(folder, kept)))
     if (proof !== undefined) proofs.push({ name, ...proof })
   }
   const [first] = proofs
@@ -468,6 +492,8 @@ export function check(files, key, witness) {
       lines.push(`The witness ${witness.split('+')[0]} has seen the head in ${name} at ${new Date(time * 1_000).toISOString()}.`)
     }
     if (isLinked(head)) lines.push(`The log still contains the ${head.size} events of the head in ${name}, unchanged.`)
+    else if (proofs.some(({ name: folder, head: { size } }) => files.some((file) => file.folder === folder && size < head.size)))
+      problems.push(`${name}: This head has ${head.size} events, more than the export: make a new export, or give a head from before it.`)
     else
       problems.push(
         `${name}: Nothing links this head of ${head.size} leaves with the proof. Make the proof with \`--head\` and this file, or give the output of \`kolbak audit head --since-head\` too.`,
@@ -482,7 +508,8 @@ export function check(files, key, witness) {
     problems.push(
       `The proof is signed by the key ${first.key}, which only the proof itself names. Give the key that you got elsewhere (--key), or a head that you kept.`,
     )
-  return { ok: problems.length === 0, lines: problems.length === 0 ? lines : problems }
+  const forged = proofs.flatMap((proof) => proof.problems ?? [])
+  return { ok: problems.length + forged.length === 0, lines: [...(problems.length === 0 ? lines : problems), ...forged] }
 }
 
 function sentencesOf({ origin, size }, { kind, index, stream, revision, id, type, data, metadata, batch, values }) {
