@@ -36,10 +36,12 @@ export async function withShared<T>(
   }
 }
 
+/** The work of an operator's command. */
+export type OperatorWork<T> = (operator: Operator, context: { shared: Shared; projections: readonly Projection[] }) => Promise<T>
 /** Runs an operator's work beside a running service. @param act the command, if it changes something, for the audit log */
-export const withOperator = <T>(config: Config, log: Log, work: (operator: Operator) => Promise<T>, act?: Act): Promise<T> =>
+export const withOperator = <T>(config: Config, log: Log, work: OperatorWork<T>, act?: Act): Promise<T> =>
   withShared(config, log, async (shared, projections) => {
     await checkEngines({ store: shared.store, bus: shared.bus, pool: shared.pools.reads })
-    const run = () => work(createOperator(shared, projections))
+    const run = () => work(createOperator(shared, projections), { shared, projections })
     return act === undefined ? run() : recorded(shared, act, run)
   })

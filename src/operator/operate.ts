@@ -4,9 +4,9 @@ import type { StreamName } from '../events/streams.ts'
 import { exitAtEndSignal } from '../lib/end-signals.ts'
 import { cannotStart, codeOf, lineOf } from '../lib/errors.ts'
 import { createLog } from '../lib/log.ts'
-import type { Operator } from '../service/operator.ts'
 import { backup, restore } from './backup.ts'
-import { withOperator } from './online.ts'
+import { type OperatorWork, withOperator } from './online.ts'
+import { rebuildChecked } from './rebuild.ts'
 import type { Act } from './recorded-act.ts'
 import { refill } from './refill.ts'
 
@@ -14,7 +14,7 @@ import { refill } from './refill.ts'
  * Runs the work, and prints the result. The service may run meanwhile. The environment must be that of the service.
  * @param act the command, if it changes something, for the audit log
  */
-async function print(work: (operator: Operator) => Promise<unknown>, act?: Act): Promise<void> {
+async function print(work: OperatorWork<unknown>, act?: Act): Promise<void> {
   console.log(JSON.stringify(await withOperator(readConfig(), createLog('warn', { fd: 2 }), work, act), null, 2))
 }
 
@@ -47,9 +47,13 @@ program
   .action((projection: string, stream: string) => lift(projection, stream, true))
 program
   .command('rebuild <projection>')
-  .description('build a read model again beside the live one; readers are switched when it has caught up')
-  .action((projection: string) =>
-    print(async (operator) => ({ build: await operator.rebuild(projection) }), { command: 'operate rebuild', arguments: { projection } }),
+  .description('check the events, and build a read model again beside the live one; readers are switched when it has caught up')
+  .option('--despite-faults', 'build it although events have faults: they and the events after them in their streams are left out')
+  .action((projection: string, { despiteFaults: isDespiteFaults = false }: { despiteFaults?: boolean }) =>
+    print(async (operator, context) => ({ build: await rebuildChecked({ operator, ...context }, projection, { isDespiteFaults }) }), {
+      command: 'operate rebuild',
+      arguments: { projection, ...(isDespiteFaults ? { despite_faults: 'true' } : {}) },
+    }),
   )
 program
   .command('backlog')

@@ -167,7 +167,7 @@ describe('changes that somebody makes in the database', () => {
     })
     const { client_id } = issued.data
     await sql(`update clients set scopes = scopes || '["admin"]' where client_id = $1`, [client_id])
-    const rebuilt = await runProgram('operator/operate.ts', ['rebuild', 'tenants'], {
+    const rebuilt = await runProgram('operator/operate.ts', ['rebuild', 'tenants', '--despite-faults'], {
       ...services.variables({ KOLBAK_DATA_DIR: services.dataDir }),
       ...(await enginesFor(services.db.url)),
     })
@@ -535,6 +535,19 @@ describe('kolbak audit verify', () => {
     const blind = await run({ KOLBAK_MASTER_KEY: Buffer.alloc(32, 9).toString('base64') })
     expect(blind.code).to.equal(2)
     expect(blind.err).to.include('wrong_master_key')
+  })
+  it('a rebuild from faulty events is refused, unless the operator wants it despite the faults', async () => {
+    const rebuild = async (...options: string[]) =>
+      runProgram('operator/operate.ts', ['rebuild', 'webhooks', ...options], await environment())
+    await sql(`update command_events set data = replace(data, 'order.*', '*') where stream = $1 and revision = 0`, [streams[0]])
+    const refused = await rebuild()
+    expect(refused.code, refused.err).to.equal(1)
+    expect(refused.err).to.include(`${streams[0]}@0 altered (mac), altered (leaf 4)`).and.include('(events_faulty)')
+    expect((await sql(`select from projections where name = 'webhooks'`)).rowCount).to.equal(1)
+    const ordered = await rebuild('--despite-faults')
+    expect(JSON.parse(ordered.out), ordered.err).to.deep.equal({ build: 2 })
+    await sql(`delete from projections where name = 'webhooks' and not is_live`)
+    await sql('drop schema if exists projection_webhooks_2 cascade')
   })
   it('names a data key of a tenant that is missing, and one that is gone without an erasure', async () => {
     const whereKey = `where owner = '${defaultTenant}' and purpose = 'seal'`
