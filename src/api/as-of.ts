@@ -67,6 +67,14 @@ export async function stateAt<State, Event extends DecidedEvent>(
   return { state, revision: lastEvent.revision, headers: index === null ? {} : { 'as-of-index': String(index) } }
 }
 
+/**
+ * Throws as `stateAt` does if one of the streams is faulty, so that a list of past states shows nothing that `stateAt` would refuse to show. The read
+ * model of past versions may have an event from before it was altered.
+ */
+export const requireWholeStreams = async ({ streams }: Pick<PastDependencies, 'streams'>, names: readonly StreamName[]): Promise<void> => {
+  await Promise.all(names.map((name) => streams.read(name)))
+}
+
 /** Returns the revision that a stream had at the moment of a query, or -1. Throws validation_failed. */
 async function lastRevisionAt(
   { pool, now }: PastDependencies,

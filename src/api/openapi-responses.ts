@@ -25,6 +25,7 @@ function errorCodesOf(route: Route): ErrorCode[] {
   if (route.body !== undefined && route.credentials !== 'client') add('validation_failed')
   if (route.method !== 'GET' && route.credentials !== 'client') add('store_unavailable', 'event_not_readable', 'stream_faulty')
   add(...(route.errors ?? []))
+  if (codes.has('event_not_readable')) add('stream_faulty')
   if (codes.has('key_destroyed')) add('key_missing', 'erased_without_record')
   return [...codes]
 }

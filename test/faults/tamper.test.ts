@@ -176,6 +176,17 @@ describe('changes that somebody makes in the database', () => {
     expect(line).to.deep.include({ projection: 'tenants', table: 'clients', columns: ['scopes'] })
     await waitFor(async () => (await sql('select scopes from clients where client_id = $1', [client_id])).rows[0].scopes.length === 1)
   })
+  it('a past state that somebody altered is shown neither alone nor in a list', async () => {
+    const { id } = await subscribe()
+    const time = encodeURIComponent(new Date().toISOString())
+    const [alone, list] = [`/v1/webhooks/${id}?as_of=${time}`, `/v1/webhooks?ids=${id}&as_of=${time}`]
+    expect((await api.get<{ data: object[] }>(list)).data).to.have.length(1)
+    await sql(`update command_events set data = replace(data, 'order.*', '*') where stream = $1`, [`webhook-${id}`])
+    for (const path of [alone, list]) {
+      const { status, body } = await api.call<{ error: { code: string } }>('GET', path)
+      expect(`${path}: ${status} ${body.error.code}`).to.equal(`${path}: 503 stream_faulty`)
+    }
+  })
   describe('a forged attempt', () => {
     /** Subscribes a path whose receiver fails, and waits until the first attempt of a delivery has failed. Returns the stored event. */
     const failedDelivery = async () => {

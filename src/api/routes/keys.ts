@@ -7,7 +7,7 @@ import { keyStream } from '../../events/streams.ts'
 import { findKey, listKeys } from '../../projections/api-keys.ts'
 import { keyVersions, listKeysAsOf } from '../../projections/key-versions.ts'
 import { projectionNames } from '../../projections/names.ts'
-import { namesMoment, parseAsOf, stateAt } from '../as-of.ts'
+import { namesMoment, parseAsOf, requireWholeStreams, stateAt } from '../as-of.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { etagHeader, withoutEtag } from '../etag.ts'
@@ -76,6 +76,7 @@ const listKeysRoute = (deps: ApiDependencies): Route =>
     credentials,
     scope: 'read:keys',
     query: listKeysQuery,
+    errors: ['event_not_readable'],
     responses: { 200: { description: 'A page of keys.', schema: envelope(listOf(key), offsetPagination), headers: pastReadHeaders } },
     async handler({ query, caller }) {
       const { as_of: asOf, limit = defaultLimit, offset = 0 } = query
@@ -83,6 +84,10 @@ const listKeysRoute = (deps: ApiDependencies): Route =>
       if (asOf !== undefined) {
         const headers = await awaitHead(deps, keyVersions)
         const past = await listKeysAsOf(deps, { tenant, asOf: parseAsOf(asOf, deps.now()), limit, offset })
+        await requireWholeStreams(
+          deps,
+          past.rows.map(({ id }) => keyStream(id)),
+        )
         const views = past.rows.map((row) => keyView(row, null, caller))
         return envelopeResult(200, views, { ...headers, ...noStore }, { limit, offset, total: past.total })
       }

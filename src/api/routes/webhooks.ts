@@ -6,7 +6,7 @@ import { webhookFields } from '../../events/webhook.ts'
 import { projectionNames } from '../../projections/names.ts'
 import { listWebhooksAsOf, webhookVersions } from '../../projections/webhook-versions.ts'
 import { countWebhooks, findWebhook, listWebhooks } from '../../projections/webhooks.ts'
-import { namesMoment, parseAsOf, stateAt } from '../as-of.ts'
+import { namesMoment, parseAsOf, requireWholeStreams, stateAt } from '../as-of.ts'
 import { normalUrl } from '../callback-url.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
@@ -75,6 +75,7 @@ const listWebhooksRoute = (deps: ApiDependencies): Route =>
     credentials,
     scope: 'read:webhooks',
     query: listWebhooksQuery,
+    errors: ['event_not_readable'],
     responses: {
       200: { description: 'A page of webhooks.', schema: envelope(listOf(webhook), offsetPagination), headers: pastReadHeaders },
     },
@@ -95,6 +96,10 @@ const listWebhooksRoute = (deps: ApiDependencies): Route =>
       if (asOf !== undefined) {
         const headers = await awaitHead(deps, webhookVersions)
         const past = await listWebhooksAsOf(deps, { ...filter, asOf: parseAsOf(asOf, deps.now()) })
+        await requireWholeStreams(
+          deps,
+          past.rows.map(({ id }) => webhookStream(id)),
+        )
         const views = past.rows.map((row) => webhookView(row, null))
         return envelopeResult(200, views, headers, { limit, offset, total: past.total })
       }
