@@ -11,7 +11,7 @@ import { ApiError, type ErrorCode, errorEnvelope, invalid, lacksScope, problemOf
 import { type RequestIds, requestIdsOf, send, sendStream, withFirstChunk } from './http-response.ts'
 import type { Identity } from './identity.ts'
 import type { RateHeaders, RateLimits } from './rate-limits.ts'
-import { CallerGone, defaultBodyLimit, mediaType, readBody } from './request-body.ts'
+import { CallerGone, defaultBodyLimit, readBody, requireMediaType } from './request-body.ts'
 import type { Route, RouteResult } from './route.ts'
 import { noStore } from './route-results.ts'
 
@@ -135,7 +135,7 @@ async function carryOut(deps: PipelineDependencies, route: Route, exchange: Exch
   }
   const reason = reasonOf(req.headers)
   const hasBody = route.body !== undefined && !(bodyOptional && isBodiless(req.headers))
-  const contentType = hasBody ? mediaType(req.headers, bodyTypes) : ''
+  const contentType = hasBody ? requireMediaType(req.headers, bodyTypes) : ''
   const rawBody = hasBody ? await readBody(req, bodyLimit) : bodyOptional ? emptyObject : noBody
   const result = await route.run({
     params: exchange.params,

@@ -69,7 +69,7 @@ export function parseJson(raw: Buffer): unknown {
 }
 
 /** Returns the media type in lower case, without parameters. Throws unsupported_media_type when it is not accepted, or the body is not plain UTF-8. */
-export function mediaType(headers: IncomingMessage['headers'], accepted: readonly string[]): string {
+export function requireMediaType(headers: IncomingMessage['headers'], accepted: readonly string[]): string {
   const header = headers['content-type'] ?? ''
   // Nearly all callers send exactly an accepted type, so that no parsing is needed.
   if (accepted.includes(header) && headers['content-encoding'] === undefined) return header

@@ -129,8 +129,8 @@ async function routeBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<
   const messages = rows.map((row, i) => ({ incoming: batch[i]!, ...classify(row, storedRows.get(row) ?? null) }))
   // Redelivered messages occur only after a crash or a rebalance, so this query is rare.
   const redelivered = messages.filter(({ kind }) => kind === 'redelivered')
-  const finished = redelivered.length === 0 ? new Set<string>() : await finishedDeliveries(deps, redelivered) // mutation: redelivered-sent-again
-  const erased = await erasedAmong(deps, redelivered, finished)
+  const begun = redelivered.length === 0 ? new Set<string>() : await begunDeliveries(deps, redelivered) // mutation: redelivered-sent-again
+  const erased = await erasedAmong(deps, redelivered, begun)
   // The loop neither waits nor throws. So the batch is not retried after a delivery has started.
   for (const { incoming, kind, row } of messages) {
     deps.metrics.routed.inc({ result: kind })
@@ -138,7 +138,7 @@ async function routeBatch(deps: RouteDeps, batch: readonly Incoming[]): Promise<
     else if (kind === 'rejected') void reject(deps, incoming)
     else {
       const sealedBody = erased.has(incoming) ? erasedBody : incoming.message.sealedBody
-      startDeliveries(deps, { incoming, row, sealedBody }, finished, kind === 'redelivered')
+      startDeliveries(deps, { incoming, row, sealedBody }, begun, kind === 'redelivered')
     }
   }
 }
@@ -219,7 +219,7 @@ export function classify(
 }
 
 /** Returns the deliveries of redelivered messages that need not start again, because they have an attempt or a scheduled row. */
-async function finishedDeliveries(
+async function begunDeliveries(
   { deliveryLog, historyCatchUp, schedule }: RouteDeps,
   redelivered: readonly { incoming: Incoming; row: IndexedMessage }[],
 ): Promise<Set<string>> {
@@ -230,11 +230,11 @@ async function finishedDeliveries(
     deliveryLog.states(deliveries),
     schedule.existing(deliveries.map(({ delivery }) => delivery)),
   ])
-  const finished = new Set<string>(scheduled)
+  const begun = new Set<string>(scheduled)
   states.forEach((state, i) => {
-    if (state !== null && (state.attempt > 0 || state.chain > 1)) finished.add(deliveries[i]!.delivery)
+    if (state !== null && (state.attempt > 0 || state.chain > 1)) begun.add(deliveries[i]!.delivery)
   })
-  return finished
+  return begun
 }
 
 /**
@@ -244,12 +244,12 @@ async function finishedDeliveries(
 async function erasedAmong(
   { deliveryLog }: RouteDeps,
   redelivered: readonly { incoming: Incoming; row: IndexedMessage }[],
-  finished: ReadonlySet<string>,
+  begun: ReadonlySet<string>,
 ): Promise<Set<Incoming>> {
-  const unfinished = redelivered.filter(({ incoming, row }) => firstAttempts(incoming, row).some(({ delivery }) => !finished.has(delivery)))
-  if (unfinished.length === 0) return new Set()
-  const bodies = await deliveryLog.bodies(unfinished.map(({ row }) => row))
-  return new Set(unfinished.filter((_, i) => isErased(bodies[i])).map(({ incoming }) => incoming))
+  const notBegun = redelivered.filter(({ incoming, row }) => firstAttempts(incoming, row).some(({ delivery }) => !begun.has(delivery)))
+  if (notBegun.length === 0) return new Set()
+  const bodies = await deliveryLog.bodies(notBegun.map(({ row }) => row))
+  return new Set(notBegun.filter((_, i) => isErased(bodies[i])).map(({ incoming }) => incoming))
 }
 
 const firstAttempts = ({ record }: Incoming, row: IndexedMessage) =>
@@ -259,11 +259,11 @@ const firstAttempts = ({ record }: Incoming, row: IndexedMessage) =>
 function startDeliveries(
   deps: RouteDeps,
   { incoming, row, sealedBody }: { incoming: Incoming; row: IndexedMessage; sealedBody: Buffer },
-  finished: ReadonlySet<string>,
+  begun: ReadonlySet<string>,
   isRedelivered: boolean,
 ): void {
   const { deliver, stageHealth, appendRouted } = deps
-  const deliveries = firstAttempts(incoming, row).filter(({ delivery }) => !finished.has(delivery))
+  const deliveries = firstAttempts(incoming, row).filter(({ delivery }) => !begun.has(delivery))
   incoming.addDeliveries(deliveries.length)
   const countdown = new Countdown(deliveries.length + 1, (isDone) => incoming.settle(isDone)) // mutation: offset-before-attempts
   const failed = (error: unknown) => {

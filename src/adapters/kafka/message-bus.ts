@@ -33,9 +33,9 @@ export interface KafkaMessageBusOptions extends KafkaConnection, TopicOptions {
 export interface KafkaMessageBus extends MessageBus {
   /**
    * Deletes the records that are older than `retentionMs` and were read. Returns the number of deleted records.
-   * @param unread the saved offset of each partition; records of a missing partition are not deleted
+   * @param savedOffsets the saved offset of each partition; records of a missing partition are not deleted
    */
-  expire(unread: ReadonlyMap<number, bigint>): Promise<number>
+  expire(savedOffsets: ReadonlyMap<number, bigint>): Promise<number>
   /**
    * Reports saved offsets to the tools of Kafka. Nothing else depends on the report, so the caller may ignore errors.
    * @param saved the saved offset of each partition
@@ -99,7 +99,7 @@ export async function createKafkaMessageBus(options: KafkaMessageBusOptions): Pr
     async ends() {
       return new Map([...(await busBounds(admin, topic))].map(([partition, { high }]) => [partition, high]))
     },
-    expire: (unread) => expireRecords(admin, topic, Date.now() - retentionMs, unread),
+    expire: (savedOffsets) => expireRecords(admin, topic, Date.now() - retentionMs, savedOffsets),
     async lag(saved) {
       const lagOf = (partition: number, { low, high }: { low: bigint; high: bigint }) => {
         const next = saved.get(partition) ?? 0n

@@ -23,9 +23,14 @@ export async function busBounds(admin: Admin, topic: string): Promise<Map<number
 /**
  * Deletes the records that are done and were stored before the time (milliseconds). Kafka's retention is off for the topic, because Kafka does
  * not know which records are unread. Returns the number of deleted records.
- * @param unread the saved offset of each partition; records of a missing partition are not deleted
+ * @param savedOffsets the saved offset of each partition; records of a missing partition are not deleted
  */
-export async function expireRecords(admin: Admin, topic: string, before: number, unread: ReadonlyMap<number, bigint>): Promise<number> {
+export async function expireRecords(
+  admin: Admin,
+  topic: string,
+  before: number,
+  savedOffsets: ReadonlyMap<number, bigint>,
+): Promise<number> {
   // The bounds are read first, so that records that are stored meanwhile lie beyond them. If a partition has no record younger than `before`, its
   // records are deleted up to the bound.
   const bounds = await busBounds(admin, topic)
@@ -33,7 +38,7 @@ export async function expireRecords(admin: Admin, topic: string, before: number,
   const deleted = younger.flatMap(({ partition, offset }) => {
     const bound = bounds.get(partition)
     if (bound === undefined) return []
-    const through = smallest(BigInt(offset), bound.high, unread.get(partition) ?? 0n)
+    const through = smallest(BigInt(offset), bound.high, savedOffsets.get(partition) ?? 0n)
     return through > bound.low ? [{ partition, offset: through, count: through - bound.low }] : []
   })
   if (deleted.length === 0) return 0

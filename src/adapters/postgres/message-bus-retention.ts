@@ -68,7 +68,11 @@ export async function busEnds(pool: Pool, partitions: number): Promise<Map<numbe
 }
 
 /** Returns whether all records of a day partition are done, because they are before the saved offset of their bus partition. */
-export async function holdsNothingUnread(client: ClientBase, dayPartition: string, unread: ReadonlyMap<number, bigint>): Promise<boolean> {
+export async function holdsNothingUnread(
+  client: ClientBase,
+  dayPartition: string,
+  savedOffsets: ReadonlyMap<number, bigint>,
+): Promise<boolean> {
   const { rows } = await client.query<{ unread: boolean }>(
     // Bus partitions are numbered from 0. The query checks every number up to the highest of the day, even if fewer are configured now.
     `select exists (
@@ -76,7 +80,7 @@ export async function holdsNothingUnread(client: ClientBase, dayPartition: strin
        left join unnest($1::integer[], $2::bigint[]) as saved (partition, next) on saved.partition = number
        where exists (select from ${dayPartition} m where m.partition = number and m."offset" >= coalesce(next, 0))
      ) as unread`,
-    [`{${[...unread.keys()].join(',')}}`, `{${[...unread.values()].join(',')}}`],
+    [`{${[...savedOffsets.keys()].join(',')}}`, `{${[...savedOffsets.values()].join(',')}}`],
   )
   return rows[0]?.unread === false
 }

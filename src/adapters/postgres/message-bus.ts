@@ -43,9 +43,9 @@ export interface PostgresMessageBus extends MessageBus {
   eraseBodies: NonNullable<MessageBus['eraseBodies']>
   /**
    * Drops the day partitions before `day` (`yyyy-mm-dd`) that have no unread record. Returns their names.
-   * @param unread the saved offset of each bus partition; records of a missing bus partition are not dropped
+   * @param savedOffsets the saved offset of each bus partition; records of a missing bus partition are not dropped
    */
-  dropDaysBefore(day: string, unread: ReadonlyMap<number, bigint>): Promise<string[]>
+  dropDaysBefore(day: string, savedOffsets: ReadonlyMap<number, bigint>): Promise<string[]>
 }
 
 /**
@@ -133,7 +133,7 @@ export async function createPostgresMessageBus(options: PostgresMessageBusOption
       matcher = newMatcher
     },
     consume: consumer.consume,
-    dropDaysBefore: (day, unread) => days.dropBefore(day, (client, partition) => holdsNothingUnread(client, partition, unread)),
+    dropDaysBefore: (day, savedOffsets) => days.dropBefore(day, (client, partition) => holdsNothingUnread(client, partition, savedOffsets)),
     ends: () => busEnds(pool, partitions),
     lag: (saved) => busLag(pool, partitions, saved),
     oldest: (saved) => oldestOnBus(pool, partitions, saved),

@@ -5,7 +5,7 @@ import type { Credentials } from '../credentials.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError } from '../errors.ts'
 import type { FailedCredentials } from '../failed-credentials.ts'
-import { mediaType, parseJson, readBody } from '../request-body.ts'
+import { parseJson, readBody, requireMediaType } from '../request-body.ts'
 import { findAuthenticatedClient } from '../routes/auth.ts'
 import type { SessionCredential, Sessions } from './sessions.ts'
 import { createStartCodes } from './start-codes.ts'
@@ -53,7 +53,7 @@ export function createSignIn(deps: SignInDependencies): (req: IncomingMessage) =
     return { kind: 'client', client_id: client.client_id, generation: client.generation, scopes: client.scopes }
   }
   return async (req) => {
-    mediaType(req.headers, ['application/json'])
+    requireMediaType(req.headers, ['application/json'])
     const body = parseJson(await readBody(req, bodyLimit))
     if (!isObject(body)) throw new ApiError('invalid_request', 'The body must be an object.')
     const cookie = sessions.begin(await credentialOf(body, addressOf(req)), req.headers)

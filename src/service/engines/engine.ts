@@ -18,9 +18,9 @@ export interface OpenMessageBus {
   readonly adapter: MessageBus
   /**
    * Drops the records of days before `day` that are done. `service/sweeps` calls it. Returns the number of dropped partitions or rows.
-   * @param unread the saved offset of each partition; records of a missing partition are not dropped
+   * @param savedOffsets the saved offset of each partition; records of a missing partition are not dropped
    */
-  expire(day: string, unread: ReadonlyMap<number, bigint>): Promise<number>
+  expire(day: string, savedOffsets: ReadonlyMap<number, bigint>): Promise<number>
   /**
    * Also stores the saved offsets in the bus, so that its own tools show how far behind the consumers are. `service/dispatching` calls this after it has
    * saved the offsets. Kolbak never reads them from the bus.

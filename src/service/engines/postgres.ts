@@ -38,7 +38,7 @@ export const postgresMessageBus: MessageBusEngine = {
       partitions: config.KOLBAK_PARTITIONS,
       ...{ leases, consumers, notices, log },
     })
-    return { adapter: bus, expire: async (day, unread) => (await bus.dropDaysBefore(day, unread)).length }
+    return { adapter: bus, expire: async (day, savedOffsets) => (await bus.dropDaysBefore(day, savedOffsets)).length }
   },
 }
 
