@@ -36,7 +36,7 @@ const measure = async (title: string, kolbak: Kolbak) => {
   const common = { tokens, events, bytes: 512, batch: 1 }
   const run = (producers: number, perSecond: number, loadSeconds: number): Promise<Result> =>
     measureLoad(targetOf(kolbak), load, { ...common, producers, perSecond, seconds: loadSeconds }, deliveriesPerEvent)
-  await run(32, 0, 2) // The first load only warms the code.
+  await run(32, 0, 2) // The first load only warms up the code.
   const closedLoop = await run(32, 0, seconds)
   const openLoop = await run(0, 200, seconds)
   const ms = ({ endToEndMs: [p50, , p99] }: Result) => `${p50.toFixed(1)} / ${p99.toFixed(1)}`

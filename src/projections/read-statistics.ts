@@ -25,7 +25,7 @@ export interface Statistics extends Readonly<Record<CountName, number>> {
 }
 interface StatisticsQuery {
   readonly tenant: TenantId
-  /** The webhooks to count. Undefined stands for all of the tenant. Accepted messages belong to no webhook, so they are then not counted. */
+  /** The webhooks to count, or undefined for all webhooks of the tenant. Accepted messages belong to no webhook, so only the latter counts them. */
   readonly webhooks?: readonly WebhookId[] | undefined
   /** RFC 3339 time of the beginning of the first span. */
   readonly since: string

@@ -93,7 +93,7 @@ describe('DELETE /v1/tenants/:id', () => {
     const vault = await api.deps.keyring.vault(tenant)
     expect(vault.isErased).to.equal(true)
     expect((await api.db.pool.query('select is_suspended from webhook_tenants where tenant = $1', [tenant])).rows).to.deep.equal([
-      { is_suspended: false }, // so that deliveries that wait for the tenant end
+      { is_suspended: false }, // the tenant is not suspended any more, so that deliveries that wait for it end
     ])
   })
   it('destroys keys again that somebody has put back, and leaves those of other tenants', async () => {

@@ -34,7 +34,7 @@ describe('changes that somebody makes in the database', () => {
   }
   const quarantined = async (stream: string): Promise<{ projection: string; error: string }[]> =>
     (await sql('select projection, error from quarantined_streams where stream = $1 order by projection', [stream])).rows
-  /** Appends an event, and notifies the service of it, which would read it some seconds later without that. */
+  /** Appends an event and notifies the service of it. Without the notice, the service would read the event some seconds later. */
   const append = async (stream: string, expected: number, type: string, data: object, metadata: object) => {
     await sql(
       'select append_events($1, null, array[1], array[$2::int], array[1], array[1], array[0], array[gen_random_uuid()], $3, $4, $5)',

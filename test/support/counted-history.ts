@@ -7,7 +7,7 @@ import { eventsUpTo } from '../../src/ports/events-up-to.ts'
 import { liveCounts } from '../../src/projections/delivery-statistics.ts'
 import type { TestDatabase } from './database.ts'
 
-/** The sums of all counts of one webhook, or under an empty name those of all webhooks. */
+/** The sums of all counts of each webhook. Those of all webhooks together are under an empty name. */
 export type CountedHistory = Readonly<Record<string, Readonly<Record<string, number>>>>
 
 const nameOf: Readonly<Record<string, string>> = {

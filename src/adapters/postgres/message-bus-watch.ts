@@ -11,14 +11,14 @@ interface WatchOptions {
   viewOf(partition: number): Pick<PartitionView, 'seen'> | undefined
 }
 
-/** Milliseconds until the offsets are read again, if a partition could not tell yet whether it has the record that a notice announced. */
+/** Milliseconds until the offsets are read again after a partition could not tell yet whether it has the record that a notice announced. */
 const undecidedMs = 20
 
 /** Reads the newest offsets after each notice of another process, and regularly, to find records of other processes. Runs until the signal aborts. */
 export async function watchForRecords(options: WatchOptions, signal: AbortSignal): Promise<void> {
   const { notices } = options
   const wake = createWake()
-  /** Whether a notice has announced a record, and it is still unknown for some partition whether it has this record. */
+  /** Whether a notice has announced a record, and a partition cannot tell yet whether it has this record. */
   let isNoticed = false
   const stopListening = notices.on('messages', () => {
     isNoticed = true
