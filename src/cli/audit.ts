@@ -91,7 +91,12 @@ function addHead(audit: Command): void {
           const { parseWitness } = await import('../lib/witness.ts')
           process.stdout.write(await cosignedHead(readConfig(), log, witness.map(parseWitness)))
         } else if (sinceHead === undefined) process.stdout.write(await readNewestHead(readConfig(), log, { isCosigned: cosigned }))
-        else print(await proveHeads(readConfig(), log, await readHeads(sinceHead)))
+        else {
+          print(await proveHeads(readConfig(), log, await readHeads(sinceHead)))
+          console.error(
+            "Compared with the audit log's own copy of the events. `kolbak audit verify --head` compares the heads with the event store.",
+          )
+        }
       })
     })
 }

@@ -547,6 +547,16 @@ describe('kolbak audit verify', () => {
     expect(blind.code).to.equal(2)
     expect(blind.err).to.include('wrong_master_key')
   })
+  it('an event that somebody inserts after the last one does not take the position of the next genuine event', async () => {
+    const { rows } = await sql('select last_value::int as last from event_positions')
+    await sql(
+      `insert into command_events (position, id, revision, stream, type, data, metadata)
+       select $2, gen_random_uuid(), 2, stream, 'WebhookDeactivated', '{}', metadata from command_events where stream = $1 and revision = 1`,
+      [streams[0], rows[0].last + 1],
+    )
+    await verifyNow()
+    expect((await sql('select last_value::int as last from event_positions')).rows).to.deep.equal([{ last: rows[0].last + 1 }])
+  })
   it('a rebuild from faulty events is refused, unless the operator wants it despite the faults', async () => {
     const rebuild = async (...options: string[]) =>
       runProgram('operator/operate.ts', ['rebuild', 'webhooks', ...options], await environment())

@@ -5,7 +5,9 @@ import { createGroupCommit, type GroupCommit, isDataError } from '../../lib/grou
 import type { Log } from '../../lib/log.ts'
 import { type Notices, noNotices } from '../../lib/notices.ts'
 import { splitAtRepeats } from '../../lib/split-at-repeats.ts'
+import { transaction } from '../../lib/sql.ts'
 import { EventRefused, type EventStore, RevisionConflict, StoreUnavailable } from '../../ports/event-store.ts'
+import { advisoryLocks } from './advisory-locks.ts'
 import { createDayPartitions, type DayPartitions, isMissingPartition } from './day-partitions.ts'
 import { type AppendItem, type AppendOutcome, encodeAppend, maxAppendBytes, recordedEvents, writeAppends } from './event-store-append.ts'
 import { createDayAppends } from './event-store-day-appends.ts'
@@ -180,3 +182,20 @@ const readText = (isDay: boolean, backwards: boolean): string =>
    where stream = $1 and revision ${backwards ? '<=' : '>='} $2
    ${isDay ? "and day = $4 and stored_at > clock_timestamp() - $5 * interval '1 second'" : ''}
    order by revision ${backwards ? 'desc' : 'asc'} limit $3`
+
+/**
+ * Moves the sequence of positions past the last position that is taken. Otherwise an event that somebody inserted by SQL would have the same position as
+ * the next genuine one, which subscriptions and the batches of attempts would then skip.
+ */
+export async function skipTakenPositions(pool: Pool): Promise<void> {
+  await transaction(pool, async (client) => {
+    await client.query('select pg_advisory_xact_lock($1)', [advisoryLocks.eventLog])
+    // The sequence is gone once the events were moved to another engine.
+    const { rows } = await client.query(`select where to_regclass('event_positions') is not null`)
+    if (rows.length === 0) return
+    await client.query(`
+      select setval('event_positions', taken.position)
+      from (select greatest((select max(position) from command_events), (select max(position) from day_events)) as position) taken
+      where taken.position > (select last_value from event_positions)`)
+  })
+}

@@ -1,7 +1,7 @@
 import { closing } from '../../adapters/postgres/closing.ts'
 import { createPostgresDeliveryLog } from '../../adapters/postgres/delivery-log.ts'
 import { recordEngine } from '../../adapters/postgres/engines.ts'
-import { createPostgresEventStore } from '../../adapters/postgres/event-store.ts'
+import { createPostgresEventStore, skipTakenPositions } from '../../adapters/postgres/event-store.ts'
 import { createPostgresMessageBus } from '../../adapters/postgres/message-bus.ts'
 import { type DeliveryLogEngine, type EventStoreEngine, type MessageBusEngine, secondsKept } from './engine.ts'
 
@@ -15,9 +15,11 @@ export const postgresEventStore: EventStoreEngine = {
   title: 'Postgres',
   chosenBy: null,
   async connect({ config, pools, notices, eventsAreHistory, log }) {
+    const identity = await recordEngine(pools.reads, 'event_store', name)
+    await skipTakenPositions(pools.writes)
     const store = createPostgresEventStore({
       pool: pools.writes,
-      identity: await recordEngine(pools.reads, 'event_store', name),
+      identity,
       dayStreamMaxAgeSeconds: secondsKept(config),
       keepsHistory: eventsAreHistory,
       ...{ notices, log },
