@@ -379,7 +379,10 @@ function checkExport(folder, kept) {
   if (linesWith('batch').length > 0)
     lines.push(`It contains all ${attempts} attempts and routing events of ${linesWith('batch').length} of ${batches.size} batches.`)
   if (list !== undefined) lines.push(wholeByList(list, listed, tenant, lastEvents))
-  const problems = [...forged].map((index) => `The entry ${index} is forged or altered: Kolbak has not written it like this.`)
+  const isForged = (what) => `${what} is forged or altered: Kolbak has not written it like this.`
+  const problems = [...forged].map((index) => isForged(`The entry ${index}`))
+  for (const [batch, id] of linesWith('forged-attempt').map((line) => line.split(' ')))
+    problems.push(isForged(`The attempt ${id} in the batch of entry ${batch}`))
   return { key, head, facts: [], others, lines, problems }
 }
 /** Returns the head in a note as the only element, or nothing if this key has not signed the note. */

@@ -112,18 +112,19 @@ function addExport(audit: Command): void {
       await checking(async () => {
         const { exportLog } = await import('../operator/export.ts')
         const { isTTY } = process.stderr
-        const { size, batches, forged } = await exportLog(readConfig(), createLog('warn', { fd: 2 }), folder, {
+        const { size, batches, forged, forgedAttempts } = await exportLog(readConfig(), createLog('warn', { fd: 2 }), folder, {
           ...(tenant === undefined ? {} : { tenant }),
           attempts,
           onProgress: (entries) => isTTY && process.stderr.write(`\r${entries} entries`),
         })
         if (isTTY) process.stderr.write('\r\u001b[K')
-        const warning =
-          forged.length === 0 ? '' : ` ${counted(forged.length, 'event')} of them ${forged.length === 1 ? 'is' : 'are'} forged or altered.`
+        const isForged = (count: number, word: string) =>
+          count === 0 ? '' : ` ${counted(count, word)} of them ${count === 1 ? 'is' : 'are'} forged or altered.`
+        const warning = isForged(forged.length, 'event') + isForged(forgedAttempts.length, 'attempt')
         console.log(
           `${counted(size, 'event')}${attempts ? ` and ${batches} ${batches === 1 ? 'batch' : 'batches'}` : ''} written to ${folder}.${warning}`,
         )
-        if (forged.length > 0) process.exitCode = exitCodes.faulty
+        if (warning !== '') process.exitCode = exitCodes.faulty
       })
     })
 }

@@ -38,7 +38,7 @@ export interface DispatcherDeps {
   readonly waiter: ProjectionWaiter
   readonly keyring: Keyring
   readonly live: LiveProcesses
-  readonly macs: Pick<EventMacs, 'attemptIdOf' | 'faultOf'>
+  readonly macs: Pick<EventMacs, 'attemptIdOf'>
   readonly policy: AddressPolicy
   readonly registry: Registry
   readonly log: Log
@@ -107,8 +107,6 @@ export function startDispatcher(deps: DispatcherDeps): Dispatcher {
   const stopping = new AbortController()
   const { signal } = stopping
   const dueDeps = {
-    store,
-    macs,
     schedule,
     deliveryLog,
     historyCatchUp,

@@ -8,16 +8,15 @@ import { untilPoll, type Wake } from '../lib/wake.ts'
 import type { BodyArchive, Delivery, DeliveryReads } from '../ports/delivery-log.ts'
 import { allotRows, maxClaimedRows } from './allot-rows.ts'
 import type { Deliver } from './deliver.ts'
-import { type ForgedEndDeps, isEndForged } from './forged-end.ts'
 import type { HistoryCatchUp } from './history-catch-up.ts'
 import type { ClaimedRow, Schedule, WaitingWebhook } from './schedule.ts'
 import type { Slots } from './slots.ts'
 import type { StageHealth } from './stage-health.ts'
 import type { WebhookCache } from './webhook-cache.ts'
 
-export interface DueDeps extends ForgedEndDeps {
+export interface DueDeps {
   readonly schedule: Pick<Schedule, 'waiting' | 'untilNextDue' | 'claim' | 'renew' | 'release' | 'done'>
-  readonly deliveryLog: Pick<BodyArchive, 'bodies'> & Pick<DeliveryReads, 'attempts' | 'states'>
+  readonly deliveryLog: Pick<BodyArchive, 'bodies'> & Pick<DeliveryReads, 'states'>
   readonly webhookCache: Pick<WebhookCache, 'get' | 'isSuspended' | 'refresh' | 'refreshIfOld'>
   readonly slots: Pick<Slots, 'claimableRows' | 'setParkedWebhooks'>
   readonly historyCatchUp: HistoryCatchUp
@@ -174,7 +173,7 @@ class ScheduledDeliveries {
     const { schedule, deliver, stageHealth, log, requestMs } = this.deps
     const { row } = claim
     try {
-      const isAttemptOver = isOver(state, row) && !(await this.isForged(state)) // mutation: sent-after-end
+      const isAttemptOver = isOver(state, row) // mutation: sent-after-end
       if (isAttemptOver) {
         await untilDone(() => step('schedule.done', () => schedule.done(row)), {
           onError: (error, delayMs) => log.warn({ error, delayMs }, 'schedule.done_failed'),
@@ -190,12 +189,6 @@ class ScheduledDeliveries {
       this.claims.delete(keyOf(row))
       this.wakeIfRoom(row)
     }
-  }
-  private isForged(end: Delivery | null): Promise<boolean> {
-    const { stageHealth } = this.deps
-    return untilDone(async () => end !== null && (await isEndForged(this.deps, end)), {
-      onError: (error, delayMs) => stageHealth.failed('delivering', error, { delayMs, delivery: end?.delivery }),
-    })
   }
   /** Starts the next claim while half of the last claimed rows are still in progress, so that the slots stay in use. */
   private wakeIfRoom({ webhook, tenant }: DeliveryRef): void {

@@ -3,6 +3,7 @@ import { type FileHandle, mkdir, open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type BatchSealed, isBatchSealed } from '../commands/log-events.ts'
 import type { Config } from '../config/config.ts'
+import type { EventId } from '../events/ids.ts'
 import { dayEntry, leafHash, storedEntry } from '../events/leaf.ts'
 import type { LogEvents } from '../events/log.ts'
 import { dayFamilies } from '../events/streams.ts'
@@ -33,6 +34,13 @@ export interface Exported {
   readonly batches: number
   /** The indexes of events that are not what Kolbak has written. */
   readonly forged: readonly number[]
+  /** The attempts that are not what Kolbak has written. A batch seals them like any other. */
+  readonly forgedAttempts: readonly ForgedAttempt[]
+}
+interface ForgedAttempt {
+  /** The index of the BatchSealed. */
+  readonly batch: number
+  readonly id: EventId
 }
 
 /** A BatchSealed with its index in the audit log. */
@@ -57,8 +65,7 @@ async function exportFrom(shared: Shared, folder: string, options: ExportOptions
   const signer = await openLogSigner(shared.keyring)
   const head = await requireHead(sqlOn(shared.pools.reads), signer.vkey)
   await createFolder(folder)
-  const shown = (entry: string, owner: string, family: string) =>
-    tenant === undefined || owner === tenant || family === 'log' ? entry : JSON.stringify(leafHash(entry).toString('base64'))
+  const isShown = (owner: string) => tenant === undefined || owner === tenant
   const tree = createMerkleTree()
   const forged: number[] = []
   const sealed: NumberedBatch[] = []
@@ -73,23 +80,28 @@ async function exportFrom(shared: Shared, folder: string, options: ExportOptions
         tree.push(leafHash(entry))
         if (shared.macs.faultOf(event) !== null) forged.push(Number(row.index))
         else if (isBatchSealed(event)) sealed.push({ index: Number(row.index), ...event })
-        await write(shown(entry, event.metadata.tenant, row.family))
+        await write(lineOf(entry, isShown(event.metadata.tenant) || row.family === 'log'))
       }
       onProgress?.(tree.size)
     }
   })
   if (!tree.root().equals(head.root))
     throw logForked(`The audit log does not have the root of its newest head of ${head.size} entries. Run: kolbak audit verify`)
-  const batches = attempts ? await exportBatches(shared, join(folder, 'batches'), sealed, (entry, owner) => shown(entry, owner, '')) : []
+  const exported = attempts ? await exportBatches(shared, join(folder, 'batches'), sealed, isShown) : { batches: [], forgedAttempts: [] }
+  const { batches, forgedAttempts } = exported
   const lines = ['kolbak-export/1', `tenant ${tenant ?? '*'}`, `entries ${sha256}`]
   for (const index of forged) lines.push(`forged ${index}`)
   for (const index of batches) lines.push(`batch ${index}`)
+  for (const { batch, id } of forgedAttempts) lines.push(`forged-attempt ${batch} ${id}`)
   const confirmed = signer.signText(`${lines.join('\n')}\n`)
   const listed = tenant === undefined ? null : await listOf(shared, head.size, tenant)
   const manifest = { format: 'kolbak-export/1', key: signer.vkey, head: head.note, confirmed, ...(listed === null ? {} : { listed }) }
   await writeFile(join(folder, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`, { mode: 0o600, flag: 'wx' })
-  return { size: head.size, batches: batches.length, forged }
+  return { size: head.size, batches: batches.length, forged, forgedAttempts }
 }
+
+/** Returns the line of an entry: its text, or the hash of its leaf in quotes. */
+const lineOf = (entry: string, isShown: boolean): string => (isShown ? entry : JSON.stringify(leafHash(entry).toString('base64')))
 
 /** Returns the place of the tenant in the last StreamsListed that the head contains, or null if there is none. */
 const listOf = ({ pools }: Shared, headSize: number, tenant: string) =>
@@ -140,18 +152,19 @@ async function writeLines(path: string, work: (write: (line: string) => Promise<
   return hash.digest('hex')
 }
 
-/** Writes the events of each batch that can still be computed. Returns the indexes of these batches. */
+/** Writes the events of each batch that can still be computed. Returns the indexes of these batches, and the forged attempts that are shown. */
 async function exportBatches(
-  { store, pools, config }: Shared,
+  { store, pools, config, macs }: Shared,
   folder: string,
   sealed: readonly NumberedBatch[],
-  shown: (entry: string, tenant: string) => string,
-): Promise<number[]> {
+  isShown: (tenant: string) => boolean,
+): Promise<{ batches: number[]; forgedAttempts: ForgedAttempt[] }> {
   await mkdir(folder, { mode: 0o700 })
   const since = await eventStoreSince(pools.reads)
   const firstDay = oldestWholeDay(config)
   const head = await store.head(dayFamilies)
-  const written: number[] = []
+  const batches: number[] = []
+  const forgedAttempts: ForgedAttempt[] = []
   for (const { index, data, metadata } of sealed) {
     const events = eventsOfBatch(store, head, data)
     if (metadata.time <= since || data.oldest_day < firstDay || events === null) continue
@@ -161,7 +174,9 @@ async function exportBatches(
         for (const event of page) {
           const entry = dayEntry(event)
           leaves.push(leafHash(entry))
-          await write(shown(entry, event.metadata.tenant))
+          const shows = isShown(event.metadata.tenant)
+          if (shows && macs.faultOf(event) !== null) forgedAttempts.push({ batch: index, id: event.id })
+          await write(lineOf(entry, shows))
         }
     })
     if (rootOfLeaves(leaves).toString('base64') !== data.root)
@@ -169,7 +184,7 @@ async function exportBatches(
         'batch_altered',
         `The batch of entry ${index} has another root than BatchSealed names: its events were changed. Run: kolbak audit verify --batches all`,
       )
-    written.push(index)
+    batches.push(index)
   }
-  return written
+  return { batches, forgedAttempts }
 }

@@ -115,6 +115,8 @@ export async function openShared(options: SharedOptions): Promise<Shared> {
   parts.add('heartbeat', live.close)
   const opened = await openEngines(engines, {
     ...{ config, log, patience, parts, leases, notices, pools },
+    // A command beside the service, such as `audit prove`, must see a forged event to name it.
+    ...(besideService ? {} : { macs }),
     eventsAreHistory: eventsAreHistory(engines),
     consumers: () => live.count('dispatcher'),
   })

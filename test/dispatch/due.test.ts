@@ -9,7 +9,6 @@ import { silentLog } from '../../src/lib/log.ts'
 import { createWake } from '../../src/lib/wake.ts'
 import { releaseDeadOwners } from '../../src/service/release-dead-owners.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
-import { noMacs } from '../support/no-macs.ts'
 import { owed } from '../support/owed.ts'
 import { waitFor } from '../support/wait-for.ts'
 
@@ -19,16 +18,13 @@ const tenantOf = (webhook: WebhookId) => webhook as string as TenantId
 /** The dependencies that all tests share. */
 const common = (): Pick<
   DueDeps,
-  'store' | 'macs' | 'deliveryLog' | 'historyCatchUp' | 'stageHealth' | 'log' | 'claimMs' | 'requestMs' | 'wake' | 'pollMs' | 'restMs'
+  'deliveryLog' | 'historyCatchUp' | 'stageHealth' | 'log' | 'claimMs' | 'requestMs' | 'wake' | 'pollMs' | 'restMs'
 > => ({
   deliveryLog: {
     states: async (keys) => keys.map(() => null),
     bodies: async (keys) => keys.map(() => Buffer.from('{}')),
-    attempts: async (keys) => keys.map(() => []),
   },
   historyCatchUp: { reachHead: () => Promise.reject(new Error('no claim has run out')) },
-  store: { read: async () => [] },
-  macs: noMacs,
   stageHealth: new StageHealth(silentLog),
   log: silentLog,
   claimMs: 60_000,

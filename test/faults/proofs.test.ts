@@ -263,6 +263,16 @@ describe('a proof of the audit log', () => {
     )
     await sql(`notify kolbak, 'somebody events'`)
     await waitFor(async () => (await codeOfProof(data.delivery)) === 'event_forged')
+    // An export that contains the event names it.
+    const folder = await waitFor(async () => {
+      const newFolder = join(services.dataDir, ulid())
+      const { out } = await kolbak('audit', 'export', newFolder, '--attempts')
+      return /\. 1 attempt of them is forged or altered\.$/m.test(out) ? newFolder : null
+    })
+    const { key } = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'))
+    expect(verify(folder, '--key', key).out).to.match(
+      /The attempt [0-9a-f-]{36} in the batch of entry \d+ is forged or altered: Kolbak has not written it like this\.\n/,
+    )
   })
   it('is dated by a witness, who also notices a log that was put back', async () => {
     const text = await proofOf(eventId)
@@ -381,7 +391,9 @@ describe('a proof of the audit log', () => {
     const folder = join(services.dataDir, ulid())
     const done = await kolbak('audit', 'export', folder, '--attempts')
     expect(done.out).to.match(
-      new RegExp(`^\\d+ events and \\d+ batch(es)? written to ${folder}\\. \\d+ events? of them (is|are) forged or altered\\.\n$`),
+      new RegExp(
+        `^\\d+ events and \\d+ batch(es)? written to ${folder}\\. \\d+ events? of them (is|are) forged or altered\\.( \\d+ attempts? of them (is|are) forged or altered\\.)?\n$`,
+      ),
     )
     expect(done.code).to.equal(1)
     const { key } = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'))

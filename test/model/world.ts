@@ -214,13 +214,9 @@ export class World {
     })
     bus.indexWith?.(code.storedMatch.createStoredMatcher({ gate, webhookCache, log }))
     this.producers.set(life.name, bus)
-    // The ends of deliveries are never forged in the model, so no attempt is looked for.
-    const attempts: typeof deliveryLog.attempts = async (keys) => keys.map(() => [])
     const dueDeps = {
-      store,
-      macs: noMacs,
       schedule,
-      deliveryLog: { ...deliveryLog, attempts },
+      deliveryLog,
       historyCatchUp,
       webhookCache,
       slots,

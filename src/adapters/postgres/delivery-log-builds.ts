@@ -1,4 +1,5 @@
 import type { Pool } from 'pg'
+import type { RecordedEvent } from '../../events/envelope.ts'
 import type { Log } from '../../lib/log.ts'
 import { transaction } from '../../lib/sql.ts'
 import type { DeliveryHistory } from '../../ports/delivery-log.ts'
@@ -30,9 +31,10 @@ interface HistoryBuildsOptions {
   readonly readers: Pool
   /** Whether the events of first successes are a part of every build. */
   readonly readsEvents: boolean
+  isForged(event: RecordedEvent): boolean
   readonly log: Log
 }
-export function createHistoryBuilds({ pool, readers, readsEvents, log }: HistoryBuildsOptions): HistoryBuilds {
+export function createHistoryBuilds({ pool, readers, readsEvents, isForged, log }: HistoryBuildsOptions): HistoryBuilds {
   const opened = new Map<number, HistoryBuild>()
   const open = (build: number): HistoryBuild => {
     const schema = schemaOf(build)
@@ -41,7 +43,7 @@ export function createHistoryBuilds({ pool, readers, readsEvents, log }: History
       tables: [`${schema}.deliveries`, `${schema}.attempts`],
       onError: (error) => log.warn({ error, build }, 'delivery_log.day_not_made_ahead'),
     })
-    const queries = createDeliveryQueries({ pool: readers, schema, readsEvents })
+    const queries = createDeliveryQueries({ pool: readers, schema, readsEvents, isForged })
     return { days, history: { ...queries, record: createFactWriter({ pool, schema, days, readsEvents }) } }
   }
   const cached = (build: number): HistoryBuild => {

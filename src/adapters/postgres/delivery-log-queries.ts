@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import type { Pool, QueryResultRow } from 'pg'
 import { type DeliveryStatus, isListedAttempt } from '../../events/delivery.ts'
+import type { RecordedEvent } from '../../events/envelope.ts'
+import type { EventId } from '../../events/ids.ts'
 import { isUuid } from '../../events/uuid.ts'
 import { msPerDay } from '../../lib/days.ts'
 import {
@@ -24,6 +26,7 @@ import {
   type StoredSuccess,
   statesIn,
   successesAsAttempts,
+  successOf,
 } from './delivery-log-states.ts'
 
 type StoredRow = DeliveryRow & StoredSuccess
@@ -68,23 +71,24 @@ interface DeliveryQueryOptions {
   readonly schema: string
   /** Whether the events of first successes are a part of the history. */
   readonly readsEvents: boolean
+  /** Returns whether Kolbak has not written the event of a first success. The history leaves such an event out. */
+  isForged(event: RecordedEvent): boolean
 }
 
 /**
  * Makes the readers of one build of the history. All statements are prepared, and a list has one statement for each set of conditions. One plan
  * serves all values: it probes an index for each key, and the bounds on accepted_at skip days at run time.
  */
-export function createDeliveryQueries({ pool, schema, readsEvents }: DeliveryQueryOptions): DeliveryReads {
-  const query: Query = async <R extends QueryResultRow>(text: string, values: readonly unknown[]) => {
-    const name = `deliveries-${createHash('sha1').update(text).digest('hex')}`
-    const { rows } = await pool.query<R>({ name, text, values: [...values] })
-    return rows
-  }
+export function createDeliveryQueries({ pool, schema, readsEvents, isForged }: DeliveryQueryOptions): DeliveryReads {
+  const query = createPreparedQuery(pool)
+  const hasForgedEvent = createForgedEventCheck(isForged)
+  const genuineRows = createGenuineRows(query, hasForgedEvent)
   const list = async ({ where, values, order, limit, bounds }: ListQuery): Promise<ListedDelivery[]> => {
     // The limit is a literal, because with a parameter Postgres plans for a tenth of all rows.
     const preparedLimit = limits.find((prepared) => prepared >= limit) ?? limit
-    const rows = await query<StoredRow>(
-      `select ${deliveryRowColumns} from ${statesIn(schema, readsEvents, { where, order, limit: preparedLimit, bounds })} d order by ${order}`,
+    const rows = await genuineRows(
+      (except) =>
+        `select ${deliveryRowColumns} from ${statesIn(schema, readsEvents, { where, order, limit: preparedLimit, bounds, except })} d order by ${order}`,
       values,
     )
     return rows.slice(0, limit).map((row) => listed(deliveryOf(row)))
@@ -96,10 +100,10 @@ export function createDeliveryQueries({ pool, schema, readsEvents }: DeliveryQue
     async states(keys) {
       if (keys.length === 0) return []
       // `cross join lateral` with a limit probes the index once for each key. No plan can turn it into a join that reads whole days.
-      const rows = await query<StoredRow & { nth: bigint }>(
-        `select k.nth, ${deliveryRowColumns}
+      const rows = await genuineRows<StoredRow & { nth: bigint }>(
+        (except) => `select k.nth, ${deliveryRowColumns}
          from unnest($1::text[], $2::timestamptz[], $3::uuid[]) with ordinality as k (webhook, accepted_at, delivery, nth)
-         cross join lateral ${statesIn(schema, readsEvents, { where: isKey, limit: 1, bounds: ofKeys })} as d`,
+         cross join lateral ${statesIn(schema, readsEvents, { where: isKey, limit: 1, bounds: ofKeys, except })} as d`,
         valuesOf(keys),
       )
       const byIndex = new Map(rows.map(({ nth, ...row }) => [Number(nth) - 1, unlisted(deliveryOf(row))]))
@@ -109,7 +113,8 @@ export function createDeliveryQueries({ pool, schema, readsEvents }: DeliveryQue
       if (keys.length === 0) return []
       const haveRequests = keys.every(({ request }) => request !== undefined)
       const requests = (table: string, condition: string) =>
-        `select ${attemptColumns}, null::text as event_stream, null::text as event_data, null::text as event_metadata from ${schema}.${table}
+        `select ${attemptColumns}, null::text as event_stream, null::text as event_data, null::text as event_metadata, null::bigint as event_position
+         from ${schema}.${table}
          where delivery = k.delivery and accepted_at = k.accepted_at and accepted_at between $4 and $5 ${condition}`
       const states = `union all ${requests('deliveries', `and webhook = k.webhook and type in ('DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered')`)}`
       const successes = readsEvents ? `union all ${successesAsAttempts(attemptColumns, ofKeys)}` : ''
@@ -124,6 +129,7 @@ export function createDeliveryQueries({ pool, schema, readsEvents }: DeliveryQue
       )
       const attemptsOf = new Map<string, Attempt[]>(keys.map(({ delivery, request }) => [delivery, request ? [request] : []]))
       for (const { delivery, ...row } of rows) {
+        if (hasForgedEvent(row)) continue
         const attempt = attemptOf(row)
         const list = attemptsOf.get(delivery)
         // One attempt can come twice. The caller passes it as `request`, and a later fact may meanwhile have moved it into the table of attempts. A
@@ -135,8 +141,9 @@ export function createDeliveryQueries({ pool, schema, readsEvents }: DeliveryQue
     },
     async find(tenant, delivery) {
       if (!isUuid(delivery)) return null
-      const rows = await query<StoredRow>(
-        `select ${deliveryRowColumns} from ${statesIn(schema, readsEvents, { where: 'delivery = $1 and tenant = $2', limit: 1 })} d`,
+      const rows = await genuineRows(
+        (except) =>
+          `select ${deliveryRowColumns} from ${statesIn(schema, readsEvents, { where: 'delivery = $1 and tenant = $2', limit: 1, except })} d`,
         [delivery, tenant],
       )
       return rows[0] === undefined ? null : unlisted(deliveryOf(rows[0]))
@@ -167,6 +174,39 @@ export function createDeliveryQueries({ pool, schema, readsEvents }: DeliveryQue
       )
     },
     countDeadLetters: (tenants, limit) => countDeadLetters(query, schema, tenants, limit),
+  }
+}
+
+/** Makes the function that runs a prepared statement. Its name follows from its text. */
+const createPreparedQuery =
+  (pool: Pool): Query =>
+  async <R extends QueryResultRow>(text: string, values: readonly unknown[]) => {
+    const name = `deliveries-${createHash('sha1').update(text).digest('hex')}`
+    const { rows } = await pool.query<R>({ name, text, values: [...values] })
+    return rows
+  }
+const createForgedEventCheck =
+  (isForged: DeliveryQueryOptions['isForged']) =>
+  (row: StoredSuccess): boolean => {
+    const event = successOf(row)
+    return event !== null && isForged(event)
+  }
+
+/**
+ * Makes the reader of states without forged first successes. The MAC of an event can be checked only outside of Postgres. So if a row is a forged event,
+ * the query is repeated without this event, and returns the state that the delivery really has.
+ */
+function createGenuineRows(query: Query, hasForgedEvent: (row: StoredSuccess) => boolean) {
+  /** @param textOf returns the query without the events of `except`, which is a parameter in SQL */
+  return async <R extends StoredRow = StoredRow>(textOf: (except?: string) => string, values: readonly unknown[]): Promise<R[]> => {
+    const forged: EventId[] = []
+    for (;;) {
+      const except = forged.length === 0 ? undefined : `$${values.length + 1}::uuid[]`
+      const rows = await query<R>(textOf(except), except === undefined ? values : [...values, forged])
+      const newlyForged = rows.filter(hasForgedEvent)
+      if (newlyForged.length === 0) return rows
+      forged.push(...newlyForged.map(({ event_id }) => event_id))
+    }
   }
 }
 

@@ -1,9 +1,11 @@
-import { type DeliveryFact, factsOf } from '../../events/delivery-facts.ts'
+import { factsOf } from '../../events/delivery-facts.ts'
+import type { RecordedEvent } from '../../events/envelope.ts'
 import type { EventId } from '../../events/ids.ts'
 import { deliveryRefFields } from '../../events/refs.ts'
 import { upcast } from '../../events/schema.ts'
 import type { StreamName } from '../../events/streams.ts'
 import type { Attempt, Delivery } from '../../ports/delivery-log.ts'
+import { toRecordedEvent } from './event-store-rows.ts'
 
 /** A delivery in its present state, with the request that brought it there. */
 export type DeliveryRow = Delivery & Pick<Attempt, 'event_id' | 'duration_ms' | 'reason_detail' | 'response'>
@@ -13,6 +15,7 @@ export interface StoredSuccess {
   readonly event_stream: StreamName | null
   readonly event_data: string | null
   readonly event_metadata: string | null
+  readonly event_position: bigint | string | null
 }
 /** The bounds of the times of acceptance that a query reads, as SQL. Without them, a query opens the partitions of every day. */
 export interface Bounds {
@@ -25,6 +28,8 @@ interface StatesQuery {
   readonly order?: string
   readonly limit: number
   readonly bounds?: Bounds
+  /** The ids of events that are left out, as SQL. By default none. */
+  readonly except?: string | undefined
 }
 
 /**
@@ -58,14 +63,15 @@ export const deliveryRowColumns = [
   'event_stream',
   'event_data',
   'event_metadata',
+  'event_position',
 ]
   .map((column) => `d.${column}`)
   .join(', ')
 /** The rank of a first success among the facts of its delivery, in the order of `isGreaterFact`. */
 const rankOf = (alias: string) => `(1, 3, 1, ${alias}.event_id)`
-const successesIn = (bounds: Bounds, also = ''): string =>
-  `(select ${columns.map((column) => `${successColumns[column]} as ${column}`).join(', ')}, e.day, e.stream as event_stream, e.data as event_data, e.metadata as event_metadata
-    from day_events e where e.delivery is not null ${daysOf('e', bounds)} ${also})`
+const successesIn = (bounds: Bounds, except: string | undefined, also = ''): string =>
+  `(select ${columns.map((column) => `${successColumns[column]} as ${column}`).join(', ')}, e.day, e.stream as event_stream, e.data as event_data, e.metadata as event_metadata, e.position as event_position
+    from day_events e where e.delivery is not null ${daysOf('e', bounds)} ${except === undefined ? '' : `and e.id <> all (${except})`} ${also})`
 
 /**
  * Returns a query of the deliveries of a build in their present state, one row for each. With `readsEvents`, it also reads the first successes of the
@@ -75,10 +81,10 @@ const successesIn = (bounds: Bounds, also = ''): string =>
  * Each part of the union has the condition, order and limit, so that an index serves them. The look-ups of other facts are lateral joins with a limit,
  * because Postgres runs these for each row, and never turns them into a join that reads whole days.
  */
-export function statesIn(schema: string, readsEvents: boolean, { where, order, limit, bounds = {} }: StatesQuery): string {
+export function statesIn(schema: string, readsEvents: boolean, { where, order, limit, bounds = {}, except }: StatesQuery): string {
   const end = `${order === undefined ? '' : `order by ${order}`} limit ${limit}`
   const rowColumns = columns.map((column) => `r.${column}`).join(', ')
-  const rows = `select ${rowColumns}, null::text as event_stream, null::text as event_data, null::text as event_metadata from ${schema}.deliveries r`
+  const rows = `select ${rowColumns}, null::text as event_stream, null::text as event_data, null::text as event_metadata, null::bigint as event_position from ${schema}.deliveries r`
   if (!readsEvents) return `(${rows} where ${where} ${end})`
   const isSame = (alias: string, otherAlias: string) =>
     `${alias}.webhook = ${otherAlias}.webhook and ${alias}.accepted_at = ${otherAlias}.accepted_at and ${alias}.delivery = ${otherAlias}.delivery`
@@ -86,14 +92,14 @@ export function statesIn(schema: string, readsEvents: boolean, { where, order, l
   return `(
     (select r.* from (${rows} where ${where}) r
      left join lateral (
-       select true as is_there from ${successesIn(bounds, daysOfSame('r'))} g
+       select true as is_there from ${successesIn(bounds, except, daysOfSame('r'))} g
        where r.chain = 1 and ${isSame('g', 'r')} and (r.chain, r.finality, r.attempt, r.event_id) < ${rankOf('g')} limit 1
      ) as greater_event on true
      where greater_event.is_there is null ${end})
     union all
-    (select ${columns.map((column) => `s.${column}`).join(', ')}, s.event_stream, s.event_data, s.event_metadata from ${successesIn(bounds)} s
+    (select ${columns.map((column) => `s.${column}`).join(', ')}, s.event_stream, s.event_data, s.event_metadata, s.event_position from ${successesIn(bounds, except)} s
      left join lateral (
-       select true as is_there from ${successesIn(bounds, daysOfSame('s'))} t where ${isSame('t', 's')} and t.event_id > s.event_id limit 1
+       select true as is_there from ${successesIn(bounds, except, daysOfSame('s'))} t where ${isSame('t', 's')} and t.event_id > s.event_id limit 1
      ) as greater_twin on true
      left join lateral (
        select true as is_there from ${schema}.deliveries r
@@ -109,7 +115,7 @@ export const successesAsAttempts = (attemptColumns: string, bounds: Bounds): str
   `select ${attemptColumns
     .split(', ')
     .map((column) => (column === 'time' ? `(e.metadata::json->>'time')::timestamptz` : successColumns[column]))
-    .join(', ')}, e.stream as event_stream, e.data as event_data, e.metadata as event_metadata
+    .join(', ')}, e.stream as event_stream, e.data as event_data, e.metadata as event_metadata, e.position as event_position
    from day_events e where substr(e.stream, 10, 26) = k.webhook and e.accepted_at = k.accepted_at and e.delivery = k.delivery ${daysOf('e', bounds)}`
 
 /** Returns the condition that selects the days of the events in the bounds. A first success is at most one day later than the acceptance. */
@@ -120,21 +126,36 @@ const acceptedIn = (alias: string, { first, last }: Bounds): string =>
   `${first === undefined ? '' : `and ${alias}.accepted_at >= ${first}`} ${last === undefined ? '' : `and ${alias}.accepted_at <= ${last}`}`
 
 /** Returns the delivery of a row of `statesIn`. */
-export function deliveryOf({ event_stream, event_data, event_metadata, ...row }: DeliveryRow & StoredSuccess): DeliveryRow {
-  const fact = successOf({ event_id: row.event_id, event_stream, event_data, event_metadata })
-  if (fact === null) return row
-  const { delay_seconds, ...success } = fact
+export function deliveryOf({ event_stream, event_data, event_metadata, event_position, ...row }: DeliveryRow & StoredSuccess): DeliveryRow {
+  const event = successOf({ event_id: row.event_id, event_stream, event_data, event_metadata, event_position })
+  if (event === null) return row
+  const { delay_seconds, ...success } = factsOf(upcast(event))[0]!
   return { ...success, status: 'success', next_attempt_at: null }
 }
 /** Returns the attempt of a row that may be a first success. */
-export function attemptOf({ event_stream, event_data, event_metadata, ...attempt }: Attempt & StoredSuccess): Attempt {
-  const fact = successOf({ event_id: attempt.event_id, event_stream, event_data, event_metadata })
-  if (fact === null) return attempt
-  const { event_id, chain, attempt: number, type, time, code, duration_ms, reason, reason_detail, response } = fact
+export function attemptOf({ event_stream, event_data, event_metadata, event_position, ...attempt }: Attempt & StoredSuccess): Attempt {
+  const event = successOf({ event_id: attempt.event_id, event_stream, event_data, event_metadata, event_position })
+  if (event === null) return attempt
+  const { event_id, chain, attempt: number, type, time, code, duration_ms, reason, reason_detail, response } = factsOf(upcast(event))[0]!
   return { event_id, chain, attempt: number, type, time, code, duration_ms, reason, reason_detail, response }
 }
-function successOf({ event_id: id, event_stream: stream, event_data, event_metadata }: StoredSuccess): DeliveryFact | null {
-  if (stream === null || event_data === null || event_metadata === null) return null
-  const event = { id, type: 'DeliverySucceeded', stream, data: JSON.parse(event_data) as object, metadata: JSON.parse(event_metadata) }
-  return factsOf(upcast(event))[0]!
+/** Returns the event of a first success as it is stored, or null for a row of the history. Its revision is not read, and its MAC does not cover it. */
+export function successOf({
+  event_id: id,
+  event_stream: stream,
+  event_data,
+  event_metadata,
+  event_position,
+}: StoredSuccess): RecordedEvent | null {
+  if (stream === null || event_data === null || event_metadata === null || event_position === null) return null
+  const stored = {
+    id,
+    type: 'DeliverySucceeded',
+    stream,
+    revision: 0,
+    position: event_position,
+    data: event_data,
+    metadata: event_metadata,
+  }
+  return toRecordedEvent(stored)
 }

@@ -1,5 +1,7 @@
 import type { Pool } from 'pg'
+import type { RecordedEvent } from '../../events/envelope.ts'
 import { dayOf } from '../../lib/days.ts'
+import { EventForged, type EventMacs } from '../../lib/event-macs.ts'
 import type { Log } from '../../lib/log.ts'
 import { createUnderWay } from '../../lib/under-way.ts'
 import type { BodyArchive, DeliveryHistory, DeliveryLog } from '../../ports/delivery-log.ts'
@@ -20,6 +22,8 @@ interface PostgresDeliveryLogOptions {
    * no rows of its own for most of them.
    */
   readonly readsEvents?: boolean
+  /** Checks the events that are read as history. Without it, no event counts as forged. */
+  readonly macs?: Pick<EventMacs, 'faultOf'> | undefined
   readonly log: Log
 }
 export interface PostgresDeliveryLog extends DeliveryLog {
@@ -29,8 +33,8 @@ export interface PostgresDeliveryLog extends DeliveryLog {
 
 /** Makes a delivery log whose archive and history are tables of Postgres, partitioned by the day on which a message was accepted. */
 export async function createPostgresDeliveryLog(options: PostgresDeliveryLogOptions): Promise<PostgresDeliveryLog> {
-  const { pool, readers, identity, bus, readsEvents = false, log } = options
-  const builds = createHistoryBuilds({ pool, readers, readsEvents, log })
+  const { pool, readers, identity, bus, readsEvents = false, macs, log } = options
+  const builds = createHistoryBuilds({ pool, readers, readsEvents, isForged: createForgeryCheck(macs, log), log })
   const bodyDays = createDayPartitions({
     pool,
     tables: bus.readBodies === undefined ? ['sealed_bodies'] : [],
@@ -55,5 +59,23 @@ export async function createPostgresDeliveryLog(options: PostgresDeliveryLogOpti
     async close() {
       await calls.ended()
     },
+  }
+}
+
+/** The most forged events that are remembered, so that each is logged once and not at each read. */
+const maxReported = 1_000
+/** Makes the function that says whether Kolbak has not written an event, and reports such an event. The check takes 5 µs. */
+function createForgeryCheck(macs: PostgresDeliveryLogOptions['macs'], log: Log): (event: RecordedEvent) => boolean {
+  const reported = new Set<string>()
+  return (event) => {
+    const fault = macs?.faultOf(event) ?? null
+    if (fault === null) return false
+    if (!reported.has(event.id)) {
+      if (reported.size >= maxReported) reported.clear()
+      reported.add(event.id)
+      const delivery = 'delivery' in event.data ? event.data.delivery : null
+      log.error({ error: new EventForged(event, fault), event: event.id, stream: event.stream, delivery }, 'history.event_forged')
+    }
+    return true
   }
 }

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { RecordedEvent } from '../../events/envelope.ts'
 import { patternMatches } from '../../events/pattern.ts'
 import { msPerDay } from '../../lib/days.ts'
 import { codeOf } from '../../lib/errors.ts'
@@ -29,7 +30,9 @@ interface StreamDependencies extends ApiDependencies {
 export function createStreamRoutes(deps: StreamDependencies): Route[] {
   const { store, closing, log } = deps
   const owners = createWebhookOwners(deps.pool)
-  const attempts = new Feed({ store, family: 'attempts', itemsOf: deliveryItems, prepare: owners.read, closing, log })
+  // A stream shows events before any projection has checked them.
+  const genuineItems = (event: RecordedEvent) => (deps.macs.faultOf(event) === null ? deliveryItems(event) : [])
+  const attempts = new Feed({ store, family: 'attempts', itemsOf: genuineItems, prepare: owners.read, closing, log })
   const messages = new Feed({ store, family: 'routing', itemsOf: messageItems, prepare: async () => undefined, closing, log })
   const open = createStreams(deps)
   return [

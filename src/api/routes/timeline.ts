@@ -52,11 +52,16 @@ export const createTimelineRoutes = (deps: ApiDependencies): Route[] => [
       return envelopeResult(200, {
         accepted_at: delivery.accepted_at,
         routed_at,
-        attempts: listed.map((attempt, i) => attemptView(attempt, events[i]?.data ?? null, { vault, delivery, suspensions })),
+        attempts: listed.map((attempt, i) => attemptView(attempt, genuineData(deps, events[i] ?? null), { vault, delivery, suspensions })),
       } satisfies shown.Timeline)
     },
   }),
 ]
+
+/** Returns the data of an attempt's event, or null if the event is missing or Kolbak has not written it like this. */
+const genuineData = ({ macs }: ApiDependencies, event: AttemptEvent | null) =>
+  event === null || macs.faultOf(event) !== null ? null : event.data
+type AttemptEvent = NonNullable<Awaited<ReturnType<typeof findAttemptEvent>>>
 
 interface Context {
   readonly vault: Vault

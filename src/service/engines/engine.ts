@@ -2,6 +2,7 @@ import type { Pool } from 'pg'
 import type { Config } from '../../config/config.ts'
 import type { Checkpoint } from '../../events/envelope.ts'
 import { secondsPerDay } from '../../lib/days.ts'
+import type { EventMacs } from '../../lib/event-macs.ts'
 import type { LeaseKeeper } from '../../lib/leases.ts'
 import type { Log } from '../../lib/log.ts'
 import type { Notices } from '../../lib/notices.ts'
@@ -42,6 +43,8 @@ export interface EngineDeps {
   readonly consumers: () => number
   /** Whether the first successes of deliveries are read from the event store. `table.ts` computes it. */
   readonly eventsAreHistory: boolean
+  /** Checks the events that are read as history. Only a service has it. */
+  readonly macs?: Pick<EventMacs, 'faultOf'>
   /** Pools of the database. Each pool is named after its use. */
   readonly pools: { readonly reads: Pool; readonly writes: Pool; readonly projections: Pool; readonly history: Pool }
 }

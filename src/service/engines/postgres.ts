@@ -48,13 +48,13 @@ export const postgresDeliveryLog: DeliveryLogEngine = {
   name,
   title: 'Postgres',
   chosenBy: null,
-  async connect({ pools, bus, eventsAreHistory, log }) {
+  async connect({ pools, bus, eventsAreHistory, macs, log }) {
     const deliveryLog = await createPostgresDeliveryLog({
       pool: pools.projections,
       readers: pools.history,
       identity: await recordEngine(pools.reads, 'delivery_log', name),
       readsEvents: eventsAreHistory,
-      ...{ bus, log },
+      ...{ bus, macs, log },
     })
     return { adapter: deliveryLog, expire: async (day) => (await deliveryLog.dropDaysBefore(day)).length }
   },
