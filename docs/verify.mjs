@@ -380,9 +380,10 @@ function checkExport(folder, kept) {
     lines.push(`It contains all ${attempts} attempts and routing events of ${linesWith('batch').length} of ${batches.size} batches.`)
   if (list !== undefined) lines.push(wholeByList(list, listed, tenant, lastEvents))
   const isForged = (what) => `${what} is forged or altered: Kolbak has not written it like this.`
-  const problems = [...forged].map((index) => isForged(`The entry ${index}`))
-  for (const [batch, id] of linesWith('forged-attempt').map((line) => line.split(' ')))
-    problems.push(isForged(`The attempt ${id} in the batch of entry ${batch}`))
+  const problems = [
+    ...linesWith('forged-attempt').map((line) => isForged(`The attempt ${line.split(' ')[1]} in the batch of entry ${line.split(' ')[0]}`)),
+    ...[...forged].map((index) => isForged(`The entry ${index}`)),
+  ]
   return { key, head, facts: [], others, lines, problems }
 }
 /** Returns the head in a note as the only element, or nothing if this key has not signed the note. */

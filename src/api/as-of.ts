@@ -2,7 +2,7 @@ import type { Decider } from '../commands/handler.ts'
 import type { DecidedEvent, RecordedEvent } from '../events/envelope.ts'
 import type { TenantId } from '../events/ids.ts'
 import type { StreamName } from '../events/streams.ts'
-import { indexOfRevision, lastRevisionUpTo, readLogState } from '../projections/audit.ts'
+import { indexAt, indexOfRevision, lastRevisionUpTo, readLogState } from '../projections/audit.ts'
 import type { ApiDependencies } from './dependencies.ts'
 import { invalid, notFound } from './errors.ts'
 import { toUtc } from './rfc3339.ts'
@@ -73,6 +73,12 @@ export async function stateAt<State, Event extends DecidedEvent>(
  */
 export const requireWholeStreams = async ({ streams }: Pick<PastDependencies, 'streams'>, names: readonly StreamName[]): Promise<void> => {
   await Promise.all(names.map((name) => streams.read(name)))
+}
+
+/** Returns the header `As-Of-Index` of a list at a time: the index of the last event up to then, of one tenant or of all. */
+export async function listIndexHeader({ pool }: Pick<ApiDependencies, 'pool'>, time: string, tenant?: TenantId) {
+  const index = await indexAt(pool, time, tenant)
+  return index === null ? {} : { 'as-of-index': String(index) }
 }
 
 /** Returns the revision that a stream had at the moment of a query, or -1. Throws validation_failed. */

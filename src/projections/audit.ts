@@ -161,6 +161,19 @@ export async function indexOfRevision(pool: Pool, stream: StreamName, revision: 
   return row === undefined ? null : Number(row.index)
 }
 
+/**
+ * Returns the index of the last event up to a time (RFC 3339), or null. It reads back from the newest event, so an early time takes longer.
+ * @param tenant only events of this tenant
+ */
+export async function indexAt(pool: Pool, time: string, tenant?: TenantId): Promise<number | null> {
+  const [row] =
+    tenant === undefined
+      ? await sqlOn(pool)<{ index: bigint }>`select index from audit_events where time <= ${time} order by index desc limit 1`
+      : await sqlOn(pool)<{ index: bigint }>`
+          select index from audit_events where tenant = ${tenant} and time <= ${time} order by tenant desc, index desc limit 1`
+  return row === undefined ? null : Number(row.index)
+}
+
 export interface AuditedEvent {
   readonly index: bigint
   readonly position: Checkpoint

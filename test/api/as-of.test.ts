@@ -125,6 +125,21 @@ describe('the routes that read, with `as_of`,', () => {
       expect((await api.call('GET', `${path}?as_of_index=${index}&as_of=${moment}`, { as: auditor })).status).to.equal(422)
     }
   })
+  it('return with each list the index of the last event up to that time, at which each resource of the list is the same', async () => {
+    for (const path of ['/v1/webhooks', '/v1/keys', '/v1/tenants', `/v1/tenants/${owner.tenant}/clients`]) {
+      const list = await waitFor(async () => {
+        const past = await api.call('GET', `${path}?as_of=${moment}`, { as: auditor })
+        return past.headers.has('as-of-index') ? past : null
+      })
+      const shown = (JSON.parse(list.text).data as { id?: string; client_id?: string }[])[0]!
+      const one = await api.call('GET', `${path}/${shown.client_id ?? shown.id}?as_of_index=${list.headers.get('as-of-index')}`, {
+        as: auditor,
+      })
+      expect(one.status, path).to.equal(200)
+      const single = JSON.parse(one.text)
+      expect(single.data ?? single, path).to.deep.equal(shown)
+    }
+  })
   it('return 403 without read:audit, and 404 for the past of other tenants', async () => {
     const reader = await api.sibling(owner, ['read:webhooks', 'read:keys', 'read:events'])
     const stranger = await api.tenant()

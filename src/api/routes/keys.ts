@@ -7,7 +7,7 @@ import { keyStream } from '../../events/streams.ts'
 import { findKey, listKeys } from '../../projections/api-keys.ts'
 import { keyVersions, listKeysAsOf } from '../../projections/key-versions.ts'
 import { projectionNames } from '../../projections/names.ts'
-import { namesMoment, parseAsOf, requireWholeStreams, stateAt } from '../as-of.ts'
+import { listIndexHeader, namesMoment, parseAsOf, requireWholeStreams, stateAt } from '../as-of.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
 import { etagHeader, withoutEtag } from '../etag.ts'
@@ -18,7 +18,7 @@ import type * as shown from '../responses.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent, noStore } from '../route-results.ts'
 import { defaultLimit, envelope, envelopeExample, idOf, listOf, offsetPagination } from '../schemas/common.ts'
-import { changeHeaders, creationHeaders, ifMatch, lagHeaders, momentHeaders, pastReadHeaders } from '../schemas/headers.ts'
+import { changeHeaders, creationHeaders, ifMatch, lagHeaders, momentHeaders, pastListHeaders } from '../schemas/headers.ts'
 import { atMomentQuery } from '../schemas/history.ts'
 import { exampleOf } from '../schemas/json-schema.ts'
 import { changeKey, createKey, deleteKeyQuery, key, listKeysQuery, rotatedKey } from '../schemas/key.ts'
@@ -77,19 +77,21 @@ const listKeysRoute = (deps: ApiDependencies): Route =>
     scope: 'read:keys',
     query: listKeysQuery,
     errors: ['event_not_readable'],
-    responses: { 200: { description: 'A page of keys.', schema: envelope(listOf(key), offsetPagination), headers: pastReadHeaders } },
+    responses: { 200: { description: 'A page of keys.', schema: envelope(listOf(key), offsetPagination), headers: pastListHeaders } },
     async handler({ query, caller }) {
       const { as_of: asOf, limit = defaultLimit, offset = 0 } = query
       const { tenant } = caller
       if (asOf !== undefined) {
         const headers = await awaitHead(deps, keyVersions)
-        const past = await listKeysAsOf(deps, { tenant, asOf: parseAsOf(asOf, deps.now()), limit, offset })
+        const time = parseAsOf(asOf, deps.now())
+        const past = await listKeysAsOf(deps, { tenant, asOf: time, limit, offset })
+        const index = await listIndexHeader(deps, time, tenant)
         await requireWholeStreams(
           deps,
           past.rows.map(({ id }) => keyStream(id)),
         )
         const views = past.rows.map((row) => keyView(row, null, caller))
-        return envelopeResult(200, views, { ...headers, ...noStore }, { limit, offset, total: past.total })
+        return envelopeResult(200, views, { ...headers, ...index, ...noStore }, { limit, offset, total: past.total })
       }
       const { rows, total } = await listKeys(deps, { tenant, limit, offset })
       const views = rows.map((row) => keyView(row, row.last_accessed_at, caller))

@@ -6,7 +6,7 @@ import { tenantStream } from '../../events/streams.ts'
 import { type Tenant, type TenantLimits, tenantFields } from '../../events/tenant.ts'
 import { projectionNames } from '../../projections/names.ts'
 import { findTenant, listTenants } from '../../projections/tenants.ts'
-import { namesMoment, parseAsOf, stateAt } from '../as-of.ts'
+import { listIndexHeader, namesMoment, parseAsOf, stateAt } from '../as-of.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { notFound } from '../errors.ts'
 import { etagHeader } from '../etag.ts'
@@ -18,7 +18,7 @@ import type * as shown from '../responses.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult } from '../route-results.ts'
 import { defaultLimit, envelope, envelopeExample, idOf, listOf, offsetPagination } from '../schemas/common.ts'
-import { changeHeaders, creationHeaders, ifMatch, momentHeaders, pastReadHeaders } from '../schemas/headers.ts'
+import { changeHeaders, creationHeaders, ifMatch, momentHeaders, pastListHeaders } from '../schemas/headers.ts'
 import { atMomentQuery } from '../schemas/history.ts'
 import { exampleOf } from '../schemas/json-schema.ts'
 import { changeTenant, createTenant, listTenantsQuery, tenant } from '../schemas/tenant.ts'
@@ -74,7 +74,7 @@ const createReadRoutes = (deps: ApiDependencies): Route[] => [
     query: listTenantsQuery,
     errors: ['event_not_readable'],
     responses: {
-      200: { description: 'A page of tenants.', schema: envelope(listOf(tenant), offsetPagination), headers: pastReadHeaders },
+      200: { description: 'A page of tenants.', schema: envelope(listOf(tenant), offsetPagination), headers: pastListHeaders },
     },
     async handler({ query, caller }) {
       const { as_of, limit = defaultLimit, offset = 0 } = query
@@ -82,13 +82,13 @@ const createReadRoutes = (deps: ApiDependencies): Route[] => [
         const headers = await awaitHead(deps, { name: readModel, families: ['tenant'] })
         const registeredBy = parseAsOf(as_of, deps.now())
         // Tenants are never deleted. So the tenants of a past time are the present tenants that were registered by then.
-        const visible = seesEveryTenant(caller) ? {} : { only: caller.tenant }
+        const visible: { only?: TenantId } = seesEveryTenant(caller) ? {} : { only: caller.tenant }
         const { rows, total } = await listTenants(deps.pool, { limit, offset, registeredBy, ...visible })
         const past = await Promise.all(rows.map(({ id }) => stateAt(deps, tenantDecider, tenantStream(id), id, { as_of })))
         return envelopeResult(
           200,
           past.map(({ state }) => tenantView(state)),
-          headers,
+          { ...headers, ...(await listIndexHeader(deps, registeredBy, visible.only)) },
           { limit, offset, total },
         )
       }

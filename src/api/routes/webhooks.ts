@@ -6,7 +6,7 @@ import { webhookFields } from '../../events/webhook.ts'
 import { projectionNames } from '../../projections/names.ts'
 import { listWebhooksAsOf, webhookVersions } from '../../projections/webhook-versions.ts'
 import { countWebhooks, findWebhook, listWebhooks } from '../../projections/webhooks.ts'
-import { namesMoment, parseAsOf, requireWholeStreams, stateAt } from '../as-of.ts'
+import { listIndexHeader, namesMoment, parseAsOf, requireWholeStreams, stateAt } from '../as-of.ts'
 import { normalUrl } from '../callback-url.ts'
 import type { ApiDependencies } from '../dependencies.ts'
 import { ApiError, notFound } from '../errors.ts'
@@ -18,7 +18,7 @@ import { awaitHead } from '../projection-lag.ts'
 import { guardedRoute, type Route } from '../route.ts'
 import { envelopeResult, noContent, noStore } from '../route-results.ts'
 import { defaultLimit, envelope, idOf, listOf, offsetPagination } from '../schemas/common.ts'
-import { changeHeaders, creationHeaders, ifMatch, lagHeaders, momentHeaders, pastReadHeaders } from '../schemas/headers.ts'
+import { changeHeaders, creationHeaders, ifMatch, lagHeaders, momentHeaders, pastListHeaders } from '../schemas/headers.ts'
 import { atMomentQuery } from '../schemas/history.ts'
 import { exampleOf } from '../schemas/json-schema.ts'
 import { changeWebhook, createdWebhook, createWebhook, listWebhooksQuery, webhook } from '../schemas/webhook.ts'
@@ -77,7 +77,7 @@ const listWebhooksRoute = (deps: ApiDependencies): Route =>
     query: listWebhooksQuery,
     errors: ['event_not_readable'],
     responses: {
-      200: { description: 'A page of webhooks.', schema: envelope(listOf(webhook), offsetPagination), headers: pastReadHeaders },
+      200: { description: 'A page of webhooks.', schema: envelope(listOf(webhook), offsetPagination), headers: pastListHeaders },
     },
     async handler(request) {
       const { ids, events, is_active, key_id: requestedKey, as_of: asOf, limit = defaultLimit, offset = 0 } = request.query
@@ -95,13 +95,15 @@ const listWebhooksRoute = (deps: ApiDependencies): Route =>
       }
       if (asOf !== undefined) {
         const headers = await awaitHead(deps, webhookVersions)
-        const past = await listWebhooksAsOf(deps, { ...filter, asOf: parseAsOf(asOf, deps.now()) })
+        const time = parseAsOf(asOf, deps.now())
+        const past = await listWebhooksAsOf(deps, { ...filter, asOf: time })
+        const index = await listIndexHeader(deps, time, tenant)
         await requireWholeStreams(
           deps,
           past.rows.map(({ id }) => webhookStream(id)),
         )
         const views = past.rows.map((row) => webhookView(row, null))
-        return envelopeResult(200, views, headers, { limit, offset, total: past.total })
+        return envelopeResult(200, views, { ...headers, ...index }, { limit, offset, total: past.total })
       }
       const { rows, total } = await listWebhooks(deps, filter)
       return envelopeResult(200, rows.map(webhookRowView), {}, { limit, offset, total })

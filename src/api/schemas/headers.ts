@@ -31,6 +31,16 @@ export const pastReadHeaders = {
     examples: ['webhooks'],
   },
 }
+/** The headers of a list at a past time. */
+export const pastListHeaders = {
+  ...pastReadHeaders,
+  'As-Of-Index': {
+    type: 'string',
+    description:
+      'The index of the last event of the audit log up to that time. With `as_of_index`, each resource of the list can be read as it was after that event.',
+    examples: ['41'],
+  } as JsonSchema,
+}
 export const jobHeaders = { Location: location }
 export const lagHeaders = { 'Projection-Lag': projectionLag }
 export const ifMatch = {
