@@ -9,6 +9,7 @@ describe('similar ids', () => {
     ['Order 1002', ['order-1002']],
     ['purchase #1002', ['order-1002']],
     ['order', ['order-1001', 'ORDER_1001', 'order-10012', 'order-1002']],
+    ['id: order-1002.', ['order-1002']],
     ['order-7', []],
     ['***', []],
   ] as const)

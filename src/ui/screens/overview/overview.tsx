@@ -108,6 +108,7 @@ function Attention({ webhooks, failures, jobs }: { webhooks: readonly Webhook[];
             <li key={`failed ${id}`} class="status bad">
               <Icon name="cross" />
               <a class="break" href={urlOf(`/problems?range=24h&webhook=${id}`)}>
+                {failures.length < shownFailures ? '' : 'At least '}
                 {plural(given.length, 'delivery').replace('deliverys', 'deliveries')} failed for good
               </a>
               <span class="push break">
