@@ -218,6 +218,8 @@ async function runVerify({ files, batches, readModels, isJson }: VerifyFlags): P
       console.log()
     }
     const follow = consequences?.length ?? 0
+    if (result.faults.length > 0 && result.copyAgreesUpTo > 0)
+      console.log(`The audit log's own copy of the events has the root of the head of ${counted(result.copyAgreesUpTo, 'event')}.`)
     const unproven = result.events - result.withMac
     const { checked, sealed } = result.batches
     const models = result.readModels.length === 0 ? '' : `, ${counted(result.readModels.length, 'read model')}`
