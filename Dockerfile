@@ -10,6 +10,7 @@ WORKDIR /kolbak
 COPY --from=dependencies --chown=node:node /kolbak/node_modules node_modules
 COPY package.json LICENSE ./
 COPY src src
+COPY docs/verify.mjs docs/verify.mjs
 # The dashboard is bundled here, so that no process of the image has to load the bundler.
 RUN node src/ui/build.ts
 # Only the embedded Postgres and generated keys are kept here: with DATABASE_URL and both keys given nothing is written.

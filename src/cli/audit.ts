@@ -22,6 +22,7 @@ export function auditCommands(program: Command): Command {
   addProofs(audit)
   addHead(audit)
   addExport(audit)
+  addPage(audit)
   addDeclareLoss(audit)
   return program
 }
@@ -126,6 +127,18 @@ function addExport(audit: Command): void {
         )
         if (warning !== '') process.exitCode = exitCodes.faulty
       })
+    })
+}
+
+function addPage(audit: Command): void {
+  audit
+    .command('page')
+    .description(
+      'print a page that checks proofs and exports in a browser, without Kolbak and without a network: kolbak audit page > verify.html',
+    )
+    .action(async () => {
+      const { loadVerifyPage } = await import('../ui/bundle.ts')
+      process.stdout.write((await loadVerifyPage()).content)
     })
 }
 

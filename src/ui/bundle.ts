@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { globSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 
 /** A file that the dashboard's page loads, or the page itself. */
 export interface Asset {
@@ -17,6 +17,7 @@ export interface Bundle {
 }
 
 const folder = import.meta.dirname
+const verifier = join(folder, '../../docs/verify.mjs')
 /** The folder in which `src/ui/build.ts` puts a bundle that was made in advance, as the Docker image does. */
 const prebuiltFolder = join(folder, '../../dist/ui')
 
@@ -56,24 +57,87 @@ export async function bundleSources(): Promise<Sources> {
   }
 }
 
+/**
+ * Returns the page that checks proofs without Kolbak, as one HTML file: docs/verify.mjs with a form. It loads nothing, and its policy lets it send
+ * nothing. It was built in advance from the same sources, or is bundled now.
+ */
+export async function loadVerifyPage(): Promise<Asset> {
+  const text = (await readIfCurrent(prebuilt.verifyPage)) ?? (await bundleVerifyPage())
+  return { type: 'text/html; charset=utf-8', content: Buffer.from(text) }
+}
+
+/** What docs/verify.mjs imports, and what the page has in its place. */
+const pageModules = {
+  'node:crypto': 'crypto.ts',
+  'node:fs': 'files.ts',
+  'node:path': 'files.ts',
+  'node:process': 'files.ts',
+  'node:url': 'files.ts',
+}
+/** Bundles the page that checks proofs. */
+export async function bundleVerifyPage(): Promise<string> {
+  const at = (name: string) => join(folder, 'verify', name)
+  const esbuild = await import('esbuild')
+  try {
+    const { outputFiles } = await esbuild.build({
+      stdin: {
+        contents: `import { check } from ${JSON.stringify(verifier)}; import { startPage } from './page.ts'; startPage(check)`,
+        resolveDir: at(''),
+      },
+      write: false,
+      bundle: true,
+      minify: true,
+      format: 'esm',
+      target: ['chrome120', 'firefox121', 'safari17.4'],
+      alias: Object.fromEntries(Object.entries(pageModules).map(([module, file]) => [module, at(file)])),
+      inject: [at('buffer.ts')],
+      define: { 'import.meta.url': '""' },
+      legalComments: 'none',
+      logLevel: 'silent',
+      tsconfigRaw: {}, // the options above are complete
+    })
+    const script = outputFiles[0]!.text.replaceAll('</script', '<\\/script')
+    const [html, style] = await Promise.all([readFile(at('page.html'), 'utf8'), readFile(at('page.css'), 'utf8')])
+    const hashOf = (text: string) => `'sha256-${createHash('sha256').update(text).digest('base64')}'`
+    const policy = `default-src 'none'; script-src ${hashOf(script)}; style-src ${hashOf(style)}; base-uri 'none'; form-action 'none'`
+    return html
+      .replace('Policy" content=""', () => `Policy" content="${policy}"`)
+      .replace('<style></style>', () => `<style>${style}</style>`)
+      .replace('"module"></script>', () => `"module">${script}</script>`)
+  } finally {
+    await esbuild.stop()
+  }
+}
+
 /** Returns a hash of all sources, by which a bundle that was built in advance is recognised as current. */
 export async function hashOfSources(): Promise<string> {
   const hash = createHash('sha256')
-  for (const name of globSync('**/*.{ts,tsx,css}', { cwd: folder }).sort())
+  for (const name of [...globSync('**/*.{ts,tsx,css,html}', { cwd: folder }).sort(), verifier])
     hash
-      .update(name)
+      .update(basename(name))
       .update('\0')
-      .update(await readFile(join(folder, name)))
+      .update(await readFile(resolve(folder, name)))
   return hash.digest('hex')
 }
 
 /** The files of a bundle that was built in advance. */
-export const prebuilt = { folder: prebuiltFolder, script: 'app.js', style: 'app.css', hash: 'sources.sha256' } as const
-async function readPrebuilt(): Promise<Sources | null> {
-  const read = (name: string) => readFile(join(prebuiltFolder, name))
+export const prebuilt = {
+  folder: prebuiltFolder,
+  script: 'app.js',
+  style: 'app.css',
+  verifyPage: 'verify.html',
+  hash: 'sources.sha256',
+} as const
+/** Returns a file that was built in advance, or null if there is none or it was built from other sources. */
+async function readIfCurrent(name: string): Promise<Buffer | null> {
+  const read = (file: string) => readFile(join(prebuiltFolder, file))
   const hash = await read(prebuilt.hash).catch(() => null) // only an image has a bundle that was built in advance
-  if (hash === null || hash.toString() !== (await hashOfSources())) return null
-  return { script: await read(prebuilt.script), style: await read(prebuilt.style) }
+  return hash === null || hash.toString() !== (await hashOfSources()) ? null : read(name)
+}
+async function readPrebuilt(): Promise<Sources | null> {
+  const script = await readIfCurrent(prebuilt.script)
+  const style = await readIfCurrent(prebuilt.style)
+  return script === null || style === null ? null : { script, style }
 }
 
 function bundleOf({ script, style }: Sources, icon: Buffer): Bundle {

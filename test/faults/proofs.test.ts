@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { expect } from 'chai'
 import { ulid } from 'ulid'
 import { startWitness } from '../../src/cli/witness.ts'
@@ -12,6 +13,7 @@ import { cosignedAt, createCosigner, openHead, openLogSigner, readHead } from '.
 import type { Proof } from '../../src/operator/log-proofs.ts'
 import { prove } from '../../src/operator/prove.ts'
 import { readAnchor } from '../../src/service/log-heads.ts'
+import { startBrowser } from '../support/browser.ts'
 import { enginesFor } from '../support/engine-sets.ts'
 import { runProgram } from '../support/programs.ts'
 import { admin, fixedKeys } from '../support/service.ts'
@@ -128,6 +130,63 @@ describe('a proof of the audit log', () => {
     expect(byOther.code).to.equal(1)
     expect(verify('/nowhere.json', '--key', proof.key).code).to.equal(2)
     expect(verify().code).to.equal(2)
+  })
+  it('is checked by a page in a browser, which comes from one file and sends nothing', async function () {
+    const browser = await startBrowser(this)
+    try {
+      const page = await browser.newPage()
+      const requests: string[] = []
+      const errors: string[] = []
+      page.on('request', (request) => requests.push(request.url()))
+      page.on('pageerror', (error) => errors.push(error.message))
+      const html = (await kolbak('audit', 'page')).out
+      const download = await fetch(`${service.url}/ui/verify.html`)
+      expect(download.headers.get('content-disposition')).to.include('attachment')
+      expect(await download.text()).to.equal(html)
+      const url = pathToFileURL(fileOf('verify.html', html)).href
+      await page.goto(url)
+      const text = await proofOf(delivery, '--disclose', 'callback_url')
+      const { key, head } = JSON.parse(text) as Proof
+      const verdictOf = async (proofText: string, { keptHead = '', givenKey = '' }) => {
+        const files = [fileOf('proof.json', proofText), ...(keptHead === '' ? [] : [fileOf('kept.txt', keptHead)])]
+        await page.getByLabel('Proofs, and heads that you kept').setInputFiles(files)
+        await page.getByLabel('Key of the log').fill(givenKey)
+        return checked()
+      }
+      /** Starts the check, and returns the result. The page shows `Checking` first. */
+      const checked = async () => {
+        await page.getByRole('button', { name: 'Check' }).click()
+        await page.locator('#verdict', { hasText: /^(Not p|P)roven\.$/ }).waitFor()
+        return { verdict: await page.locator('#verdict').innerText(), lines: await page.locator('#lines li').allTextContents() }
+      }
+      // The page says what verify.mjs says.
+      const { out } = verify(fileOf('proof.json', text), '--key', key)
+      const genuine = await verdictOf(text, { givenKey: key })
+      expect([...genuine.lines, genuine.verdict]).to.deep.equal(out.trimEnd().split('\n'))
+      expect((await verdictOf(text, { keptHead: head })).verdict).to.equal('Proven.')
+      expect((await verdictOf(text, {})).verdict, 'with nothing that was kept').to.equal('Not proven.')
+      for (const [from, to] of [
+        ['client:admin', 'client:other'],
+        ['DeliverySucceeded', 'DeliverySucceedeD'],
+        [head.split('\n')[2]!, randomBytes(32).toString('base64')],
+      ] as const) {
+        expect(text).to.include(from)
+        expect((await verdictOf(text.replaceAll(from, to), { givenKey: key })).verdict, from).to.equal('Not proven.')
+      }
+      // An export is a folder.
+      const folder = join(services.dataDir, ulid())
+      expect((await kolbak('audit', 'export', folder, '--attempts')).err).to.equal('')
+      await page.reload()
+      await page.getByLabel('Or the folder of an export').setInputFiles(folder)
+      await page.getByLabel('Key of the log').fill(key)
+      const whole = await checked()
+      expect(whole.verdict, whole.lines.join('\n')).to.equal('Proven.')
+      expect(whole.lines[0]).to.include('The export contains all ')
+      expect([...new Set(requests)]).to.deep.equal([url])
+      expect(errors).to.deep.equal([])
+    } finally {
+      await browser.close()
+    }
   })
   it('of a delivery contains its attempts, and the address to which they went', async () => {
     const text = await proofOf(delivery, '--disclose', 'callback_url')

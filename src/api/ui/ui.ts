@@ -98,6 +98,11 @@ export function createUi(deps: ApiDependencies, { tokens, failedCredentials, cre
     if (asset === undefined) send(res, notFoundResult(), requestIdsOf(req.headers))
     else sendAsset(req, res, asset, { 'cache-control': 'public, max-age=31536000, immutable' })
   })
+  router.get('/verify.html', async (req, res) => {
+    // Somebody who does not trust this service keeps the page, so it is downloaded. It is loaded seldom, and is not kept in memory.
+    const page = await import('../../ui/bundle.ts').then(({ loadVerifyPage }) => loadVerifyPage())
+    sendAsset(req, res, page, { 'cache-control': 'no-cache', 'content-disposition': 'attachment; filename="verify-kolbak.html"' })
+  })
   // Every other path is a screen, which the page shows by its URL.
   router.get('/{*screen}', async (req, res) => {
     const page = await loadBundle().then(

@@ -90,6 +90,11 @@ export function Audit() {
           )
         }}
       </Loaded>
+      <p>
+        <a href="/ui/verify.html" download>
+          Download the page that checks proofs without Kolbak
+        </a>
+      </p>
       <Curl request={request} title="Export these changes by the API, one JSON object a line" />
     </Screen>
   )
