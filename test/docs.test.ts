@@ -39,6 +39,21 @@ describe('the docs', () => {
     )
     expect(missing).to.deep.equal([])
   })
+  it('name tests that exist, in the tables of attacks', () => {
+    const rows = read('docs/audit.md')
+      .split('\n')
+      .filter((line) => line.includes('.test.ts): "'))
+    expect(rows.length).to.be.greaterThan(30)
+    const missing = rows.flatMap((row) =>
+      row.split(/(?=\[[\w/-]+\]\()/).flatMap((part) => {
+        const [, file] = /^\[[\w/-]+\]\(\.\.\/(\S+)\): /.exec(part) ?? []
+        if (file === undefined) return []
+        const source = read(file)
+        return [...part.matchAll(/"([^"]+)"/g)].map(([, title]) => title!).filter((title) => !source.includes(title))
+      }),
+    )
+    expect(missing).to.deep.equal([])
+  })
   it('explain each word once in the glossary', () => {
     const words = [...read('docs/glossary.md').matchAll(/^\| \*\*(.+?)\*\*/gm)].flatMap(([, entry]) => entry!.split(', '))
     expect(words).to.have.length.greaterThan(50)
