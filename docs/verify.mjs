@@ -347,6 +347,8 @@ function checkExport(folder, kept) {
   if (title !== exportFormat) refuse('The manifest has a note of another kind.')
   const linesWith = (word) => contents.filter((line) => line.startsWith(`${word} `)).map((line) => line.slice(word.length + 1))
   const [[tenant], [digest], forged] = [linesWith('tenant'), linesWith('entries'), new Set(linesWith('forged'))]
+  /** The indexes of forged events that are shown as hashes, because they are of other tenants. */
+  const hidden = new Set()
   const keptHeads = kept.flatMap((keptNote) => headOrNone(keptNote, key))
   const others = []
   const tree = createTree()
@@ -361,7 +363,10 @@ function checkExport(folder, kept) {
     const index = tree.size()
     tree.push(leafOfLine(line))
     others.push(...keptHeads.filter(({ size, root }) => size === tree.size() && tree.root().equals(root)))
-    if (line.startsWith('"')) continue
+    if (line.startsWith('"')) {
+      if (forged.has(String(index))) hidden.add(String(index))
+      continue
+    }
     shown++
     const entry = JSON.parse(line)
     const [, stream, revision, , type, data, metadata] = entry
