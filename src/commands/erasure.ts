@@ -1,7 +1,11 @@
 import type { DecidedEvent, RecordedEvent } from '../events/envelope.ts'
 import type { ErasureEvents } from '../events/erasure.ts'
+import type { TenantId } from '../events/ids.ts'
 import { type MessageRef, messageRefOf } from '../events/refs.ts'
+import { tenantStream } from '../events/streams.ts'
+import type { CommandStreams } from './command-streams.ts'
 import type { Decider } from './handler.ts'
+import { refuseOnHold, tenantDecider } from './tenant.ts'
 
 /** The erasure of the payload of one message. */
 export interface PayloadErasure extends MessageRef {
@@ -34,4 +38,11 @@ export const erasureDecider: Decider<PayloadErasure, ErasureCommand, DecidedEven
     return { ...state, erased_event: id, erased_at: metadata.time }
   },
   ownerOf: ({ tenant }) => ({ tenant, key_id: null }),
+}
+
+/** Throws on_hold while a legal hold forbids the erasure of the tenant's data. The stream is read, because the read model may be behind. */
+export async function refuseIfHeld(streams: Pick<CommandStreams, 'read'>, tenant: TenantId, now: string): Promise<void> {
+  const { events } = await streams.read(tenantStream(tenant))
+  const state = events.reduce(tenantDecider.evolve, tenantDecider.initial)
+  refuseOnHold(state?.hold ?? null, now) // mutation: hold-ignored
 }

@@ -10,6 +10,11 @@ interface LogEventDeps {
   readonly streams: Pick<CommandStreams, 'append'>
 }
 
+/** The end of the stream of the log: its last event, or null. */
+type LogEnd = RecordedEvent | null
+export const readLogEnd = async (store: Pick<EventStore, 'read'>): Promise<LogEnd> =>
+  (await store.read(logStream, { backwards: true, limit: 1 }))[0] ?? null
+
 type StoredInLog = LogEvents & OperatorEvents
 interface LogEvent<T extends keyof StoredInLog> {
   readonly id: EventId
@@ -21,18 +26,23 @@ interface LogEvent<T extends keyof StoredInLog> {
   readonly cause?: EventId | null
 }
 
-/** Appends an event about the audit log itself. It reads only the last event of the stream, which grows by one batch a minute. Throws RevisionConflict. */
+/**
+ * Appends an event about the audit log itself. It reads only the last event of the stream, which grows by one batch a minute. Throws RevisionConflict.
+ * @param after the end of the stream that the caller has read. If the stream has grown since, the append fails. Default: its present end.
+ */
 export async function appendLogEvent<T extends keyof StoredInLog>(
   { store, streams }: LogEventDeps,
   { id, type, data, actor = 'system:log', now, cause = null }: LogEvent<T>,
+  after?: LogEnd,
 ): Promise<Checkpoint> {
-  const [last] = await store.read(logStream, { backwards: true, limit: 1 })
+  const last = after === undefined ? await readLogEnd(store) : after
   const past =
-    last === undefined
+    last === null
       ? { events: [], revision: -1, position: null, hash: null }
       : { events: [last], revision: last.revision, position: last.position, hash: hashOf(last) }
   const author = { actor, tenant: defaultTenant, time: now.toISOString(), $correlationId: cause ?? id, $causationId: cause }
-  const { position } = await streams.append(logStream, [{ id, type, data }], past.revision < 0 ? 'none' : past.revision, past, author)
+  const expected = past.revision < 0 ? 'none' : past.revision // mutation: log-revision-ignored
+  const { position } = await streams.append(logStream, [{ id, type, data }], expected, past, author)
   return position
 }
 
@@ -41,12 +51,12 @@ export const isBatchSealed = (event: RecordedEvent): event is BatchSealed =>
   event.type === 'BatchSealed' && 'through' in objectOf(event.data)
 
 const pageSize = 10
-/** Returns the last batch that was sealed after a time, or null. */
-export async function lastBatch(store: Pick<EventStore, 'read'>, sealedAfter: string): Promise<BatchSealed | null> {
+/** Returns the last batch, or null. */
+export async function lastBatch(store: Pick<EventStore, 'read'>): Promise<BatchSealed | null> {
   for (let from: number | undefined; ; ) {
     const page = await store.read(logStream, { backwards: true, limit: pageSize, ...(from === undefined ? {} : { from }) })
     const batch = page.find(isBatchSealed)
-    if (batch !== undefined) return batch.metadata.time > sealedAfter ? batch : null
+    if (batch !== undefined) return batch
     const last = page.at(-1)
     if (last === undefined || last.revision === 0) return null
     from = last.revision - 1

@@ -117,7 +117,7 @@ async function sendOrEnd(deps: DeliverDeps, delivery: Delivery, slot: Slot): Pro
   if (webhook.state !== 'active') return discard(deps, delivery)
   if (hasExpired(deps, delivery)) return deadLetter(deps, delivery, 'expired')
   if (origin.sealedBody === null) return deadLetter(deps, delivery, 'payload_expired')
-  if (isErased(origin.sealedBody)) return deadLetter(deps, delivery, 'payload_erased')
+  if (isErased(origin.sealedBody)) return deadLetter(deps, delivery, 'payload_erased') // mutation: erased-as-unreadable
   const opened = await open(deps, ref, origin.sealedBody)
   if (typeof opened === 'string') return deadLetter(deps, delivery, opened)
   const { vault, body } = opened

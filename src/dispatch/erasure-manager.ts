@@ -86,7 +86,7 @@ async function erasePayload(deps: ErasureDeps, asked: Asked): Promise<void> {
   const copies = [message, ...rejections.map((rejection): MessageRef => ({ ...message, ...rejection }))]
   await step('erasure.bodies', async () => {
     await deliveryLog.erase(copies)
-    await bus.eraseBodies?.(copies)
+    await bus.eraseBodies?.(copies) // mutation: records-not-erased
   })
   if (await step('erasure.retries', () => makeRetriesDue(pool, index, message))) onDue()
   const { changed } = await handle(streams, erasureDecider, asked.stream, { type: 'CompletePayloadErasure' }, contextOf(deps, asked))

@@ -76,7 +76,7 @@ function storedEvent<T extends AttemptEventType>(
   const stored = readsImplied()
     ? withoutImplied(sealed, stream)
     : { ...sealed, metadata: { ...sealed.metadata, schema: schemaOfVersion02 } }
-  return { ...stored, id: macs.attemptIdOf({ ...stored, stream }) }
+  return { ...stored, id: macs.attemptIdOf({ ...stored, stream }) } // mutation: attempt-without-mac
 }
 
 /** Returns the data of an attempt without what the receiver has written. */

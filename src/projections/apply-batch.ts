@@ -93,7 +93,7 @@ export async function applyBatch(
   const { name, takesAll = false } = projection
   const { build } = state
   const notQuarantined = takesAll ? batch.events : batch.events.filter((event) => !state.quarantined.has(event.stream))
-  const forged = takesAll ? [] : forgedIn(notQuarantined, macs)
+  const forged = takesAll ? [] : forgedIn(notQuarantined, macs) // mutation: forged-applied
   const genuine = withoutFaulty(notQuarantined, forged)
   const refused = [...forged, ...(await prepareBatch(pool, projection, state, genuine, isolating))]
   const events = withoutFaulty(genuine, refused)

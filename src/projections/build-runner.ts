@@ -86,6 +86,9 @@ class LeasedBuildRunner implements BuildRunner {
     if (initial === null) return this.#stopping.abort() // The projection's runner then removes this build runner at its next refresh.
     let follower: Follower = { state: initial, goal: initial.is_live ? null : await store.head(families) }
     follower = await this.#publish(follower, initial, signal)
+    const { is_live, checkpoint: start } = follower.state
+    // The observer may have missed the last events of a process that was killed.
+    if (is_live && start !== null) await this.#projection.observe?.([], start, start) // mutation: start-not-observed
     let savedAt = performance.now()
     /** A batch without events for this projection, whose checkpoint is not saved yet. */
     let unsaved: EventBatch | null = null

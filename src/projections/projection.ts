@@ -72,7 +72,8 @@ export interface Projection {
   /** Called in the transaction that makes a build live, with the tables of that build. If it throws, the build does not become live. */
   checkBuild?(sql: Sql): Promise<void>
   /**
-   * Called for the live build after each commit, with every event that was read: also those of quarantined streams. A returned promise is awaited.
+   * Called for the live build after each commit, with every event that was read: also those of quarantined streams. At the start of a runner it is
+   * called without events. A returned promise is awaited.
    * @param after the checkpoint before the events
    */
   observe?(events: readonly RecordedEvent[], after: Checkpoint | null, checkpoint: Checkpoint): Promise<void> | undefined

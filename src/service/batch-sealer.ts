@@ -1,5 +1,5 @@
 import type { Pool } from 'pg'
-import { appendLogEvent, lastBatch } from '../commands/log-events.ts'
+import { appendLogEvent, type BatchSealed, lastBatch, readLogEnd } from '../commands/log-events.ts'
 import type { Checkpoint, RecordedEvent } from '../events/envelope.ts'
 import type { EventId } from '../events/ids.ts'
 import { dayEntry, leafHash } from '../events/leaf.ts'
@@ -27,7 +27,7 @@ export interface BatchSealer {
 }
 
 interface Batch {
-  readonly from: Checkpoint | null
+  readonly from: Checkpoint
   through: Checkpoint
   readonly tree: ReturnType<typeof createMerkleTree>
   oldest_day: string
@@ -37,7 +37,7 @@ interface Batch {
 }
 
 /** Begins a batch with its first event, which is not added yet. */
-const beginBatch = (event: RecordedEvent, from: Checkpoint | null): Batch => ({
+const beginBatch = (event: RecordedEvent, from: Checkpoint): Batch => ({
   from,
   through: event.position,
   tree: createMerkleTree(),
@@ -64,9 +64,8 @@ export async function eventStoreSince(pool: Pool): Promise<string> {
   const [engine] = await sqlOn(pool)<{ since: string }>`select since from engines where port = 'event_store'`
   return engine?.since ?? ''
 }
-/** Returns the position up to which events are sealed, or undefined. */
-const lastSealed = async ({ store, pools }: Pick<Shared, 'store' | 'pools'>): Promise<Checkpoint | undefined> =>
-  (await lastBatch(store, await eventStoreSince(pools.reads)))?.data.through as Checkpoint | undefined
+/** The error when another process has sealed events that this process wanted to seal. */
+class SealedElsewhere extends Error {}
 
 /**
  * Seals the events of day streams in batches. Some seconds after the first event of a batch, it appends BatchSealed. This event names the range of
@@ -79,31 +78,65 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
   const { store, streams, macs, config, parts, log } = shared
   const sealMs = config.KOLBAK_LOG_BATCH_SECONDS * 1_000
   /** The position up to which every event is in a batch, or undefined before the first event and after a conflict. */
-  let reached: Checkpoint | '' | undefined
+  let reached: Checkpoint | undefined
+  /** The last batch in the log, as far as this process knows. */
+  let lastId: EventId | null = null
+  /** The position up to which the projection has applied events, or undefined before it has passed some on. */
+  let applied: Checkpoint | null | undefined
   let batch: Batch | null = null
+  let resuming: Promise<void> | null = null
   let sealing: Promise<void> | null = null
   const stopping = new AbortController()
 
   const push = (event: RecordedEvent) => {
     if (reached === undefined || event.position <= reached) return
-    batch ??= beginBatch(event, reached === '' ? null : reached)
+    batch ??= beginBatch(event, reached)
     addTo(batch, event)
     reached = event.position
   }
+  /** Returns the position up to which events are sealed. `upTo` is the position up to which they were applied. */
+  const sealedUpTo = async (last: BatchSealed | null, upTo: Checkpoint | null): Promise<Checkpoint> => {
+    const start = macs.start!
+    if (last === null) return start // mutation: first-events-unsealed
+    // Positions in batches of a former event store mean nothing here, so the batches begin again with the next event.
+    const isOfThisStore = last.metadata.time > (await eventStoreSince(shared.pools.reads))
+    return isOfThisStore ? (last.data.through as Checkpoint) : (upTo ?? start)
+  }
   /** Continues after the last batch. Events that came after it and were applied before `upTo` are read again. */
   const resume = async (upTo: Checkpoint | null) => {
-    reached = (await lastSealed(shared)) ?? upTo ?? ''
+    reached = undefined
     batch = null
+    await sealing // mutation: resumed-while-sealing
+    const last = await lastBatch(store)
+    reached = await sealedUpTo(last, upTo)
+    lastId = last?.id ?? null
     if (upTo === null || reached >= upTo) return
-    const missed = eventsUpTo(store, { families: dayFamilies, after: reached as Checkpoint, upTo, stop: stopping.signal })
-    for await (const events of missed) for (const event of events) push(event)
+    const missed = eventsUpTo(store, { families: dayFamilies, after: reached, upTo, stop: stopping.signal })
+    for await (const events of missed) for (const event of events) push(event) // mutation: missed-events-unsealed
+  }
+  /** Continues, or leaves it to the next try. The events are in the store, so none is lost. */
+  const resumeOnce = (upTo: Checkpoint | null): Promise<void> => {
+    resuming = resume(upTo)
+      .catch((error: unknown) => {
+        reached = undefined
+        log.warn({ error }, 'log.batch_failed')
+      })
+      .finally(() => {
+        resuming = null
+      })
+    return resuming
   }
   const seal = async ({ from, through, tree, oldest_day }: Batch) => {
     const root = tree.root().toString('base64')
     const data: LogEvents['BatchSealed'] = { of: 'deliveries', from, through, count: tree.size, root, oldest_day }
     // The root is part of the id, so that another process with another content never counts as a repetition.
-    const id = uuidV5('log', 'deliveries', from ?? '', through, root) as EventId
-    await step('log.batch', () => appendLogEvent({ store, streams }, { id, type: 'BatchSealed', data, now: new Date() }))
+    const id = uuidV5('log', 'deliveries', from, through, root) as EventId
+    // The end is read first. So a batch that another process seals after the comparison makes the append fail.
+    const end = await readLogEnd(store) // mutation: end-read-late
+    const last = await lastBatch(store)
+    if ((last?.id ?? null) !== lastId && last?.id !== id) throw new SealedElsewhere() // mutation: sealed-twice
+    await step('log.batch', () => appendLogEvent({ store, streams }, { id, type: 'BatchSealed', data, now: new Date() }, end))
+    lastId = id
   }
   /** Seals the present batch. New events begin the next one meanwhile. */
   const sealPresent = async (): Promise<void> => {
@@ -116,7 +149,7 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
       // Another process has sealed events, or the result of the append is unknown. In both cases the stream shows where to continue.
       reached = undefined
       batch = null
-      if (!(error instanceof RevisionConflict)) log.warn({ error }, 'log.batch_failed')
+      if (!(error instanceof RevisionConflict || error instanceof SealedElsewhere)) log.warn({ error }, 'log.batch_failed')
     }
   }
   const sealIfDue = () => {
@@ -131,6 +164,8 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
   const running = keepRunning(
     async () => {
       await pause(untilPoll(Math.min(5_000, sealMs)), stopping.signal)
+      // After a failure, the events are read again, because it may take long until the next event comes.
+      if (reached === undefined && applied !== undefined && resuming === null) await resumeOnce(applied) // mutation: not-resumed-by-itself
       sealIfDue()
       await sealing
     },
@@ -144,24 +179,21 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
   })
   const take = (events: readonly RecordedEvent[], checkpoint: Checkpoint) => {
     for (const event of events) push(event)
+    applied = checkpoint
     if (reached !== undefined && checkpoint > reached) reached = checkpoint
     sealIfDue()
   }
-  return {
-    observe(events, after, checkpoint) {
-      if (macs.start === null) return undefined
-      if (reached !== undefined && (after ?? '') <= reached) {
-        take(events, checkpoint)
-        return undefined
-      }
-      return resume(after).then(
-        () => take(events, checkpoint),
-        (error: unknown) => {
-          // The next call of `observe` tries again. The events are in the store, so none is lost.
-          reached = undefined
-          log.warn({ error }, 'log.batch_failed')
-        },
-      )
-    },
+  const observe: BatchSealer['observe'] = (events, after, checkpoint) => {
+    if (macs.start === null) return undefined
+    if (resuming !== null) return resuming.then(() => observe(events, after, checkpoint))
+    if (reached !== undefined && (after ?? '') <= reached) {
+      take(events, checkpoint)
+      return undefined
+    }
+    return resumeOnce(after).then(() => {
+      if (reached === undefined) applied = checkpoint
+      else take(events, checkpoint)
+    })
   }
+  return { observe }
 }

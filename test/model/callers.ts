@@ -2,14 +2,15 @@ import { replay } from '../../src/commands/replay.ts'
 import type { WebhookCommand } from '../../src/commands/webhook.ts'
 import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { Checkpoint } from '../../src/events/envelope.ts'
+import { erasureId } from '../../src/events/erasure.ts'
 import { defaultsOf } from '../../src/events/fields.ts'
 import type { EventId, MessageId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import type { MessageRecord } from '../../src/events/message-record.ts'
+import { messageRefOf } from '../../src/events/refs.ts'
 import { bodyAad } from '../../src/events/sealed-fields.ts'
-import { tenantStream, webhookStream } from '../../src/events/streams.ts'
+import { erasureStream, tenantStream, webhookStream } from '../../src/events/streams.ts'
 import { webhookFields } from '../../src/events/webhook.ts'
 import { untilDone } from '../../src/lib/retry.ts'
-import { noMacs } from '../support/no-macs.ts'
 import type { Hook, Step } from './plan.ts'
 import { indexKey } from './tables.ts'
 import { keyring, type World } from './world.ts'
@@ -37,7 +38,7 @@ async function change(world: World, hook: Hook, command: WebhookCommand, command
     now: timestamp(),
     ...(isCreation ? { create: true } : {}),
   }
-  const streams = code.commandStreams.createCommandStreams(events, keyring)
+  const streams = code.commandStreams.createCommandStreams(events, keyring, { macs: code.macs })
   try {
     const handleOnce = () =>
       code.handler.handle(streams, code.webhookCommands.webhookDecider, webhookStream(webhookOf(hook)), command, context)
@@ -87,13 +88,52 @@ export async function command(world: World, step: Extract<Step, { kind: 'change'
 /** Suspends or resumes the tenant of webhook C. */
 export function suspend(world: World, is_suspended: boolean): void {
   const tenant = tenantOf('C')
-  const type = is_suspended ? 'TenantSuspended' : 'TenantResumed'
+  writeTenantEvent(world, tenant, is_suspended ? 'TenantSuspended' : 'TenantResumed', { id: tenant })
+}
+function writeTenantEvent(world: World, tenant: TenantId, type: string, data: object): void {
   const metadata = { schema: 1, actor: 'system:model' as const, tenant, time: timestamp(), $correlationId: type, $causationId: null }
-  world.events.write(
-    tenantStream(tenant),
-    [{ id: `${type}${world.simulation.now}` as EventId, type, data: { id: tenant }, metadata }],
-    'any',
-  )
+  const stream = tenantStream(tenant)
+  const event = { id: `${type}${world.simulation.now}` as EventId, type, data, metadata }
+  const mac = world.code.macs.macOf({ ...event, stream, revision: world.events.lengthOf(stream) })
+  world.events.write(stream, [{ ...event, metadata: { ...metadata, mac } }], 'any')
+}
+/** Forbids the erasure of payloads of a tenant. */
+export function hold(world: World, { hook }: Extract<Step, { kind: 'hold' }>): void {
+  const tenant = tenantOf(hook)
+  writeTenantEvent(world, tenant, 'TenantRegistered', { id: tenant, name: 'held' })
+  writeTenantEvent(world, tenant, 'TenantHeld', { id: tenant, hold: { reason: 'a lawsuit', until: null } })
+  world.truth.held.add(tenant)
+}
+/** Simulates `DELETE /v1/events/:id/payload`. */
+export async function eraseMessage(world: World, step: Extract<Step, { kind: 'erase' }>): Promise<void> {
+  const { code, events, tables, truth } = world
+  const tenant = tenantOf(step.hook)
+  const message = messagesOf(tenant, [step.message])[0]!
+  const row = tables.index.get(indexKey(tenant, message))
+  if (row === undefined) return
+  const wasHeld = truth.held.has(tenant)
+  const ref = messageRefOf(row)
+  const streams = code.commandStreams.createCommandStreams(events, keyring, { macs: code.macs })
+  const commandId = `erase-${message}`
+  const caller = { tenant, actor: 'client:model' as const, scopes: new Set<never>(), key_id: null }
+  const context = { caller, correlation_id: commandId, commandId: commandId as EventId, now: timestamp(), create: true }
+  const ask = async () => {
+    await code.erasure.refuseIfHeld(streams, tenant, timestamp())
+    await code.handler.handle(
+      streams,
+      code.erasure.erasureDecider,
+      erasureStream(erasureId(ref)),
+      { type: 'AskPayloadErasure', message: ref },
+      context,
+    )
+  }
+  const isRefused = (error: unknown) => ['on_hold', 'already_exists'].includes(String((error as { code?: string }).code))
+  try {
+    await untilDone(ask, { onError() {}, isFinal: isRefused })
+    if (wasHeld) world.violate('hold', `the payload of ${message} is erased in spite of a legal hold`)
+  } catch (error) {
+    if (!wasHeld && !truth.held.has(tenant)) throw error
+  }
 }
 /** Simulates `POST /v1/events` of one record by each tenant. A caller gives up after its second try. */
 export async function post(world: World, step: Extract<Step, { kind: 'post' }>): Promise<void> {
@@ -147,7 +187,7 @@ export async function replayDelivery(world: World, step: Extract<Step, { kind: '
   if (state === null || state === undefined) return
   const chain = state.chain + 1
   const caller = { tenant, actor: 'client:model' as const, scopes: new Set<never>(), key_id: null }
-  const { stream, event } = replay(state, { chain, caller, webhookRevision: 0, now: timestamp() }, noMacs)
+  const { stream, event } = replay(state, { chain, caller, webhookRevision: 0, now: timestamp() }, world.code.macs)
   await untilSuccess(() => world.events.append(stream, [event], 'any', { since: state.time }))
-  world.truth.replays.push({ delivery, chain })
+  world.truth.replays.push({ delivery, webhook, chain })
 }

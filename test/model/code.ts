@@ -1,8 +1,10 @@
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import type { EventMacs } from '../../src/lib/event-macs.ts'
+import type { ServiceSecrets } from '../../src/lib/keyring.ts'
 
 /** The modules under test: those of src, perhaps with a planted mistake. */
-export interface Code {
+interface Modules {
   readonly acknowledged: typeof import('../../src/projections/acknowledged-changes.ts')
   readonly commandStreams: typeof import('../../src/commands/command-streams.ts')
   readonly handler: typeof import('../../src/commands/handler.ts')
@@ -29,8 +31,17 @@ export interface Code {
   readonly eventStore: typeof import('../../src/ports/event-store.ts')
   readonly readable: typeof import('../../src/adapters/eventstoredb/readable.ts')
   readonly messageBus: typeof import('../../src/ports/message-bus.ts')
+  readonly erasure: typeof import('../../src/commands/erasure.ts')
+  readonly erasureManager: typeof import('../../src/dispatch/erasure-manager.ts')
+  readonly eventMacs: typeof import('../../src/lib/event-macs.ts')
+  readonly batchSealer: typeof import('../../src/service/batch-sealer.ts')
 }
-const paths: Readonly<Record<keyof Code, string>> = {
+/** The modules under test, and what all runs with them share. */
+export interface Code extends Modules {
+  /** The MACs of all events in the model. Every event must have one. */
+  readonly macs: EventMacs
+}
+const paths: Readonly<Record<keyof Modules, string>> = {
   acknowledged: 'projections/acknowledged-changes.ts',
   commandStreams: 'commands/command-streams.ts',
   handler: 'commands/handler.ts',
@@ -57,13 +68,26 @@ const paths: Readonly<Record<keyof Code, string>> = {
   eventStore: 'ports/event-store.ts',
   readable: 'adapters/eventstoredb/readable.ts',
   messageBus: 'ports/message-bus.ts',
+  erasure: 'commands/erasure.ts',
+  erasureManager: 'dispatch/erasure-manager.ts',
+  eventMacs: 'lib/event-macs.ts',
+  batchSealer: 'service/batch-sealer.ts',
 }
 export const src = join(import.meta.dirname, '../../src')
+
+const firstPosition = '0'.repeat(20)
+/** The secrets of the service in the model. The key of the MACs says that every event must have a MAC. */
+const secrets: ServiceSecrets = {
+  secret: async (purpose, length) =>
+    Buffer.concat([Buffer.alloc(length, 7), Buffer.from(purpose === 'event-mac' ? `${firstPosition} ${firstPosition}` : 'kolbak/model')]),
+  replaceSecret: async () => {},
+}
 
 /** Loads the modules under test. @param query a part of their URLs. A new query loads the modules anew. */
 export async function loadCode(query = ''): Promise<Code> {
   const loaded = await Promise.all(
     Object.entries(paths).map(async ([name, path]) => [name, await import(pathToFileURL(join(src, path)).href + query)] as const),
   )
-  return Object.fromEntries(loaded) as unknown as Code
+  const modules = Object.fromEntries(loaded) as unknown as Modules
+  return { ...modules, macs: await modules.eventMacs.openEventMacs(secrets) }
 }

@@ -1,10 +1,11 @@
 import { finality, statusOf } from '../../src/events/delivery.ts'
 import type { DeliveryId } from '../../src/events/ids.ts'
 import type { MessageRef } from '../../src/events/refs.ts'
+import { erasedBody, isErased } from '../../src/events/sealed-body.ts'
 import type { ArchivedBody, Delivery, DeliveryFact, DeliveryHistory, DeliveryKey, DeliveryLog } from '../../src/ports/delivery-log.ts'
 import { context, type Simulation } from './simulation.ts'
 
-const bodyKey = ({ tenant, message, fingerprint }: MessageRef) => `${tenant}/${message}/${fingerprint}`
+export const bodyKey = ({ tenant, message, fingerprint }: MessageRef) => `${tenant}/${message}/${fingerprint}`
 const isGreater = (a: DeliveryFact, b: DeliveryFact) =>
   a.chain !== b.chain
     ? a.chain > b.chain
@@ -25,6 +26,8 @@ export class ModelDeliveryLog implements DeliveryLog {
   readonly archived = new Map<string, Buffer>()
   /** The time at which a process last read the state of a delivery before a decision to send, by `<life>/<delivery>/<from table>`. */
   readonly stateReadAt = new Map<string, number>()
+  /** The time at which a process last read a body, by `<life>/<key of the body>`. */
+  readonly bodyReadAt = new Map<string, number>()
   private readonly simulation: Simulation
   constructor(simulation: Simulation) {
     this.simulation = simulation
@@ -42,15 +45,26 @@ export class ModelDeliveryLog implements DeliveryLog {
       engine: 'log',
       name: 'archive',
       effect: () => {
-        for (const body of bodies) this.archived.set(bodyKey(body), body.sealedBody)
+        // An erased body stays erased, even if a write of the body comes later.
+        for (const body of bodies) if (!isErased(this.archived.get(bodyKey(body)))) this.archived.set(bodyKey(body), body.sealedBody)
       },
     })
   }
   bodies(keys: readonly MessageRef[]) {
-    const effect = () => keys.map((key) => this.archived.get(bodyKey(key)) ?? null)
+    const { life } = context.getStore()!
+    const effect = () =>
+      keys.map((key) => {
+        this.bodyReadAt.set(`${life.id}/${bodyKey(key)}`, this.simulation.now)
+        return this.archived.get(bodyKey(key)) ?? null
+      })
     return this.simulation.call({ engine: 'log', name: 'bodies', quiet: true, effect })
   }
-  erase = notModelled
+  erase(messages: readonly MessageRef[]) {
+    const effect = () => {
+      for (const message of messages) this.archived.set(bodyKey(message), erasedBody)
+    }
+    return this.simulation.call({ engine: 'log', name: 'erase', effect })
+  }
   private states(keys: readonly DeliveryKey[]) {
     const { life } = context.getStore()!
     return this.simulation.call({

@@ -80,6 +80,9 @@ export class ModelEvents implements EventStore {
     this.conflicts.set(life, conflicts.set(stream, Math.max(actual, conflicts.get(stream) ?? -1)))
     throw new eventStore.RevisionConflict(stream, expected, actual)
   }
+  lengthOf(stream: StreamName): number {
+    return this.streams.get(stream)?.length ?? 0
+  }
   /** Stores events at once, without a simulated call. */
   write(stream: StreamName, events: readonly NewEvent[], expected: ExpectedRevision) {
     const past = this.streams.get(stream) ?? []
@@ -88,7 +91,9 @@ export class ModelEvents implements EventStore {
     const actual = past.length - 1
     if (!this.code.eventStore.meets(expected, actual)) throw new this.code.eventStore.RevisionConflict(stream, expected, actual)
     for (const event of events) {
-      const stored: RecordedEvent = { ...event, stream, revision: past.length, position: checkpointAt(this.all.length + 1) }
+      // The copies are other objects, so a process does not take an event of another one for its own when it checks the MAC.
+      const copy = { ...event, data: { ...event.data }, metadata: { ...event.metadata } }
+      const stored: RecordedEvent = { ...copy, stream, revision: past.length, position: checkpointAt(this.all.length + 1) }
       past.push(stored)
       this.all.push(stored)
       this.readableAt.push(this.nextReadableAt())
@@ -111,7 +116,7 @@ export class ModelEvents implements EventStore {
   private isReadable(event: RecordedEvent): boolean {
     return this.readableAt[Number(event.position) - 1]! <= this.simulation.now
   }
-  read(stream: StreamName) {
+  read(stream: StreamName, { from, limit, backwards = false }: Parameters<EventStore['read']>[1] = {}) {
     const { life } = context.getStore()!
     const reported = this.conflicts.get(life)?.get(stream) ?? -1
     return this.simulation.call({
@@ -122,7 +127,8 @@ export class ModelEvents implements EventStore {
         const events = (this.streams.get(stream) ?? []).filter((event) => this.isReadable(event))
         const revision = events.at(-1)?.revision ?? -1
         if (revision < reported) this.onUnreadable(stream, reported, revision)
-        return events
+        const inOrder = backwards ? events.filter((event) => event.revision <= (from ?? revision)).reverse() : events.slice(from ?? 0)
+        return inOrder.slice(0, limit)
       },
     })
   }

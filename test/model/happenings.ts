@@ -1,7 +1,8 @@
-import type { MessageId } from '../../src/events/ids.ts'
+import type { RecordedEvent } from '../../src/events/envelope.ts'
+import type { EventId, MessageId } from '../../src/events/ids.ts'
 import { encodeRecord, type MessageRecord } from '../../src/events/message-record.ts'
-import { command, create, hostOf, post, replayDelivery, suspend, tenantOf } from './callers.ts'
-import type { Step } from './plan.ts'
+import { command, create, eraseMessage, hold, hostOf, post, replayDelivery, suspend, tenantOf, webhookOf } from './callers.ts'
+import { calmAt, type Step } from './plan.ts'
 import { faultyEvent, type World } from './world.ts'
 
 /** Does the work in the process of the API, when that process runs. */
@@ -34,6 +35,23 @@ const faultyRecord: MessageRecord = {
   ],
 }
 
+function forge(world: World, step: Of<'forge'>): void {
+  const { events, truth, simulation } = world
+  const { hook, as } = step
+  // The stored data do not repeat the webhook, which is in the name of the stream.
+  const isOfHook = ({ type, stream }: RecordedEvent) => type === 'DeliveryFailed' && stream.startsWith(`attempts-${webhookOf(hook)}-`)
+  const genuine = events.all.findLast(isOfHook)
+  if (genuine === undefined) {
+    if (simulation.now < calmAt) simulation.at(simulation.now + 100, () => forge(world, step))
+    return
+  }
+  const { delay_seconds: _, ...data } = genuine.data as { delay_seconds?: number }
+  const forged = { ...data, ...(as === 'DeliverySucceeded' ? { code: 200, reason: null } : { code: 410, reason: 'http_410' }) }
+  const id = `${genuine.id.slice(0, -4)}f0e0` as EventId
+  truth.forged.set(id, webhookOf(hook))
+  events.write(genuine.stream, [{ id, type: as, data: forged, metadata: genuine.metadata }], 'any')
+}
+
 /** The effect of each kind of step on the world. */
 const happenings: { readonly [K in Step['kind']]: (world: World, step: Of<K>) => void } = {
   create: (world, step) => byApi(world, () => create(world, step)),
@@ -43,6 +61,9 @@ const happenings: { readonly [K in Step['kind']]: (world: World, step: Of<K>) =>
   delete: byOwner,
   post: (world, step) => byApi(world, () => post(world, step)),
   replay: (world, step) => byApi(world, () => replayDelivery(world, step)),
+  forge,
+  erase: (world, step) => byApi(world, () => eraseMessage(world, step)),
+  hold: hold,
   suspend: (world) => suspend(world, true),
   resume: (world) => suspend(world, false),
   partition: ({ bus }) => bus.addPartition(),

@@ -9,6 +9,8 @@ import { webhookStream } from '../../src/events/streams.ts'
 import type { DeliveryFact } from '../../src/ports/delivery-log.ts'
 import { bodyOf } from './callers.ts'
 import { greatest, stateReadKey } from './delivery-log.ts'
+import { ErasureInvariants } from './erasure-invariants.ts'
+import { LogInvariants } from './log-invariants.ts'
 import type { Post } from './receivers.ts'
 import { emptyTables, indexKey, type ScheduledRow } from './tables.ts'
 import { applyWebhookEvent } from './webhook-model.ts'
@@ -27,9 +29,13 @@ export class Invariants {
   private readonly routed = new Map<string, RecordedEvent>()
   private readonly rejected = new Set<string>()
   private readonly checked = new Map<number, number>()
+  private readonly logInvariants: LogInvariants
+  private readonly erasures: ErasureInvariants
 
   constructor(world: World) {
     this.world = world
+    this.logInvariants = new LogInvariants(world)
+    this.erasures = new ErasureInvariants(world)
     world.events.onStored = (event) => this.stored(event)
     world.events.onTwice = (event) => this.bad('twice', `${event.type} ${event.id} would be stored a second time`)
     world.events.onUnreadable = (stream, reported, revision) =>
@@ -41,6 +47,9 @@ export class Invariants {
     this.world.violate(invariant, text)
   }
   private stored(event: RecordedEvent): void {
+    this.logInvariants.stored(event)
+    this.erasures.stored(event)
+    if (this.world.truth.forged.has(event.id)) return
     const { place } = event.data as { place?: string }
     if (event.type === 'MessageRouted' || event.type === 'MessagesRouted')
       for (const { message } of routedMessagesIn(event as Parameters<typeof routedMessagesIn>[0])) this.routed.set(message.place, event)
@@ -53,6 +62,7 @@ export class Invariants {
   private gone(event: RecordedEvent): void {
     const { all } = this.world.events
     const cause = all.find(({ id }) => id === event.metadata.$causationId)
+    if (cause !== undefined && this.world.truth.forged.has(cause.id)) this.bad('forged', `${event.stream} was deactivated by a forged 410`)
     const seen = (cause?.data as { webhook_revision?: number } | undefined)?.webhook_revision ?? -1
     if (all.some((other) => other.stream === event.stream && other.type === 'WebhookChanged' && other.revision > seen && other !== event))
       this.bad('gone', `${event.stream} was deactivated for its former URL`)
@@ -104,6 +114,7 @@ export class Invariants {
     const posts = [...(this.posts.get(ref.delivery) ?? []), post]
     this.posts.set(ref.delivery, posts)
     const name = nameOf(ref)
+    this.erasures.posted(post)
     const row = tables.index.get(indexKey(ref.tenant, ref.message))
     if (post.body !== bodyOf(ref.message, row?.fingerprint ?? '') || post.id !== ref.message)
       this.bad('7', `${name}: the receiver got ${post.body} instead of ${row?.fingerprint}`)
@@ -150,6 +161,7 @@ export class Invariants {
       if (saved !== records.length) why.push(`partition ${i} is at ${saved} of ${records.length}`)
     })
     for (const row of tables.scheduled.values()) if (!this.mayWait(row)) why.push(`row ${nameOf(row)}`)
+    why.push(...this.logInvariants.unrest(), ...this.erasures.unrest())
     if (receivers.open > 0) why.push(`${receivers.open} requests in flight`)
     return why
   }
@@ -195,7 +207,19 @@ export class Invariants {
       if (tables.webhooks.get(id)?.position !== row.position)
         this.bad('2', `the read model of webhooks differs from the events of ${id.at(-1)}`)
   }
+  /** Returns whether the attempts of a webhook wait for an operator, because one of them is forged. */
+  private isForgedFor(webhook: WebhookId): boolean {
+    return [...this.world.truth.forged.values()].includes(webhook)
+  }
+  /** Invariant `forged`: an end that Kolbak has not written ends nothing. */
+  private judgeEnds(): void {
+    for (const [delivery, ends] of this.world.truth.ended)
+      for (const { chain } of ends)
+        if (!(this.facts.get(delivery) ?? []).some((fact) => endsChain(fact.type) && fact.chain === chain))
+          this.bad('forged', `chain ${chain} of ${delivery} was ended by a forged event`)
+  }
   private judgeDelivery(message: MessageId, id: DeliveryId, webhook: WebhookId): void {
+    if (this.isForgedFor(webhook)) return
     const { log, tables } = this.world
     const facts = this.facts.get(id) ?? []
     const posts = this.posts.get(id) ?? []
@@ -215,10 +239,13 @@ export class Invariants {
       if (fact.type === 'DeliverySucceeded' && !posts.some((post) => post.code === 200 && sameAttempt(post.ref, fact)))
         this.bad('2', `${name} has a success that the receiver did not send`)
       if (fact.type === 'DeliveryDiscarded' && !this.wasChanged(webhook, '~')) this.bad('1', `${name} was discarded without a reason`)
-      if (fact.type === 'DeliveryDeadLettered' && fact.code !== 410 && fact.attempt <= retry_delays.length)
+      const isErasure = fact.reason === 'payload_erased' && this.erasures.isAsked(fact)
+      if (fact.type === 'DeliveryDeadLettered' && fact.code !== 410 && !isErasure && fact.attempt <= retry_delays.length)
         this.bad('1', `${name} became a dead letter too early (${fact.reason})`)
     }
-    const sent = facts.filter((fact) => ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered'].includes(fact.type))
+    const isSent = ({ type, reason }: DeliveryFact) =>
+      ['DeliverySucceeded', 'DeliveryFailed', 'DeliveryDeadLettered'].includes(type) && reason !== 'payload_erased'
+    const sent = facts.filter(isSent)
     for (const fact of sent) {
       const recorded = new Set(sent.filter((other) => sameAttempt(other, fact)).map((other) => other.event_id)).size
       if (recorded > posts.filter((post) => sameAttempt(post.ref, fact)).length)
@@ -233,16 +260,20 @@ export class Invariants {
     const { tables, truth, log, receivers } = this.world
     this.judgeAccepted()
     this.judgeWebhooks()
+    this.judgeEnds()
+    this.erasures.judge()
     for (const { tenant, message, place, webhooks } of tables.index.values())
       for (const webhook of webhooks) this.judgeDelivery(message, deliveryId(tenant, message, place, webhook), webhook)
-    for (const { delivery, chain } of truth.replays) {
+    for (const { delivery, chain, webhook } of truth.replays) {
+      if (this.isForgedFor(webhook)) continue
       const state = log.stateOf(delivery)
       const row = tables.scheduled.get(delivery)
       const isDone = state !== undefined && (state.chain > chain || (state.chain === chain && endsChain(state.type)))
       if (!isDone && !(row !== undefined && this.mayWait(row))) this.bad('5', `the replay ${delivery} ${chain} was not carried out`)
     }
     for (const row of tables.scheduled.values()) if (!this.mayWait(row)) this.bad('6', `a row is left: ${nameOf(row)}`)
-    for (const stream of tables.quarantinedStreams) this.bad('quarantine', stream)
+    for (const stream of tables.quarantinedStreams)
+      if (![...truth.forged.keys()].some((id) => stream.includes(id))) this.bad('quarantine', stream)
     const times = new Map<string, number>()
     for (const { ref } of receivers.posts) times.set(nameOf(ref), (times.get(nameOf(ref)) ?? 0) + 1)
     const repeated = [...times].filter(([, count]) => count > 1)

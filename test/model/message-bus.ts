@@ -1,5 +1,7 @@
 import type { Place } from '../../src/events/ids.ts'
-import { encodeRecord, type MessageRecord, placeOf } from '../../src/events/message-record.ts'
+import { decodeRecord, encodeRecord, type MessageRecord, parsePlace, placeOf } from '../../src/events/message-record.ts'
+import type { MessageRef } from '../../src/events/refs.ts'
+import { erasedBody } from '../../src/events/sealed-body.ts'
 import type { BusRecord, IndexEntry, Match, Matcher, MessageBus, OwnedPartition } from '../../src/ports/message-bus.ts'
 import { Later, type Life, type Simulation } from './simulation.ts'
 
@@ -57,6 +59,19 @@ export class ModelBus {
     records.push(...(isTwice ? [bytes, bytes] : [bytes]))
     this.wake()
     return placeOf(this.identity, partition, BigInt(offset), 0)
+  }
+  /** Erases bodies in the records, as the bus on Postgres does. */
+  eraseBodies(refs: readonly MessageRef[]): Promise<void> {
+    const effect = () => {
+      for (const ref of refs) {
+        const { partition, offset, index } = parsePlace(ref.place)
+        const { records } = this.partitions[partition]!
+        const record = decodeRecord(records[Number(offset)]!)
+        const messages = record.messages.map((message, i) => (i === index ? { ...message, sealedBody: erasedBody } : message))
+        records[Number(offset)] = encodeRecord({ ...record, messages })
+      }
+    }
+    return this.simulation.call({ engine: 'bus', name: 'erase', effect })
   }
   produce(record: MessageRecord, isTwice = false): Promise<Place> {
     const bytes = encodeRecord(record)

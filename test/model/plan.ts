@@ -9,6 +9,9 @@ export type Producer = 'dispatcher1' | 'dispatcher2'
 export type Step = { readonly at: number } & (
   | { readonly kind: 'create'; readonly hook: Hook; readonly thenPost?: string; readonly by?: Producer }
   | { readonly kind: 'change' | 'activate' | 'deactivate' | 'delete'; readonly hook: Hook }
+  /** Somebody asks to erase the payload of a message, or a legal hold forbids it. The hook names the tenant. */
+  | { readonly kind: 'erase'; readonly message: string; readonly hook: Hook }
+  | { readonly kind: 'hold'; readonly hook: Hook }
   | { readonly kind: 'suspend' | 'resume' | 'partition' | 'forget' | 'rewind' | 'garbage' | 'faulty' }
   | {
       readonly kind: 'post'
@@ -21,6 +24,8 @@ export type Step = { readonly at: number } & (
       readonly by?: Producer
     }
   | { readonly kind: 'replay'; readonly message: string; readonly hook: Hook }
+  /** Somebody with the password of the event store appends an attempt. Its event is a copy of a genuine failure with another end. */
+  | { readonly kind: 'forge'; readonly hook: Hook; readonly as: 'DeliverySucceeded' | 'DeliveryDeadLettered' }
   | { readonly kind: 'respond'; readonly hook: Hook; readonly mode: Mode }
   | { readonly kind: 'stopReaders'; readonly family: 'webhook' | 'attempts'; readonly ms: number }
   | { readonly kind: 'lag'; readonly ms: number }
@@ -167,6 +172,23 @@ export function planOf(seed: number, profile: Profile): Step[] {
   if (chance(0.1)) concurrentCommands(int(300, 2_500), add)
   const ofDispatchers = randomFrom(seed + 3_000_000)
   if (ofDispatchers.chance(0.3)) postsToDispatchers(ofDispatchers, profile, add)
+  const ofForger = randomFrom(seed + 4_000_000)
+  if (ofForger.chance(0.1)) {
+    const hook = ofForger.pick(['A', 'B'] as const)
+    const as = ofForger.pick(['DeliverySucceeded', 'DeliveryDeadLettered'] as const)
+    add(ofForger.int(0, 500), { kind: 'respond', hook, mode: '503' } as never)
+    add(ofForger.int(900, 3_500), { kind: 'forge', hook, as } as never)
+  }
+  const ofEraser = randomFrom(seed + 5_000_000)
+  if (ofEraser.chance(0.2)) {
+    const at = ofEraser.int(600, 3_000)
+    const hook = ofEraser.pick(['A', 'C'] as const)
+    add(at, { kind: 'erase', message: ofEraser.pick(['m1', 'm2', 'p1']), hook } as never)
+    if (ofEraser.chance(0.2)) add(at - ofEraser.int(0, 100), { kind: 'hold', hook } as never)
+    // The deliveries of the message do not end before the erasure.
+    if (ofEraser.chance(0.6)) add(ofEraser.int(0, 500), { kind: 'respond', hook, mode: '503' } as never)
+    if (ofEraser.chance(0.4)) add(at + ofEraser.int(0, 500), { kind: 'replay', message: 'm1', hook } as never)
+  }
   return plan
 }
 

@@ -41,6 +41,10 @@ export async function play({ seed, profile, code, plan = planOf(seed, profile), 
     projectors: seed % 2 === 0 ? 2 : 1,
     partitions: 2,
     slots: seed % 3 === 0 ? 2 : 4,
+    hasLogWriter: seed % 3 === 1,
+    hasErasures: plan.some(({ kind }) => kind === 'erase'),
+    // A bus that writes the index together with a record is on Postgres, where records can be changed.
+    erasesRecords: seed % 2 === 0 || plan.some((step) => 'by' in step),
   })
   for (const name of ['api', 'dispatcher1', 'dispatcher2', 'projector1', 'projector2'])
     firstLives.set(name, simulation.lifeOf(name) ?? { calls: 0 })

@@ -86,6 +86,14 @@ const endChains: Effect = ({ scheduled }, { text, values, onEnded }) => {
 const existing: Effect = ({ scheduled }, { values }) =>
   (values[0] as unknown as DeliveryId[]).filter((id) => scheduled.has(id)).map((delivery) => ({ delivery }))
 
+const makeDue: Effect = ({ scheduled }, { values, now }) =>
+  (values[0] as unknown as DeliveryId[]).flatMap((delivery) => {
+    const row = scheduled.get(delivery)
+    if (row === undefined || row.dueAt === null || row.dueAt <= now) return []
+    scheduled.set(delivery, { ...row, dueAt: now })
+    return [{ delivery }]
+  })
+
 /** The statements on `scheduled_deliveries`, by their names. */
 export const scheduleStatements: readonly (readonly [name: string, apply: Effect])[] = [
   [
@@ -115,6 +123,7 @@ export const scheduleStatements: readonly (readonly [name: string, apply: Effect
     },
   ],
   ['schedule-existing', existing],
+  ['update scheduled_deliveries set due_at', makeDue],
   ['retries-lock', existing],
   [
     'retries-schedule',

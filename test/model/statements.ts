@@ -2,7 +2,7 @@ import { deliveryId } from '../../src/events/delivery-id.ts'
 import type { Checkpoint, RecordedEvent } from '../../src/events/envelope.ts'
 import type { Place } from '../../src/events/ids.ts'
 import { type MessageRecord, recordedRef } from '../../src/events/message-record.ts'
-import { messageRefFields } from '../../src/events/refs.ts'
+import { type MessageRef, messageRefFields } from '../../src/events/refs.ts'
 import type { IndexEntry, Match } from '../../src/ports/message-bus.ts'
 import type { IndexedMessage } from '../../src/projections/message-index.ts'
 import { scheduleStatements } from './schedule-statements.ts'
@@ -77,6 +77,13 @@ const changedSince: Effect = (tables, { values }) => {
 const statements: readonly (readonly [name: string, apply: Effect])[] = [
   ...scheduleStatements,
   ['message-index-insert', insertIndexRows],
+  [
+    'message-index-rejections',
+    ({ rejections }, { values }) =>
+      [...rejections.values()]
+        .filter(({ tenant, message }) => tenant === values[0] && message === values[1])
+        .map(({ place, fingerprint, accepted_at }) => ({ place, fingerprint, accepted_at })),
+  ],
   ['message-index-stored', storedIndex],
   ['offsets-save', saveOffsets],
   [
@@ -114,10 +121,11 @@ const statements: readonly (readonly [name: string, apply: Effect])[] = [
   [
     'insert into message_rejections',
     ({ rejections }, { values }) => {
-      for (const row of rowsOf(messageRefFields, values)) rejections.add(row.place!)
+      for (const row of rowsOf(messageRefFields, values)) rejections.set(row.place!, row as unknown as MessageRef)
       return []
     },
   ],
+  ['select since from engines', () => []],
   ['delete from webhook_health', () => []],
   ['insert into webhook_health', () => []],
   ['insert into gathered_delivery_counts', () => []],

@@ -1,6 +1,6 @@
 import type { Checkpoint } from '../../src/events/envelope.ts'
 import type { DeliveryId, TenantId, WebhookId } from '../../src/events/ids.ts'
-import type { DeliveryRef } from '../../src/events/refs.ts'
+import type { DeliveryRef, MessageRef } from '../../src/events/refs.ts'
 import type { IndexedMessage } from '../../src/projections/message-index.ts'
 import type { ChangedWebhook } from '../../src/projections/webhooks.ts'
 
@@ -29,7 +29,7 @@ export interface Tables {
   readonly scheduled: Map<DeliveryId, ScheduledRow>
   readonly offsets: Map<number, bigint>
   readonly quarantinedRecords: Set<string>
-  readonly rejections: Set<string>
+  readonly rejections: Map<string, MessageRef>
   readonly projections: Map<string, BuildRow>
   /** The position of the last change of a webhook that was acknowledged before the read model had it, or null. */
   acknowledged: Checkpoint | null
@@ -43,9 +43,9 @@ export const emptyTables = (): Tables => ({
   scheduled: new Map(),
   offsets: new Map(),
   quarantinedRecords: new Set(),
-  rejections: new Set(),
+  rejections: new Map(),
   acknowledged: null,
-  projections: new Map(['webhooks', 'deliveries', 'endpoint_manager'].map((name) => [name, build()])),
+  projections: new Map(['webhooks', 'deliveries', 'endpoint_manager', 'erasure_manager'].map((name) => [name, build()])),
   webhooks: new Map(),
   tenants: new Map(),
   quarantinedStreams: [],

@@ -11,6 +11,9 @@ export function applyWebhookEvent({ webhooks, tenants }: Pick<Tables, 'webhooks'
   const { position, revision } = event
   const tenant = event.metadata.tenant as TenantId
   switch (event.type) {
+    case 'TenantRegistered':
+    case 'TenantHeld':
+      return
     case 'TenantSuspended':
     case 'TenantResumed':
       tenants.set(tenant, { is_suspended: event.type === 'TenantSuspended', position })

@@ -3,7 +3,7 @@ import { Registry } from 'prom-client'
 import type { DispatcherDeps } from '../../src/dispatch/dispatcher.ts'
 import type { DispatchMetrics } from '../../src/dispatch/metrics.ts'
 import type { WebhookCache } from '../../src/dispatch/webhook-cache.ts'
-import type { DeliveryId, MessageId, TenantId, WebhookId } from '../../src/events/ids.ts'
+import type { DeliveryId, EventId, MessageId, TenantId, WebhookId } from '../../src/events/ids.ts'
 import type { Keyring } from '../../src/lib/keyring.ts'
 import { type Log, silentLog } from '../../src/lib/log.ts'
 import { createVault } from '../../src/lib/seal.ts'
@@ -11,11 +11,11 @@ import { createWake } from '../../src/lib/wake.ts'
 import type { MessageBus } from '../../src/ports/message-bus.ts'
 import { createProjectionProgress } from '../../src/projections/waiter.ts'
 import { everyLease } from '../support/lease-shares.ts'
-import { noMacs } from '../support/no-macs.ts'
 import { epochOf } from './clock.ts'
 import type { Code } from './code.ts'
 import { ModelDeliveryLog, stateReadKey } from './delivery-log.ts'
 import { ModelEvents } from './event-store.ts'
+import { batchSealerOf } from './log-writer.ts'
 import { ModelBus } from './message-bus.ts'
 import { Postgres } from './postgres.ts'
 import { Receivers, requestMs } from './receivers.ts'
@@ -45,12 +45,16 @@ export interface Truth {
   }[]
   /** The tenant of each created webhook, and the time of its 201. */
   readonly created: Map<WebhookId, { tenant: TenantId; at: number }>
-  readonly replays: { delivery: DeliveryId; chain: number }[]
+  readonly replays: { delivery: DeliveryId; webhook: WebhookId; chain: number }[]
   readonly garbage: Set<string>
   /** The records with a message whose matching throws, as `partition/offset`. */
   readonly faulty: Set<string>
   /** The ends of chains that the retry manager has read, each with the time of that read. */
   readonly ended: Map<DeliveryId, { chain: number; at: number }[]>
+  /** The forged events, and the webhook of each. */
+  readonly forged: Map<EventId, WebhookId>
+  /** The tenants with a legal hold. */
+  readonly held: Set<TenantId>
 }
 
 const dataKey = randomBytes(32)
@@ -76,6 +80,17 @@ function failingOn(event: string, cache: WebhookCache): WebhookCache {
   return Object.assign(Object.create(cache) as WebhookCache, { match })
 }
 
+interface WorldOptions {
+  readonly dispatchers: number
+  readonly projectors: number
+  readonly partitions: number
+  readonly slots: number
+  readonly hasLogWriter: boolean
+  readonly hasErasures: boolean
+  /** Whether the records of the bus can be changed, as on Postgres. */
+  readonly erasesRecords: boolean
+}
+
 /** The engines and the processes of one run. */
 export class World {
   readonly simulation: Simulation
@@ -95,6 +110,8 @@ export class World {
     garbage: new Set(),
     faulty: new Set(),
     ended: new Map(),
+    forged: new Map(),
+    held: new Set(),
   }
   /** Called with an offset before it is saved. */
   onSaved: (partition: number, offset: bigint) => void = () => {}
@@ -103,14 +120,21 @@ export class World {
   /** The bus as each dispatcher sees it, by the dispatcher's name. A process that is also an API produces to it. */
   readonly producers = new Map<string, Pick<MessageBus, 'produce'>>()
   readonly dispatchers: number
+  /** Whether the projectors seal the events of day streams in batches. */
+  readonly hasLogWriter: boolean
+  private readonly hasErasures: boolean
+  readonly erasesRecords: boolean
   /** The slots of one dispatcher. They are few, so that many deliveries are parked. */
   private readonly slots: number
 
-  constructor(simulation: Simulation, code: Code, options: { dispatchers: number; projectors: number; partitions: number; slots: number }) {
+  constructor(simulation: Simulation, code: Code, options: WorldOptions) {
     this.simulation = simulation
     this.code = code
     this.dispatchers = options.dispatchers
     this.slots = options.slots
+    this.hasLogWriter = options.hasLogWriter
+    this.hasErasures = options.hasErasures
+    this.erasesRecords = options.erasesRecords
     this.events = new ModelEvents(simulation, code)
     this.bus = new ModelBus(simulation, options.partitions)
     this.log = new ModelDeliveryLog(simulation)
@@ -187,7 +211,7 @@ export class World {
       log,
       now,
       random,
-      macs: noMacs,
+      macs: code.macs,
       readsImplied: () => true,
     })
     // A request does not show its chain, so the receivers of the model get it from the context.
@@ -252,11 +276,15 @@ export class World {
     const { code, events: store } = this
     const pool = this.postgres.pool()
     const log = this.logOf(life)
-    const streams = code.commandStreams.createCommandStreams(store, keyring)
-    const deps = { store, pool, shares: everyLease, progress: createProjectionProgress(), log }
+    const { macs } = code
+    const streams = code.commandStreams.createCommandStreams(store, keyring, { macs })
+    const deps = { store, pool, shares: everyLease, progress: createProjectionProgress(), log, macs }
     const projections = [
       webhookModel,
-      code.deliveries.deliveries(this.log, code.retries.scheduleRetries),
+      {
+        ...code.deliveries.deliveries(this.log, code.retries.scheduleRetries),
+        ...(this.hasLogWriter ? { observe: batchSealerOf(this, { store, streams, pool, log }).observe } : {}),
+      },
       code.endpointManager.createEndpointManager({
         streams,
         pool,
@@ -266,6 +294,17 @@ export class World {
         now: () => new Date(Date.now()).toISOString(),
       }),
     ]
+    if (this.hasErasures)
+      projections.push(
+        code.erasureManager.createErasureManager({
+          ...{ streams, pool, log, deliveryLog: this.log, bus: this.erasesRecords ? this.bus : {} },
+          index: code.messageIndex.createMessageIndex(pool),
+          keyring: { destroy: async () => {} },
+          now: () => new Date(Date.now()).toISOString(),
+          onDue() {},
+          onKeysDestroyed() {},
+        }),
+      )
     for (const projection of projections) code.buildRunner.startBuildRunner(deps, projection, 1)
   }
 }

@@ -1,9 +1,7 @@
-import { erasureDecider, type PayloadErasure } from '../../commands/erasure.ts'
-import { refuseOnHold, tenantDecider } from '../../commands/tenant.ts'
+import { erasureDecider, type PayloadErasure, refuseIfHeld } from '../../commands/erasure.ts'
 import { erasureId } from '../../events/erasure.ts'
-import type { TenantId } from '../../events/ids.ts'
 import { type MessageRef, messageRefOf } from '../../events/refs.ts'
-import { erasureStream, tenantStream } from '../../events/streams.ts'
+import { erasureStream } from '../../events/streams.ts'
 import { msPerDay } from '../../lib/days.ts'
 import { codeOf } from '../../lib/errors.ts'
 import { projectionNames } from '../../projections/names.ts'
@@ -57,7 +55,7 @@ export function createErasureRoutes(deps: ApiDependencies): Route[] {
       async handler(request) {
         const { params, caller, gone } = request
         const message = messageRefOf(await routedMessages.find(caller.tenant, params.id, gone))
-        await refuseIfHeld(deps, message.tenant)
+        await refuseIfHeld(deps.streams, message.tenant, new Date(deps.now()).toISOString())
         const command = { type: 'AskPayloadErasure', message } as const
         try {
           await executeCommand(erasureDecider, erasureStream(erasureId(message)), command, request, { readModel, create: true })
@@ -76,13 +74,6 @@ export function createErasureRoutes(deps: ApiDependencies): Route[] {
       },
     }),
   ]
-}
-
-/** Throws on_hold while a legal hold forbids the erasure of the tenant's data. The stream is read, because the read model may be behind. */
-async function refuseIfHeld({ streams, now }: ApiDependencies, tenant: TenantId): Promise<void> {
-  const { events } = await streams.read(tenantStream(tenant))
-  const state = events.reduce(tenantDecider.evolve, tenantDecider.initial)
-  refuseOnHold(state?.hold ?? null, new Date(now()).toISOString())
 }
 
 /** Returns where the content may still be after the erasure. */
