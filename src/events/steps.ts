@@ -60,19 +60,10 @@ export const points = [
 ] as const
 export type Point = (typeof points)[number]
 /**
- * Steps that run only after something else has failed (a read model that is behind, an append whose result is unknown), once in the life of a
- * database or a tenant, or only with witnesses and subscribers of the audit log.
+ * Steps that run only after something else has failed (a read model that is behind, an append whose result is unknown), or once in the life of a
+ * database.
  */
-export const rarePoints: ReadonlySet<Point> = new Set([
-  'command.note',
-  'eventstoredb.repeat',
-  'log.start',
-  'log.start_position',
-  'log.cosignature',
-  'log.send',
-  'log.list',
-  'erasure.keys',
-])
+export const rarePoints: ReadonlySet<Point> = new Set(['command.note', 'eventstoredb.repeat', 'log.start', 'log.start_position'])
 
 /** Publishes the start and the end of each step with `{ point }`, and also `error` when the step has failed. */
 export const steps = tracingChannel<unknown, { point: Point; error?: unknown }>('kolbak.step')

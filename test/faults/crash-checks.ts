@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { giveUpAfterMs } from '../support/patience.ts'
 import { allDeliveries, type Client, clientOf, type DeliveryResponse, type Page, type WebhookResponse } from '../support/service-client.ts'
+import { logProblems } from './crash-log.ts'
 import type { Traffic } from './crash-traffic.ts'
 
 export interface Tally {
@@ -23,7 +24,7 @@ export async function expectAgreement(url: string, traffic: Traffic): Promise<Ta
     const { problems, tally } = await look(url, traffic).catch((error: unknown) => ({ problems: [String(error)], tally: null }))
     if (problems.length === 0 && tally !== null) {
       const api = await clientOf(url)
-      await api.call('DELETE', `/v1/webhooks/${traffic.webhook}`)
+      for (const id of [traffic.webhook, traffic.log.subscriber]) await api.call('DELETE', `/v1/webhooks/${id}`)
       return tally
     }
     if (performance.now() > end)
@@ -48,6 +49,7 @@ async function look(url: string, traffic: Traffic): Promise<{ problems: string[]
     ...ofBatches(traffic),
     ...(await ofRejections(api, traffic)),
     ...(await ofCommands(api, traffic)),
+    ...(await logProblems(api, traffic.log)),
     ...(await ofStoredAttempts(api, traffic, deliveries)),
   ]
   const sum = (numbers: readonly number[]) => numbers.reduce((total, value) => total + value, 0)

@@ -14,6 +14,8 @@ const moments = ['before', 'after'] as const
 const ofOneEngine = /^(eventstoredb|cassandra)\./
 /** The rare points are left out here. The model (test/model) and test/faults/eventstoredb-cluster.test.ts kill processes at them. */
 const common = points.filter((point) => !rarePoints.has(point))
+/** The steps that concern the audit log alone. One of them is always among the points of a run. */
+const isOfLog = ({ point }: { point: Point }) => /^log\.|^erasure\./.test(point)
 const onPostgres = common.filter((point) => !ofOneEngine.test(point))
 /** Leaves out `produce.index`. Only a process with both an API and a dispatcher passes it, and only with the bus on Postgres. */
 const withoutIndexing = (passed: readonly Point[]) => passed.filter((point) => point !== 'produce.index')
@@ -49,11 +51,19 @@ function suite(title: string, start: () => Promise<Processes>, passed: readonly 
     })
 
     const all = passed.flatMap((point) => moments.map((moment) => ({ point, moment })))
-    for (const { point, moment } of sample(all, sampleSize, random))
+    const [ofLog, others] = [all.filter(isOfLog), all.filter((at) => !isOfLog(at))]
+    const kills =
+      sampleSize >= all.length ? sample(all, sampleSize, random) : [...sample(ofLog, 1, random), ...sample(others, sampleSize - 1, random)]
+    for (const { point, moment } of kills)
       it(`recovers from a kill -9 ${moment} ${point}`, async () => {
         const { accepted, requests, duplicates, deaths } = await crash(processes, receiver, { point, moment, round: ++round, random })
         console.log(`      ${deaths} deaths, ${accepted} accepted, ${requests} requests, ${duplicates.length} repeated`)
       })
+
+    it('leaves the audit log whole', async () => {
+      const { code, out, err } = await processes.verify()
+      expect(code, `${out}${err}`).to.equal(0)
+    })
   })
 }
 

@@ -1,13 +1,16 @@
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { startWitness, type Witness } from '../../src/cli/witness.ts'
 import { unrecordedPerSlot } from '../../src/dispatch/slots.ts'
 import { type Crash, writePlan } from '../support/crash-at.ts'
 import { freshDatabase, type TestDatabase } from '../support/database.ts'
 import { enginesFor } from '../support/engine-sets.ts'
 import { freePort } from '../support/free-ports.ts'
 import { soonTakenOver } from '../support/patience.ts'
+import { type Ended, runProgram } from '../support/programs.ts'
 import { fixedKeys, type LogLine, spawnService, temporaryFolder } from '../support/service.ts'
+import { clientOf } from '../support/service-client.ts'
 import { waitFor } from '../support/wait-for.ts'
 
 type Child = ReturnType<typeof spawnService>
@@ -33,6 +36,8 @@ export interface Processes {
   /** Descriptions of starts and drains that failed. A kill is no failure. */
   readonly failures: string[]
   ready(): Promise<void>
+  /** Runs `kolbak audit verify` beside the processes. */
+  verify(): Promise<Ended>
   /** Plans deaths, which happen one after another (support/crash-at.ts). An empty list cancels the deaths that have not happened. */
   plan(crashes: readonly Crash[]): Promise<void>
   stop(): Promise<void>
@@ -52,6 +57,9 @@ const variablesOfAll = {
   KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3,0.3,0.3,0.3',
   KOLBAK_LOG_HEAD_SECONDS: '1',
   KOLBAK_LOG_BATCH_SECONDS: '1',
+  KOLBAK_LOG_LIST_SECONDS: '1',
+  KOLBAK_LOG_SEND_SECONDS: '1',
+  KOLBAK_LOG_WITNESS_SECONDS: '1',
 }
 
 /** Starts one process with all roles and its own Postgres. */
@@ -88,10 +96,12 @@ async function supervised(
   await plan([])
   const failures: string[] = []
   const all: Supervised[] = []
+  const witness = await openWitness()
+  const common = { ...engines, ...variablesOfAll, ...witness.variables, ...variables }
   for (const { roles, dataDir } of starts) {
     const port = await freePort()
     const ownVariables = { KOLBAK_ROLES: roles, PORT: String(port), CRASH_PLAN: planFile }
-    const start = () => spawnService(dataDir, { ...engines, ...variablesOfAll, ...variables, ...ownVariables })
+    const start = () => spawnService(dataDir, { ...common, ...ownVariables })
     all.push(supervise(roles, `http://127.0.0.1:${port}`, start, (why) => failures.push(`${roles}: ${why}`)))
   }
   return {
@@ -104,11 +114,43 @@ async function supervised(
     plan,
     async ready() {
       await Promise.all(all.map((process) => process.ready()))
+      await witness.start(all.find(({ roles }) => roles.includes('api'))!.url)
+    },
+    verify() {
+      const { NODE_OPTIONS: _, ...own } = common
+      return runProgram('cli/kolbak.ts', ['audit', 'verify', '--batches', 'all'], { ...own, KOLBAK_DATA_DIR: starts[0]!.dataDir })
     },
     async stop() {
       await Promise.all(all.map((process) => process.stop()))
+      await witness.close()
       await rm(folder, { recursive: true, force: true })
       await clean()
+    },
+  }
+}
+
+/** Opens a witness. It knows its log only after `start`, because the service is started with the key of the witness. */
+async function openWitness() {
+  const folder = await temporaryFolder()
+  const options = { folder, name: 'w1', host: '127.0.0.1', port: await freePort() }
+  const unused = await startWitness({ ...options, logs: [] })
+  await unused.close()
+  let witness: Witness | undefined
+  return {
+    variables: { KOLBAK_LOG_WITNESSES: `${unused.vkey}@http://127.0.0.1:${options.port}` },
+    /** Makes it a witness of the log of this service. */
+    async start(url: string) {
+      if (witness !== undefined) return
+      const api = await clientOf(url)
+      const key = await waitFor(async () => {
+        const { status, body } = await api.call<{ data: { key: string } }>('GET', '/v1/log')
+        return status === 200 ? body.data.key : null
+      })
+      witness = await startWitness({ ...options, logs: [key] })
+    },
+    async close() {
+      await witness?.close()
+      await rm(folder, { recursive: true, force: true })
     },
   }
 }

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { startLoad } from '../support/load.ts'
 import type { Receiver } from '../support/receiver.ts'
 import { type Client, clientOf, type WebhookResponse } from '../support/service-client.ts'
+import { type LogLoad, startLogLoad } from './crash-log.ts'
 
 /** The requests of one event at the receiver. */
 export interface Seen {
@@ -28,6 +29,7 @@ export interface Traffic {
   readonly described: { readonly acknowledged: number; readonly sent: number }
   /** The requests by webhook-id. */
   readonly seen: ReadonlyMap<string, Seen>
+  readonly log: LogLoad
   /** Returns the number of requests with a wrong signature. */
   unsigned(): number
   stop(): Promise<void>
@@ -42,8 +44,8 @@ const perSecond = 40
 const batchSize = 540
 
 /**
- * Starts a mixed load: events, batches, repeated events with the same and with other content, changes of the webhook, reads of its history, and replays
- * of one delivery and of all failed ones. The receiver responds to a tenth of the requests with 503, and to some with 400, which ends a delivery. A caller that cannot
+ * Starts a mixed load: events, batches, repeated events with the same and with other content, changes of the webhook, reads of its history, erasures of
+ * tenants, heads of the audit log, and replays of one delivery and of all failed ones. The receiver responds to a tenth of the requests with 503, and to some with 400, which ends a delivery. A caller that cannot
  * reach the service tries again.
  * @param round a number that makes the ids of this load unique
  */
@@ -65,6 +67,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
   })
   const { id: webhook, secret } = await api.post<WebhookResponse>('/v1/webhooks', { callback_url: receiver.url(path), event: '*' })
   receiver.verify(path, secret)
+  const log = await startLogLoad(api, receiver, round)
 
   const authorization = `Bearer ${api.token}`
   const first = round * 1_000_000
@@ -146,6 +149,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
       if (former !== null) await call('DELETE', `/v1/webhooks/${former}`)
       former = body.id
     }),
+    repeatWork(1_500, () => log.eraseTenant(call)),
   ]
   return {
     webhook,
@@ -159,6 +163,7 @@ export async function traffic(urls: readonly string[], receiver: Receiver, round
     replayed,
     described,
     seen,
+    log,
     unsigned: () => receiver.received(path).filter(({ verified }) => verified === false).length,
     async stop() {
       running = false
