@@ -1,6 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EventStoreDBClient } from '@eventstore/db-client'
 import { expect } from 'chai'
+import { readConfig } from '../../src/config/config.ts'
+import { silentLog } from '../../src/lib/log.ts'
+import { verify } from '../../src/operator/verify.ts'
 import { needsStoreCluster, type StoreCluster, type StoreNode, startStoreCluster, startStoreServer } from '../support/event-store-server.ts'
 import { expectArrival } from '../support/expectations.ts'
 import { isFull } from '../support/is-full.ts'
@@ -77,7 +80,11 @@ const faults: readonly Fault[] = [
 
 describe('two processes on a cluster of EventStoreDB', () => {
   needsStoreCluster()
-  const processes = withServices({ each: true, sharedDatabase: true, variables: { ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3' } })
+  const processes = withServices({
+    each: true,
+    sharedDatabase: true,
+    variables: { ...soonTakenOver, KOLBAK_RETRY_DELAYS: '0.3,0.3,0.3', KOLBAK_LOG_HEAD_SECONDS: '1', KOLBAK_LOG_BATCH_SECONDS: '1' },
+  })
   let store: StoreCluster
   beforeEach(async () => {
     store = await startStoreCluster()
@@ -122,6 +129,8 @@ describe('two processes on a cluster of EventStoreDB', () => {
         expect(standStillMs, 'milliseconds without a delivery').to.be.below(Math.max(2_000, 5 * usualGapMs))
         expect(commandMs, 'milliseconds until a command is taken after another node leads').to.be.below(Math.max(6_000, 15 * usualGapMs))
         await waitFor(async () => (await repeatedIds(store.url)).length === 0, { what: 'every id to be stored once in its stream' })
+        const config = readConfig(processes.variables({ ...variables, KOLBAK_DATA_DIR: processes.dataDir }))
+        expect((await verify(config, silentLog, { batches: 1_000 })).faults, 'faults in the audit log').to.deep.equal([])
       })
 })
 
