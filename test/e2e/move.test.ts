@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect } from 'chai'
 import { describeOn, type Engine, enginesFor, useEngines } from '../support/engine-sets.ts'
@@ -25,11 +26,24 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
         KOLBAK_ALLOWED_SUBNETS: '127.0.0.0/8',
         // Retries go on for two minutes, so that the delivery still waits after the move, even on a slow machine.
         KOLBAK_RETRY_DELAYS: Array(20).fill(6).join(),
+        KOLBAK_LOG_BATCH_SECONDS: '1',
+        KOLBAK_LOG_HEAD_SECONDS: '1',
       },
     })
     const { receiver, start } = services
-    const move = (variables: Record<string, string>) =>
-      runProgram('cli/kolbak.ts', ['move', port], services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...variables }))
+    const kolbak = (args: readonly string[], variables: Record<string, string> = {}) =>
+      runProgram('cli/kolbak.ts', args, services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...variables }))
+    /** Proves a delivery once a head covers its batch. */
+    const proofOf = (delivery: string, variables: Record<string, string> = {}) =>
+      waitFor(
+        async () => {
+          const { code, out, err } = await kolbak(['audit', 'prove', delivery], variables)
+          if (code !== 0 && !err.includes('not_sealed')) throw new Error(err)
+          return code === 0 ? out : null
+        },
+        { what: 'the proof of a delivery' },
+      )
+    const move = (variables: Record<string, string>) => kolbak(['move', port], variables)
     const page = <T>(api: Client, path: string) => api.get<Page<T>>(path).then(({ data }) => data)
     // The range is fixed, because the response names it.
     const timeOf = (day: number) => new Date(Date.now() + day * 86_400_000).toISOString()
@@ -73,6 +87,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       const statistics = () => api.get<{ data: { totals: { success: number } } }>(`/v1/statistics/deliveries?webhook=${webhooks[0]?.id}`)
       await waitFor(async () => (await statistics()).data.totals.success === 21, { what: 'the statistics' })
       const [proven] = await page<DeliveryResponse>(api, '/v1/events/evt_7/deliveries')
+      const early = await proofOf(proven!.id)
       const before = await everything(api, webhooks)
       expect(before.map(({ status }) => status)).to.deep.equal(before.map(() => 200))
       await service.kill('SIGTERM')
@@ -91,11 +106,7 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       expect(moved.code, moved.err).to.equal(0)
       expect(JSON.parse(moved.out)).to.include({ port })
       // Every event keeps its leaf, so the heads from before the move still hold.
-      const verified = await runProgram(
-        'cli/kolbak.ts',
-        ['audit', 'verify'],
-        services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...engines }),
-      )
+      const verified = await kolbak(['audit', 'verify'], engines)
       expect(`${verified.code} ${verified.out}${verified.err}`).to.match(
         /^0 \d+ events, [1-9]\d* heads? and \d+ of \d+ batch(es)? checked: no fault\.$/m,
       )
@@ -127,18 +138,20 @@ for (const [engine, port] of Object.entries(ports) as [Engine, string][])
       await expectDelivery(api, 'evt_new', 'success')
       expect(receiver.received('/up').filter((request) => request.headers['webhook-id'] === 'evt_5')).to.have.length(1)
 
-      // A delivery from before the move can still be proven, once a head covers its batch.
-      const proof = await waitFor(
-        async () => {
-          const environment = services.variables({ KOLBAK_DATA_DIR: services.dataDir, ...engines })
-          const { code, out, err } = await runProgram('cli/kolbak.ts', ['audit', 'prove', proven!.id], environment)
-          if (code !== 0 && !err.includes('not_sealed')) throw new Error(err)
-          return code === 0 ? out : null
-        },
-        { what: 'the proof of a delivery from before the move' },
-      )
+      // A proof from before the move still holds, and a delivery from before the move can still be proven.
       const { check } = await import(join(import.meta.dirname, '../../docs/verify.mjs'))
-      const { ok, lines } = check([{ name: 'proof', bytes: Buffer.from(proof) }], JSON.parse(proof).key)
+      const proof = await proofOf(proven!.id, engines)
+      const headFiles = [early, proof].map((text, i) => {
+        const path = join(services.dataDir, `head-${i}.txt`)
+        writeFileSync(path, JSON.parse(text).head)
+        return path
+      })
+      const link = await kolbak(['audit', 'head', '--since-head', ...headFiles], engines)
+      const files = { proof, early, link: link.out }
+      const { ok, lines } = check(
+        Object.entries(files).map(([name, text]) => ({ name, bytes: Buffer.from(text) })),
+        JSON.parse(early).key,
+      )
       expect(ok, lines.join('\n')).to.equal(true)
     })
 
