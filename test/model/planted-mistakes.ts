@@ -256,18 +256,21 @@ export const plantedMistakes: readonly PlantedMistake[] = [
     file: 'dispatch/deliver.ts',
     changes: [onLine('erased-as-unreadable', ...neverTrue)],
     breaks: ['1'],
+    from: 25,
   },
   {
     name: 'the records of the bus are not erased',
     file: 'dispatch/erasure-manager.ts',
     changes: [withoutLine('records-not-erased')],
     breaks: ['erased'],
+    from: 28,
   },
   {
     name: 'a legal hold does not forbid an erasure',
     file: 'commands/erasure.ts',
     changes: [withoutLine('hold-ignored')],
     breaks: ['hold'],
+    from: 100,
   },
   {
     name: 'a forged attempt is applied',
@@ -298,6 +301,7 @@ export const plantedMistakes: readonly PlantedMistake[] = [
     file: 'projections/build-runner.ts',
     changes: [withoutLine('start-not-observed')],
     breaks: ['stuck'],
+    from: 140,
   },
   {
     name: 'the events are not read again after a batch could not be appended',
@@ -328,5 +332,6 @@ export const plantedMistakes: readonly PlantedMistake[] = [
     file: 'service/batch-sealer.ts',
     changes: [withoutLine('resumed-while-sealing')],
     breaks: ['sealed'],
+    from: 50,
   },
 ]
