@@ -67,6 +67,30 @@ export async function eventStoreSince(pool: Pool): Promise<string> {
 /** The error when another process has sealed events that this process wanted to seal. */
 class SealedElsewhere extends Error {}
 
+type SealerDeps = Pick<Shared, 'store' | 'streams' | 'macs' | 'pools' | 'config' | 'parts' | 'log'>
+
+/** Returns the position up to which events are sealed. @param upTo the position up to which they were applied */
+async function sealedUpTo({ macs, pools }: SealerDeps, last: BatchSealed | null, upTo: Checkpoint | null): Promise<Checkpoint> {
+  const start = macs.start!
+  if (last === null) return start // mutation: first-events-unsealed
+  // Positions in batches of a former event store mean nothing here, so the batches begin again with the next event.
+  const isOfThisStore = last.metadata.time > (await eventStoreSince(pools.reads))
+  return isOfThisStore ? (last.data.through as Checkpoint) : (upTo ?? start)
+}
+/** Appends a batch that follows the batch `lastId`. Returns its id. Throws SealedElsewhere if another batch is the last one. */
+async function seal({ store, streams }: SealerDeps, { from, through, tree, oldest_day }: Batch, lastId: EventId | null): Promise<EventId> {
+  const root = tree.root().toString('base64')
+  const data: LogEvents['BatchSealed'] = { of: 'deliveries', from, through, count: tree.size, root, oldest_day }
+  // The root is part of the id, so that another process with another content never counts as a repetition.
+  const id = uuidV5('log', 'deliveries', from, through, root) as EventId
+  // The end is read first. So a batch that another process seals after the comparison makes the append fail.
+  const end = await readLogEnd(store) // mutation: end-read-late
+  const last = await lastBatch(store)
+  if ((last?.id ?? null) !== lastId && last?.id !== id) throw new SealedElsewhere() // mutation: sealed-twice
+  await step('log.batch', () => appendLogEvent({ store, streams }, { id, type: 'BatchSealed', data, now: new Date() }, end))
+  return id
+}
+
 /**
  * Seals the events of day streams in batches. Some seconds after the first event of a batch, it appends BatchSealed. This event names the range of
  * positions, the number of events and the root of their Merkle tree. So an attempt that is changed, added or removed later is detected. The projection
@@ -74,8 +98,8 @@ class SealedElsewhere extends Error {}
  *
  * The only lasting state is the stream of the log. After a start, the events after the last batch are read again.
  */
-export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'macs' | 'pools' | 'config' | 'parts' | 'log'>): BatchSealer {
-  const { store, streams, macs, config, parts, log } = shared
+export function createBatchSealer(shared: SealerDeps): BatchSealer {
+  const { store, macs, config, parts, log } = shared
   const sealMs = config.KOLBAK_LOG_BATCH_SECONDS * 1_000
   /** The position up to which every event is in a batch, or undefined before the first event and after a conflict. */
   let reached: Checkpoint | undefined
@@ -94,21 +118,13 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
     addTo(batch, event)
     reached = event.position
   }
-  /** Returns the position up to which events are sealed. `upTo` is the position up to which they were applied. */
-  const sealedUpTo = async (last: BatchSealed | null, upTo: Checkpoint | null): Promise<Checkpoint> => {
-    const start = macs.start!
-    if (last === null) return start // mutation: first-events-unsealed
-    // Positions in batches of a former event store mean nothing here, so the batches begin again with the next event.
-    const isOfThisStore = last.metadata.time > (await eventStoreSince(shared.pools.reads))
-    return isOfThisStore ? (last.data.through as Checkpoint) : (upTo ?? start)
-  }
   /** Continues after the last batch. Events that came after it and were applied before `upTo` are read again. */
   const resume = async (upTo: Checkpoint | null) => {
     reached = undefined
     batch = null
     await sealing // mutation: resumed-while-sealing
     const last = await lastBatch(store)
-    reached = await sealedUpTo(last, upTo)
+    reached = await sealedUpTo(shared, last, upTo)
     lastId = last?.id ?? null
     if (upTo === null || reached >= upTo) return
     const missed = eventsUpTo(store, { families: dayFamilies, after: reached, upTo, stop: stopping.signal })
@@ -126,25 +142,13 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
       })
     return resuming
   }
-  const seal = async ({ from, through, tree, oldest_day }: Batch) => {
-    const root = tree.root().toString('base64')
-    const data: LogEvents['BatchSealed'] = { of: 'deliveries', from, through, count: tree.size, root, oldest_day }
-    // The root is part of the id, so that another process with another content never counts as a repetition.
-    const id = uuidV5('log', 'deliveries', from, through, root) as EventId
-    // The end is read first. So a batch that another process seals after the comparison makes the append fail.
-    const end = await readLogEnd(store) // mutation: end-read-late
-    const last = await lastBatch(store)
-    if ((last?.id ?? null) !== lastId && last?.id !== id) throw new SealedElsewhere() // mutation: sealed-twice
-    await step('log.batch', () => appendLogEvent({ store, streams }, { id, type: 'BatchSealed', data, now: new Date() }, end))
-    lastId = id
-  }
   /** Seals the present batch. New events begin the next one meanwhile. */
   const sealPresent = async (): Promise<void> => {
     const presentBatch = batch
     if (presentBatch === null || macs.start === null || presentBatch.hasOnlyHeads) return
     batch = null
     try {
-      await seal(presentBatch)
+      lastId = await seal(shared, presentBatch, lastId)
     } catch (error) {
       // Another process has sealed events, or the result of the append is unknown. In both cases the stream shows where to continue.
       reached = undefined
@@ -153,9 +157,8 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
     }
   }
   const sealIfDue = () => {
-    if (batch === null || sealing !== null) return
     // A new batch leads to a new head, which is sent to subscribers. The events of these deliveries alone must not lead to the next batch.
-    if (batch.hasOnlyHeads) return
+    if (batch === null || sealing !== null || batch.hasOnlyHeads) return
     if (performance.now() - batch.startedAt < sealMs && batch.tree.size < maxEvents) return
     sealing = sealPresent().finally(() => {
       sealing = null
@@ -190,10 +193,7 @@ export function createBatchSealer(shared: Pick<Shared, 'store' | 'streams' | 'ma
       take(events, checkpoint)
       return undefined
     }
-    return resumeOnce(after).then(() => {
-      if (reached === undefined) applied = checkpoint
-      else take(events, checkpoint)
-    })
+    return resumeOnce(after).then(() => take(events, checkpoint))
   }
   return { observe }
 }

@@ -102,7 +102,7 @@ export const plantedMistakes: readonly PlantedMistake[] = [
       inSql(/checkpoint is not distinct from/, 'true or checkpoint is distinct from'),
     ],
     breaks: ['2', '3', '5', 'stuck'],
-    from: 1160,
+    from: 1470,
   },
   {
     name: 'the webhook cache is refreshed by time alone',
@@ -115,7 +115,7 @@ export const plantedMistakes: readonly PlantedMistake[] = [
     file: 'dispatch/route.ts',
     changes: [afterNextLine('cursor-read-later')],
     breaks: ['1'],
-    from: 265,
+    from: 338,
   },
   {
     name: 'a match is written though the webhooks have changed',
@@ -210,7 +210,7 @@ export const plantedMistakes: readonly PlantedMistake[] = [
     file: 'dispatch/partition-consumer.ts',
     changes: [withoutLine('lost-message-ignored')],
     breaks: ['stuck'],
-    from: 1000,
+    from: 1110,
   },
   {
     name: 'a claimed row is sent though its chain has ended',
