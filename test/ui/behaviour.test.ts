@@ -209,7 +209,7 @@ describe('the dashboard in a browser', () => {
     await page.keyboard.press('/')
     await page.keyboard.type(`${idPart.toLowerCase()}-1`)
     await page.keyboard.press('Enter')
-    await page.getByText('These have it as a part of their ids').waitFor()
+    await page.getByRole('heading', { name: 'but these are similar' }).waitFor()
     await page.getByRole('link', { name: 'part.one' }).click()
     await page.getByRole('heading', { name: 'part.one' }).waitFor()
   })
@@ -330,6 +330,19 @@ describe('the dashboard in a browser', () => {
     })
   })
 
+  it('shows events with a similar id to somebody who searches for a part of it, also on a narrow screen', async () => {
+    const number = String(Math.floor(Math.random() * 1e9)).padStart(9, '1')
+    await world.api.post('/v1/events', { id: `purchase-${number}`, event: 'purchase.made', payload: {} })
+    const page = await world.page({ width: 320 })
+    await open(page, '/events')
+    await page.getByRole('heading', { name: 'Events' }).waitFor()
+    await page.getByRole('searchbox').first().fill(`Purchase no. ${number}`)
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { name: 'but these are similar' }).waitFor()
+    await page.getByText(`purchase-${number}`, { exact: true }).waitFor()
+    expect(Number(await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth'))).to.be.at.most(0)
+    await expectAccessible(page, 'similar ids')
+  })
   it('signs in by the link that a start prints, and takes the code out of the address', async () => {
     const page = await world.page({ isSignedIn: false })
     // A code that nobody has issued is as good as a used one.
