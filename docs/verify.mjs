@@ -387,8 +387,9 @@ function checkExport(folder, kept) {
   const isForged = (what) => `${what} is forged or altered: Kolbak has not written it like this.`
   const problems = [
     ...linesWith('forged-attempt').map((line) => isForged(`The attempt ${line.split(' ')[1]} in the batch of entry ${line.split(' ')[0]}`)),
-    ...[...forged].map((index) => isForged(`The entry ${index}`)),
+    ...[...forged].filter((index) => !hidden.has(index)).map((index) => isForged(`The entry ${index}`)),
   ]
+  for (const index of hidden) lines.push(isForged(`The entry ${index}, which is of another tenant,`))
   return { key, head, facts: [], others, lines, problems }
 }
 /** Returns the head in a note as the only element, or nothing if this key has not signed the note. */
