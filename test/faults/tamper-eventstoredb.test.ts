@@ -97,7 +97,11 @@ describe('changes that somebody makes in EventStoreDB', () => {
     const refused = await change(id)
     expect(`${refused.status} ${refused.body.error.code}`).to.equal('503 stream_faulty')
     expect(refused.body.error.message).to.include(`${stream}@1 is altered`)
-    expect(await faultsNow()).to.include(`${stream}@1 altered (mac)`)
+    const faults = await faultsNow()
+    expect(
+      faults.some((fault) => new RegExp(`^${stream}@1 (altered|inserted) \\(mac\\)`).test(fault)),
+      faults.join('\n'),
+    ).to.equal(true)
   })
 
   describe('in the files of the server', () => {
@@ -147,7 +151,11 @@ describe('changes that somebody makes in EventStoreDB', () => {
         faults.some((fault) => new RegExp(`^${streamOf(1)}@1 missing \\(leaf \\d+\\)$`).test(fault)),
         faults.join('\n'),
       ).to.equal(true)
-      expect(faults).to.include(`head ${size} the log ends at ${size - 1}`)
+      // A batch that was sealed at the stop may be newer than the head, so the log may still be as long as the head says.
+      expect(
+        faults.some((fault) => new RegExp(`^head ${size} (root differs|the event store has \\d+ events)$`).test(fault)),
+        faults.join('\n'),
+      ).to.equal(true)
     })
     it('an altered attempt and a removed one are named by their batches', async () => {
       const attempts = (await storedEvents()).filter(({ type }) => type === 'DeliverySucceeded')
