@@ -219,18 +219,20 @@ export function classify(
 }
 
 /** Returns the deliveries of redelivered messages that need not start again, because they have an attempt or a scheduled row. */
-async function begunDeliveries(
-  { deliveryLog, historyCatchUp, schedule }: RouteDeps,
-  redelivered: readonly { incoming: Incoming; row: IndexedMessage }[],
+export async function begunDeliveries(
+  {
+    deliveryLog,
+    historyCatchUp,
+    schedule,
+  }: Pick<RouteDeps, 'historyCatchUp' | 'schedule'> & { readonly deliveryLog: Pick<DeliveryReads, 'states'> },
+  redelivered: readonly { incoming: Pick<Incoming, 'record'>; row: IndexedMessage }[],
 ): Promise<Set<string>> {
   const deliveries = redelivered.flatMap(({ incoming, row }) => firstAttempts(incoming, row))
   if (deliveries.length === 0) return new Set()
+  // The rows are read first. A row that is already gone by then belongs to an attempt that is stored, so the history shows it after the wait.
+  const begun = new Set<string>(await schedule.existing(deliveries.map(({ delivery }) => delivery)))
   await historyCatchUp.reachHead()
-  const [states, scheduled] = await Promise.all([
-    deliveryLog.states(deliveries),
-    schedule.existing(deliveries.map(({ delivery }) => delivery)),
-  ])
-  const begun = new Set<string>(scheduled)
+  const states = await deliveryLog.states(deliveries)
   states.forEach((state, i) => {
     if (state !== null && (state.attempt > 0 || state.chain > 1)) begun.add(deliveries[i]!.delivery)
   })
@@ -252,7 +254,7 @@ async function erasedAmong(
   return new Set(notBegun.filter((_, i) => isErased(bodies[i])).map(({ incoming }) => incoming))
 }
 
-const firstAttempts = ({ record }: Incoming, row: IndexedMessage) =>
+const firstAttempts = ({ record }: Pick<Incoming, 'record'>, row: IndexedMessage) =>
   row.webhooks.map((webhook) => firstAttempt(row, webhook, record.correlation_id))
 
 /** Starts the deliveries of a message. The message is done when the event of its routing is appended and each delivery is attempted or parked. */
