@@ -109,16 +109,19 @@ describe('the dashboard in a browser', () => {
     await page.keyboard.press('[')
     await page.getByRole('button', { name: 'Restore revision 0' }).waitFor()
     await page.keyboard.press(']')
-    await page.getByRole('link', { name: 'look at revision 0' }).click()
-    await page.getByRole('button', { name: 'Restore revision 0' }).click()
-    await page.getByRole('button', { name: 'Restore', exact: true }).click()
+    await page.getByRole('button', { name: 'Undo this change' }).click()
+    const row = page.getByRole('dialog').getByRole('row', { name: 'callback_url' })
+    expect(await row.getByRole('cell').allTextContents()).to.deep.equal([world.receiver.url('/wrong'), world.receiver.url('/right')])
+    await picture(page, 'undo')
+    await expectAccessible(page, 'the dialog of an undo')
+    await page.getByRole('button', { name: 'Undo', exact: true }).click()
     await waitFor(
       async () => (await world.api.get<{ callback_url: string }>(`/v1/webhooks/${id}`)).callback_url.endsWith('/right') || undefined,
       {
         what: 'the URL to be restored',
       },
     )
-    await page.getByText('2. Changed').waitFor()
+    await page.getByRole('link', { name: /^2\. Changed.*Same as revision 0/ }).waitFor()
   })
   it('verifies a signature in the browser, without sending the secret', async () => {
     const { id, secret } = await create('/signed', 'signed.*')

@@ -1,16 +1,14 @@
 import { useState } from 'preact/hooks'
 import type { Delivery, Page, Version, Webhook } from '../../../api/responses.ts'
-import { send } from '../../lib/api.ts'
-import { useAction, useQuery } from '../../lib/query.ts'
+import { useQuery } from '../../lib/query.ts'
 import { params, setParams, urlOf } from '../../lib/router.ts'
 import { can } from '../../lib/session.ts'
-import { Confirm } from '../../parts/form.tsx'
 import { Icon, type IconName } from '../../parts/icon.tsx'
 import { Loaded } from '../../parts/messages.tsx'
-import { Curl } from '../../parts/screen.tsx'
 import { Id, Time } from '../../parts/text.tsx'
 import { actorText, ValueText } from '../../parts/value-text.tsx'
 import { Axis } from './axis.tsx'
+import { differencesOf, Restore, restorationsOf, restored, settingsBefore } from './restore.tsx'
 
 const kinds: Readonly<Record<string, { word: string; icon: IconName; tone: string }>> = {
   WebhookCreated: { word: 'Created', icon: 'plus', tone: 'good' },
@@ -21,8 +19,6 @@ const kinds: Readonly<Record<string, { word: string; icon: IconName; tone: strin
   WebhookDeleted: { word: 'Deleted', icon: 'cross', tone: 'bad' },
 }
 const kindOf = (type: string) => kinds[type] ?? { word: type, icon: 'dot' as const, tone: '' }
-/** The fields that a restoration sets. Secrets are never restored. */
-const restored = ['callback_url', 'event', 'description', 'retry_delays', 'is_active'] as const
 
 interface HistoryProps {
   readonly path: string
@@ -83,35 +79,42 @@ export function History({ path, webhook, etag, onChanged }: HistoryProps) {
   )
 }
 
-const Revisions = ({ versions, chosen, path }: { versions: readonly Version[]; chosen: Version; path: string }) => (
-  <ol class="timeline">
-    {versions.toReversed().map((version) => {
-      const { word, icon, tone } = kindOf(version.type)
-      const fields = Object.keys(version.changes).filter(() => version.type === 'WebhookChanged')
-      return (
-        <li key={version.revision} class={tone}>
-          <Icon name={icon} />
-          <div>
-            <a
-              class="attempt"
-              href={urlOf(`${path.slice('/v1'.length)}?tab=history&revision=${version.revision}`)}
-              aria-current={version === chosen ? 'true' : undefined}
-            >
-              <strong>
-                {version.revision}. {word}
-              </strong>
-              {fields.length > 0 && `: ${fields.join(', ')}`}
-              <br />
-              <span class="faint">
-                <Time at={version.time} isExact /> by {actorText(version.actor)}
-              </span>
-            </a>
-          </div>
-        </li>
-      )
-    })}
-  </ol>
-)
+function Revisions({ versions, chosen, path }: { versions: readonly Version[]; chosen: Version; path: string }) {
+  const restorations = restorationsOf(versions)
+  const items = versions.toReversed().map((version) => {
+    const { word, icon, tone } = kindOf(version.type)
+    const fields = Object.keys(version.changes).filter(() => version.type === 'WebhookChanged')
+    const restoredRevision = restorations.get(version.revision)
+    return (
+      <li key={version.revision} class={tone}>
+        <Icon name={icon} />
+        <div>
+          <a
+            class="attempt"
+            href={urlOf(`${path.slice('/v1'.length)}?tab=history&revision=${version.revision}`)}
+            aria-current={version === chosen ? 'true' : undefined}
+          >
+            <strong>
+              {version.revision}. {word}
+            </strong>
+            {fields.length > 0 && `: ${fields.join(', ')}`}
+            <br />
+            <span class="faint">
+              <Time at={version.time} isExact /> by {actorText(version.actor)}
+            </span>
+            {restoredRevision !== undefined && (
+              <>
+                <br />
+                <span class="faint">Same as revision {restoredRevision}</span>
+              </>
+            )}
+          </a>
+        </div>
+      </li>
+    )
+  })
+  return <ol class="timeline">{items}</ol>
+}
 
 interface RevisionViewProps extends HistoryProps {
   readonly version: Version
@@ -123,6 +126,9 @@ function RevisionView({ path, version, webhook, etag, isLatest, onChanged }: Rev
   const query = useQuery<Webhook>(isDeletion ? null : `${path}?revision=${version.revision}`)
   const { word } = kindOf(version.type)
   const changes = Object.entries(version.changes)
+  const [isUndoing, setUndoing] = useState(false)
+  const before = settingsBefore(version)
+  const canUndo = isLatest && webhook !== null && version.type === 'WebhookChanged' && Object.keys(before).length > 0
   return (
     <section class="stack">
       <div class="panel">
@@ -151,14 +157,24 @@ function RevisionView({ path, version, webhook, etag, isLatest, onChanged }: Rev
             ))}
           </ul>
         )}
-        {isLatest && version.type === 'WebhookChanged' && can('write:webhooks') && (
-          <p>
-            To undo this change,{' '}
-            <a href={urlOf(`${path.slice('/v1'.length)}?tab=history&revision=${version.revision - 1}`)}>
-              look at revision {version.revision - 1}
-            </a>{' '}
-            and restore it.
-          </p>
+        {canUndo && can('write:webhooks') && (
+          <div class="row">
+            <button type="button" onClick={() => setUndoing(true)}>
+              Undo this change
+            </button>
+          </div>
+        )}
+        {isUndoing && webhook !== null && (
+          <Restore
+            title="Undo this change?"
+            word="Undo"
+            path={path}
+            target={before}
+            today={webhook}
+            etag={etag}
+            close={() => setUndoing(false)}
+            onChanged={onChanged}
+          />
         )}
       </div>
       {!isDeletion && (
@@ -191,14 +207,7 @@ function Comparison(props: {
 }) {
   const { then, today, path, etag, isLatest, revision, onChanged } = props
   const [isOpen, setOpen] = useState(false)
-  const differing = today === null ? [] : restored.filter((name) => JSON.stringify(then[name]) !== JSON.stringify(today[name]))
-  const body = Object.fromEntries(differing.map((name) => [name, then[name]]))
-  const restore = useAction(async () => {
-    await send('PATCH', path, { body, ifMatch: etag })
-    setOpen(false)
-    setParams({ revision: null })
-    onChanged()
-  })
+  const differing = today === null ? [] : differencesOf(then, today)
   return (
     <>
       <div class="table">
@@ -242,20 +251,17 @@ function Comparison(props: {
           {differing.length === 0 && <span class="soft">Today is the same.</span>}
         </div>
       )}
-      {isOpen && (
-        <Confirm
+      {isOpen && today !== null && (
+        <Restore
           title={`Restore revision ${revision}?`}
           word="Restore"
-          action={restore}
-          confirm={() => restore.run()}
+          path={path}
+          target={then}
+          today={today}
+          etag={etag}
           close={() => setOpen(false)}
-        >
-          <p>
-            The webhook gets the values of then for {differing.join(', ')}. This is a new change: nothing of the past is rewritten, and the
-            secret stays as it is.
-          </p>
-          <Curl method="PATCH" request={path} body={body} />
-        </Confirm>
+          onChanged={onChanged}
+        />
       )}
     </>
   )
