@@ -106,6 +106,7 @@ describe('the dashboard in a browser', () => {
     const page = await world.page()
     await open(page, `/webhooks/${id}?tab=history`)
     await page.getByText('by client admin').first().waitFor()
+    expect(await page.getByRole('definition').allTextContents()).to.include('client admin') // the creator among the facts
     await page.keyboard.press('[')
     await page.getByRole('button', { name: 'Restore revision 0' }).waitFor()
     await page.keyboard.press(']')

@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks'
-import type { Webhook as WebhookData } from '../../../api/responses.ts'
+import type { Page, Version, Webhook as WebhookData } from '../../../api/responses.ts'
 import { send } from '../../lib/api.ts'
 import { refreshMs, useAction, useQuery } from '../../lib/query.ts'
 import { params } from '../../lib/router.ts'
@@ -10,6 +10,7 @@ import { Loaded, Note } from '../../parts/messages.tsx'
 import { Curl, Facts, Screen, Tabs } from '../../parts/screen.tsx'
 import { WebhookState } from '../../parts/status.tsx'
 import { Copy, Foreign, Id, Time } from '../../parts/text.tsx'
+import { actorText } from '../../parts/value-text.tsx'
 import { History } from './history.tsx'
 import { Receiver } from './receiver.tsx'
 import { ReplayMissed } from './replay-missed.tsx'
@@ -70,7 +71,7 @@ export function Webhook({ id }: { id: string }) {
                     </>,
                   ],
                   ['Created', <Time at={data.created_at} isExact />],
-                  data.key_id === null ? null : ['Created by the key', <Id id={data.key_id} />],
+                  ['Created by', <Creator path={path} keyId={data.key_id} />],
                 ]}
               />
               {!data.is_active && (
@@ -133,6 +134,23 @@ function Actions({ webhook, path, etag, onChanged }: { webhook: WebhookData; pat
           </p>
           <Curl method="PATCH" request={path} body={{ is_active: target }} />
         </Confirm>
+      )}
+    </>
+  )
+}
+
+/** Names the client or the key that created a webhook, which its first revision knows. */
+function Creator({ path, keyId }: { path: string; keyId: string | null }) {
+  const { reply } = useQuery<Page<Version>>(can('read:audit') ? `${path}/history?limit=1` : null)
+  const [first] = reply?.body.data ?? []
+  return (
+    <>
+      {first !== undefined ? <Foreign text={actorText(first.actor)} /> : keyId === null ? 'a client' : 'the key'}
+      {keyId !== null && (
+        <>
+          {' '}
+          <Id id={keyId} />
+        </>
       )}
     </>
   )

@@ -106,7 +106,7 @@ function WebhooksTable({ webhooks }: { webhooks: readonly Webhook[] }) {
         'State',
         ['Events', 'broad'],
         ['Attempts in the last 24 hours', 'wide'],
-        ['Created by', 'wide'],
+        ['Created by the key', 'wide'],
         ['Changed', 'wide'],
       ]}
     >
@@ -146,7 +146,7 @@ function WebhooksTable({ webhooks }: { webhooks: readonly Webhook[] }) {
           <td class="wide">
             <Attempts spans={spansOf(webhook.id)} />
           </td>
-          <td class="wide">{webhook.key_id === null ? 'a client' : <Id id={webhook.key_id} />}</td>
+          <td class="wide">{webhook.key_id === null ? <span class="soft">none</span> : <Id id={webhook.key_id} />}</td>
           <td class="wide nowrap">
             <Time at={webhook.updated_at} />
           </td>
