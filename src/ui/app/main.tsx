@@ -1,6 +1,6 @@
 import '../style/app.css'
 import { Component, type ComponentChildren, render } from 'preact'
-import { isSignedIn } from '../lib/api.ts'
+import { isOffline, isSignedIn } from '../lib/api.ts'
 import { followTheme } from '../lib/preferences.ts'
 import { startRouter } from '../lib/router.ts'
 import { startFailure, startSession } from '../lib/session.ts'
@@ -51,3 +51,6 @@ if (root !== null)
     root,
   )
 startSession()
+isOffline.subscribe((isDown) => {
+  if (!isDown && startFailure.value?.code === 'no_response') startSession()
+})

@@ -1,4 +1,4 @@
-import { signal } from '@preact/signals'
+import { effect, signal } from '@preact/signals'
 
 /** A fault of a value in a request, as the API reports it. */
 export interface Detail {
@@ -43,6 +43,14 @@ export const isSignedIn = signal<boolean | null>(null)
 export let changedAt = 0
 /** Whether the latest request got no response at all. */
 export const isOffline = signal(false)
+/** Milliseconds between two requests that find out whether the service responds again. */
+const probeMs = 3_000
+effect(() => {
+  if (!isOffline.value) return
+  // A failure is noted in `isOffline` already, so there is nothing to do with the error here.
+  const timer = setInterval(() => send('GET', '/v1/me').catch(() => undefined), probeMs)
+  return () => clearInterval(timer)
+})
 
 const randomId = () => [...crypto.getRandomValues(new Uint8Array(8))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 

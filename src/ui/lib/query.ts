@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks'
 import type { Page } from '../../api/responses.ts'
-import { changedAt, Failure, isSignedIn, type Reply, send, withQuery } from './api.ts'
+import { changedAt, Failure, isOffline, isSignedIn, type Reply, send, withQuery } from './api.ts'
 
 /** The state of a read of the API. The former data stays while a new read is under way. */
 export interface Query<T> {
@@ -91,7 +91,13 @@ export const useTextLines = (path: string, options: Options = {}): Query<readonl
 export const usePosted = <T>(path: string, body: unknown): Query<T> =>
   useLoad<T>(`POST ${path} ${JSON.stringify(body)}`, (signal) => send<T>('POST', path, { body, signal }), {})
 
-/** Loads a path with `load`, and loads it again when the path changes. A null path loads nothing. */
+/** Whether a read that failed may succeed a moment later without any change by a person. */
+const isTemporary = ({ status, code }: Failure): boolean => code === 'no_response' || status >= 500
+
+/**
+ * Loads a path with `load`, and loads it again when the path changes. A null path loads nothing. While the service fails or does not respond, the path is
+ * loaded again every 5 s, and at once when the service responds again.
+ */
 function useLoad<T>(path: string | null, load: (signal: AbortSignal) => Promise<Reply<T>>, { everyMs }: Options): Query<T> {
   const [state, setState] = useState<{ path: string | null; reply: Reply<T> | null; failure: Failure | null; isLoading: boolean }>({
     path,
@@ -105,7 +111,11 @@ function useLoad<T>(path: string | null, load: (signal: AbortSignal) => Promise<
     const ended = new AbortController()
     const isUsable = round === 0 && isFresh(path)
     let timer: ReturnType<typeof setTimeout> | undefined
+    let hasNoResponse = false
     const read = async () => {
+      clearTimeout(timer)
+      hasNoResponse = false
+      let repeatMs = everyMs
       try {
         const readAt = performance.now()
         const reply = await load(ended.signal)
@@ -114,12 +124,14 @@ function useLoad<T>(path: string | null, load: (signal: AbortSignal) => Promise<
       } catch (error) {
         if (ended.signal.aborted) return
         const failure = error instanceof Failure ? error : unexpected(error)
+        hasNoResponse = failure.code === 'no_response'
+        if (isTemporary(failure)) repeatMs = Math.max(everyMs ?? refreshMs, (failure.retryAfter ?? 0) * 1_000)
         setState((before) => ({ path, reply: before.path === path ? before.reply : null, failure, isLoading: false }))
       }
-      repeat()
+      repeat(repeatMs)
     }
-    const repeat = () => {
-      if (everyMs !== undefined && !ended.signal.aborted && isSignedIn.value !== false) timer = setTimeout(readIfVisible, everyMs)
+    const repeat = (ms: number | undefined) => {
+      if (ms !== undefined && !ended.signal.aborted && isSignedIn.value !== false) timer = setTimeout(readIfVisible, ms)
     }
     const readIfVisible = () => {
       if (document.hidden) document.addEventListener('visibilitychange', readIfVisible, { once: true })
@@ -131,9 +143,13 @@ function useLoad<T>(path: string | null, load: (signal: AbortSignal) => Promise<
       failure: null,
       isLoading: !isUsable,
     }))
-    if (isUsable) repeat()
+    if (isUsable) repeat(everyMs)
     else read()
+    const unsubscribe = isOffline.subscribe((isDown) => {
+      if (!isDown && hasNoResponse) read()
+    })
     return () => {
+      unsubscribe()
       ended.abort()
       clearTimeout(timer)
       document.removeEventListener('visibilitychange', readIfVisible)
