@@ -100,6 +100,26 @@ describe('the dashboard in a browser', () => {
     const saved = await world.api.get<{ event: string; description: string }>(`/v1/webhooks/${id}`)
     expect([saved.event, saved.description]).to.deep.equal(['mine.*', 'theirs'])
   })
+  it('asks before it rotates a secret, and shows the new one to its last character', async () => {
+    const { id } = await create('/rotated', 'rotated.*')
+    const page = await world.page()
+    await open(page, `/webhooks/${id}?tab=settings`)
+    const rotate = page.getByRole('button', { name: 'Rotate the secret' })
+    await rotate.click()
+    await page.getByText('The present one signs too for 24 hours.').waitFor()
+    expect(await focused(page)).to.equal('Cancel') // the key that was pressed once too often does no harm
+    await page.keyboard.press('Enter')
+    await page.getByRole('dialog').waitFor({ state: 'detached' })
+    expect((await world.api.get<{ data: unknown[] }>(`/v1/webhooks/${id}/history`)).data.length).to.equal(1)
+    await page.getByLabel('Hours in which').fill('0')
+    await rotate.click()
+    await page.getByText('The present one stops signing at once').waitFor()
+    await page.getByRole('button', { name: 'Rotate', exact: true }).click()
+    const [secret, copy] = [page.getByLabel('the new secret', { exact: true }), page.getByRole('button', { name: 'Copy the new secret' })]
+    await secret.waitFor()
+    const [text, button] = [await secret.boundingBox(), await copy.boundingBox()]
+    expect(text!.x + text!.width).to.be.at.most(button!.x)
+  })
   it('finds who changed the URL, and puts it back as a new change', async () => {
     const { id } = await create('/right', 'past.*')
     await world.api.patch(`/v1/webhooks/${id}`, { callback_url: world.receiver.url('/wrong') })
@@ -166,10 +186,11 @@ describe('the dashboard in a browser', () => {
     await page.getByRole('heading', { name: '2 deliveries failed for good' }).waitFor()
     await page.keyboard.press('r')
     await page.getByText('to one webhook, accepted').waitFor()
+    await waitFor(async () => (await focused(page)) === 'Replay 2' || undefined, { what: 'the focus on the button' })
     await picture(page, 'problems-replay')
     await expectAccessible(page, 'the dialog of a replay')
     world.receiver.setResponse(path, (_request, response) => response.writeHead(204).end())
-    await page.getByRole('button', { name: 'Replay 2' }).click()
+    await page.keyboard.press('Enter')
     await page.getByRole('heading', { name: 'Replays' }).waitFor()
     await page.getByText('2 of 2').waitFor()
     await page.getByText(`failed ones, ${event}, http_422`).waitFor()
@@ -268,9 +289,13 @@ describe('the dashboard in a browser', () => {
     await live.getByText('connection lost').waitFor()
     await picture(live, 'live-killed')
     await expectAccessible(live, 'the live list without a service')
+    await list.getByRole('link', { name: 'API keys' }).click() // a screen that reads its data only once
+    await list.getByRole('alert').waitFor()
     await world.service.restart({ PORT: port })
     await world.api.post('/v1/events', { event: `${event}.second`, payload: {} })
     for (const page of pages) await page.getByText('Kolbak does not respond. What you see').waitFor({ state: 'detached' })
+    await list.getByRole('alert').waitFor({ state: 'detached' })
+    await list.getByText('There is no API key yet').waitFor()
     await live.getByText('connected', { exact: true }).waitFor()
     await live.getByRole('link', { name: `${event}.second` }).waitFor() // also what happened before the page was connected again
     expect(await live.getByText('are missing here').count()).to.equal(0)

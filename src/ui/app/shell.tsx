@@ -181,7 +181,7 @@ const Help = () => (
       Use single keys as shortcuts
     </label>
     <div class="row end">
-      <button type="button" onClick={() => (isHelpOpen.value = false)}>
+      <button type="button" data-focused-first onClick={() => (isHelpOpen.value = false)}>
         Close
       </button>
     </div>

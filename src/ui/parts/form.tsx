@@ -88,6 +88,19 @@ export const onSubmit = (work: (values: Record<string, string>) => unknown) => (
   work(valuesOf(event.currentTarget))
 }
 
+/** Marks the button that gets the focus in a dialog without a field. Of a dangerous action, it is the button that cancels. */
+const focusedFirst = 'data-focused-first'
+/**
+ * Focuses what a person needs first in a dialog: the button of a dangerous action that cancels, else the first field, else the marked button. While that
+ * button is disabled, the title has the focus.
+ */
+function focusFirst(dialog: HTMLDialogElement): void {
+  const cancel = dialog.querySelector<HTMLElement>(`[${focusedFirst}=cancel]`)
+  const field = dialog.querySelector<HTMLElement>('input:not([type=checkbox]), select, textarea')
+  const button = dialog.querySelector<HTMLElement>(`[${focusedFirst}]:not(:disabled)`)
+  ;(cancel ?? field ?? button ?? dialog.querySelector('h2'))?.focus()
+}
+
 /** A dialog over the page. Escape closes it, and the focus then returns to where it was. */
 export function Dialog({ title, close, children }: { title: string; close: () => void; children: ComponentChildren }) {
   const dialog = useRef<HTMLDialogElement>(null)
@@ -95,8 +108,7 @@ export function Dialog({ title, close, children }: { title: string; close: () =>
   useEffect(() => {
     const element = dialog.current
     element?.showModal()
-    // The browser would focus the first control, which may be the last thing that a person needs.
-    element?.querySelector<HTMLElement>('input, select, h2')?.focus()
+    if (element !== null) focusFirst(element)
     return () => element?.close()
   }, [])
   return (
@@ -112,7 +124,7 @@ export function Dialog({ title, close, children }: { title: string; close: () =>
 type Progress = Pick<Action<[]>, 'isRunning' | 'failure'>
 
 /** The failure and the buttons at the end of a dialog. Without `confirm`, the second button submits the form in which it stands. */
-const DialogEnd = ({
+function DialogEnd({
   action: { isRunning, failure },
   ...props
 }: {
@@ -124,24 +136,34 @@ const DialogEnd = ({
   isReady?: boolean
   confirm?: () => void
   close: () => void
-}) => (
-  <>
-    {failure !== null && <Failed failure={failure} />}
-    <div class="row end">
-      <button type="button" onClick={props.close}>
-        Cancel
-      </button>
-      <button
-        type={props.confirm === undefined ? 'submit' : 'button'}
-        class={props.isDangerous === true ? 'danger' : 'primary'}
-        disabled={isRunning || props.isReady === false}
-        onClick={props.confirm}
-      >
-        {isRunning && props.working !== undefined ? props.working : props.word}
-      </button>
-    </div>
-  </>
-)
+}) {
+  const end = useRef<HTMLDivElement>(null)
+  const isDangerous = props.isDangerous === true
+  useEffect(() => {
+    // The button is ready only after a preview was read. A person who has moved the focus meanwhile keeps it.
+    const dialog = end.current?.closest('dialog')
+    if (props.isReady === true && dialog?.querySelector('h2') === document.activeElement) focusFirst(dialog)
+  }, [props.isReady])
+  return (
+    <>
+      {failure !== null && <Failed failure={failure} />}
+      <div class="row end" ref={end}>
+        <button type="button" onClick={props.close} {...(isDangerous ? { [focusedFirst]: 'cancel' } : {})}>
+          Cancel
+        </button>
+        <button
+          type={props.confirm === undefined ? 'submit' : 'button'}
+          class={isDangerous ? 'danger' : 'primary'}
+          disabled={isRunning || props.isReady === false}
+          onClick={props.confirm}
+          {...(isDangerous ? {} : { [focusedFirst]: 'confirm' })}
+        >
+          {isRunning && props.working !== undefined ? props.working : props.word}
+        </button>
+      </div>
+    </>
+  )
+}
 
 /** A form in a dialog. */
 export const DialogForm = ({

@@ -137,11 +137,20 @@ function Conflict(props: {
   )
 }
 
+/** Says what a rotation does to the present secret. */
+const rotationText = (hours: number): string =>
+  hours === 0
+    ? 'A new secret is made. The present one stops signing at once, so a receiver that verifies with it refuses every request until it has the new one.'
+    : `A new secret is made, and signs every request from now on. The present one signs too for ${hours} ${hours === 1 ? 'hour' : 'hours'}. After that, a receiver that has only the present one refuses every request.`
+
 function Secret({ path, etag, onChanged }: Pick<SettingsProps, 'path' | 'etag' | 'onChanged'>) {
   const [rotated, setRotated] = useState<Webhook | null>(null)
-  const rotate = useAction(async ({ overlap_hours = '24' }: Record<string, string>) => {
-    const body = { overlap_seconds: Math.round(Number(overlap_hours) * 3_600) }
+  const [hoursToConfirm, setHoursToConfirm] = useState<number | null>(null)
+  const close = () => setHoursToConfirm(null)
+  const rotate = useAction(async (hours: number) => {
+    const body = { overlap_seconds: Math.round(hours * 3_600) }
     setRotated((await send<Webhook>('POST', `${path}/secret/rotate`, { body, ifMatch: etag })).body)
+    close()
     onChanged()
   })
   return (
@@ -152,20 +161,18 @@ function Secret({ path, etag, onChanged }: Pick<SettingsProps, 'path' | 'etag' |
         the receiver can change over.
       </p>
       {rotated === null ? (
-        <form class="stack" onSubmit={onSubmit(rotate.run)}>
+        <form class="stack" onSubmit={onSubmit(({ overlap_hours = '' }) => setHoursToConfirm(Number(overlap_hours)))}>
           <Field
             label="Hours in which the former secret signs too"
             name="overlap_hours"
             type="number"
             min={0}
             max={168}
+            required
             defaultValue={24}
           />
-          {rotate.failure !== null && <Failed failure={rotate.failure} />}
           <div class="row">
-            <button type="submit" disabled={rotate.isRunning}>
-              {rotate.isRunning ? 'Rotating …' : 'Rotate the secret'}
-            </button>
+            <button type="submit">Rotate the secret …</button>
           </div>
         </form>
       ) : (
@@ -183,6 +190,21 @@ function Secret({ path, etag, onChanged }: Pick<SettingsProps, 'path' | 'etag' |
           </Note>
           <Code text={rotated.secret ?? ''} label="the new secret" />
         </>
+      )}
+      {hoursToConfirm !== null && (
+        <Confirm
+          title="Rotate the secret?"
+          word="Rotate"
+          isDangerous
+          action={rotate}
+          confirm={() => rotate.run(hoursToConfirm)}
+          close={() => {
+            rotate.reset()
+            close()
+          }}
+        >
+          <p>{rotationText(hoursToConfirm)}</p>
+        </Confirm>
       )}
     </section>
   )
