@@ -3,13 +3,14 @@ import { withQuery } from '../../lib/api.ts'
 import { useTextLines } from '../../lib/query.ts'
 import { params, setParams, urlOf } from '../../lib/router.ts'
 import { isRange, sinceOf } from '../../lib/time.ts'
+import { useUrls } from '../../lib/webhooks.ts'
 import { FilterChoice, FilterText } from '../../parts/filters.tsx'
 import { Empty, Loaded, Note } from '../../parts/messages.tsx'
 import { Curl, Screen } from '../../parts/screen.tsx'
 import { Status } from '../../parts/status.tsx'
 import { Table } from '../../parts/table.tsx'
-import { Foreign, Id, Time } from '../../parts/text.tsx'
-import { actorText, ValueText } from '../../parts/value-text.tsx'
+import { Breakable, Foreign, Id, Time } from '../../parts/text.tsx'
+import { actorText, ValueChange, ValueText } from '../../parts/value-text.tsx'
 
 const isEvent = (line: unknown): line is AuditedEvent => typeof line === 'object' && line !== null && 'event_id' in line
 
@@ -58,7 +59,8 @@ export function Audit() {
       </div>
       <Loaded query={query}>
         {(lines) => {
-          const events = lines.filter(isEvent).toReversed()
+          const oldestFirst = lines.filter(isEvent)
+          const events = oldestFirst.toReversed()
           const broken = lines.find((line) => typeof line === 'object' && line !== null && 'error' in line)
           if (events.length === 0)
             return (
@@ -80,7 +82,7 @@ export function Audit() {
               <p class="faint" role="status">
                 {events.length} {events.length === 1 ? 'change' : 'changes'}, the latest first
               </p>
-              <AuditTable events={events.slice(0, shownPages * pageSize)} />
+              <AuditTable events={events.slice(0, shownPages * pageSize)} values={valuesOf(oldestFirst)} />
               {events.length > shownPages * pageSize && (
                 <button type="button" onClick={() => setParams({ pages: String(shownPages + 1) })}>
                   Show {Math.min(pageSize, events.length - shownPages * pageSize)} more
@@ -100,57 +102,133 @@ export function Audit() {
   )
 }
 
-const AuditTable = ({ events }: { events: readonly AuditedEvent[] }) => (
-  <Table caption="Changes, the latest first" columns={['Change', 'By', ['Values', 'broad'], 'Time']}>
-    {events.map((event) => (
-      <tr key={event.event_id}>
-        <td class="long">
-          <strong>{kindText(event.type)}</strong>
-          {event.fault !== undefined && (
-            <>
-              {' '}
-              <Status tone="bad" icon="warn" word={event.fault.replaceAll('_', ' ')} />
-            </>
-          )}
+/** A field of an event. `from` is absent if the value before it is not known. */
+interface ShownValue {
+  readonly name: string
+  readonly from?: unknown
+  readonly to: unknown
+}
+/** The events that say the whole value of each field that they name. Only between such events can former values be looked up. */
+const hasValues = /(?:Created|Registered|Changed)$/
+
+/** Returns the values of each event, with the former values that earlier events in the list say. @param events oldest first */
+function valuesOf(events: readonly AuditedEvent[]): ReadonlyMap<AuditedEvent, readonly ShownValue[]> {
+  const former = new Map<string, Map<string, unknown>>()
+  const values = new Map<AuditedEvent, readonly ShownValue[]>()
+  for (const event of events) {
+    const resource = `${event.family} ${event.id}`
+    const formerValues = former.get(resource) ?? new Map<string, unknown>()
+    const isChange = event.type.endsWith('Changed')
+    const fields = Object.entries(event.data).filter(([name, value]) => name !== 'id' && name !== 'tenant' && (isChange || value !== null))
+    values.set(
+      event,
+      fields.map(([name, to]) => ({ name, to, ...(isChange && formerValues.has(name) ? { from: formerValues.get(name) } : {}) })),
+    )
+    if (event.fault !== undefined) formerValues.clear()
+    else if (hasValues.test(event.type)) for (const [name, value] of Object.entries(event.data)) formerValues.set(name, value)
+    former.set(resource, formerValues)
+  }
+  return values
+}
+
+const Values = ({ values }: { values: readonly ShownValue[] }) =>
+  values.map(({ name, to, ...before }) => (
+    <div key={name} class="break">
+      <code>{name}</code> {'from' in before ? <ValueChange from={before.from} to={to} /> : <ValueText value={to} />}
+    </div>
+  ))
+
+/** Shows the resource of a change. A webhook has a link to its revision, and its present URL if it still exists. */
+const Resource = ({ event, url }: { event: AuditedEvent; url: string | null }) =>
+  event.family === 'webhook' ? (
+    <>
+      {url !== null && (
+        <>
+          <Breakable text={url.replace(/^https?:\/\//, '')} />
           <br />
-          {event.family === 'webhook' ? (
-            <a class="id" href={urlOf(`/webhooks/${event.id}?tab=history&revision=${event.revision}`)}>
-              <code>{event.id}</code>
-            </a>
-          ) : (
-            <Id id={event.id} />
-          )}
-        </td>
-        <td class="long">
-          <Foreign text={actorText(event.actor)} />
-          {event.metadata?.reason !== null && event.metadata?.reason !== undefined && (
-            <>
-              <br />
-              <span class="faint">
-                <Foreign text={event.metadata.reason} />
-              </span>
-            </>
-          )}
-          {event.correlation_id !== null && (
-            <>
-              <br />
-              <span class="faint wide">
-                request <Id id={event.correlation_id} />
-              </span>
-            </>
-          )}
-        </td>
-        <td class="long broad">
-          {Object.entries(event.data)
-            .filter(([name, value]) => name !== 'id' && name !== 'tenant' && value !== null)
-            .map(([name, value]) => (
-              <div key={name} class="break">
-                <code>{name}</code> <ValueText value={value} />
-              </div>
-            ))}
-        </td>
-        <td class="nowrap">{event.time !== null && <Time at={event.time} />}</td>
-      </tr>
-    ))}
-  </Table>
+        </>
+      )}
+      <a class="id" href={urlOf(`/webhooks/${event.id}?tab=history&revision=${event.revision}`)}>
+        <code>{event.id}</code>
+      </a>
+    </>
+  ) : (
+    <Id id={event.id} />
+  )
+
+/** Shows the time of a change, and how long ago it was. */
+const Moment = ({ at }: { at: string | null }) =>
+  at === null ? null : (
+    <>
+      <Time at={at} isExact />
+      <br />
+      <span class="faint">
+        <Time at={at} />
+      </span>
+    </>
+  )
+
+interface AuditTableProps {
+  readonly events: readonly AuditedEvent[]
+  readonly values: ReadonlyMap<AuditedEvent, readonly ShownValue[]>
+}
+function AuditTable({ events, values }: AuditTableProps) {
+  const urlOfWebhook = useUrls()
+  return (
+    <Table caption="Changes, the latest first" columns={['Change', 'By', ['Values', 'broad'], ['Time', 'broad']]}>
+      {events.map((event) => (
+        <tr key={event.event_id}>
+          <td class="long">
+            <strong>{kindText(event.type)}</strong>
+            {event.fault !== undefined && (
+              <>
+                {' '}
+                <Status tone="bad" icon="warn" word={event.fault.replaceAll('_', ' ')} />
+              </>
+            )}
+            <br />
+            <Resource event={event} url={urlOfWebhook(event.id)} />
+            <div class="narrow">
+              <Values values={values.get(event) ?? []} />
+            </div>
+          </td>
+          <td class="long">
+            <Author event={event} />
+            <div class="narrow">
+              <Moment at={event.time} />
+            </div>
+          </td>
+          <td class="long broad">
+            <Values values={values.get(event) ?? []} />
+          </td>
+          <td class="nowrap broad">
+            <Moment at={event.time} />
+          </td>
+        </tr>
+      ))}
+    </Table>
+  )
+}
+
+/** Shows who made a change, why, and by which request. */
+const Author = ({ event }: { event: AuditedEvent }) => (
+  <>
+    <Foreign text={actorText(event.actor)} />
+    {event.metadata?.reason !== null && event.metadata?.reason !== undefined && (
+      <>
+        <br />
+        <span class="faint">
+          <Foreign text={event.metadata.reason} />
+        </span>
+      </>
+    )}
+    {event.correlation_id !== null && (
+      <>
+        <br />
+        <span class="faint wide">
+          request <Id id={event.correlation_id} />
+        </span>
+      </>
+    )}
+  </>
 )

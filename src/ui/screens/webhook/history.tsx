@@ -6,7 +6,7 @@ import { can } from '../../lib/session.ts'
 import { Icon, type IconName } from '../../parts/icon.tsx'
 import { Loaded } from '../../parts/messages.tsx'
 import { Id, Time } from '../../parts/text.tsx'
-import { actorText, ValueText } from '../../parts/value-text.tsx'
+import { actorText, ValueChange, ValueText } from '../../parts/value-text.tsx'
 import { Axis } from './axis.tsx'
 import { differencesOf, Restore, restorationsOf, restored, settingsBefore } from './restore.tsx'
 
@@ -145,13 +145,7 @@ function RevisionView({ path, version, webhook, etag, isLatest, onChanged }: Rev
               <li key={field}>
                 <code>{field}</code>
                 <span class="break">
-                  <del>
-                    <ValueText value={from} />
-                  </del>{' '}
-                  to{' '}
-                  <ins>
-                    <ValueText value={to} />
-                  </ins>
+                  <ValueChange from={from} to={to} />
                 </span>
               </li>
             ))}
