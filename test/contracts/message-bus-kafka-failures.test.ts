@@ -128,10 +128,10 @@ describeWithKafka('message bus on Kafka, when things fail', (kafka) => {
         busMember[how]()
       }
       const target = producing.stored.size + 200
-      await waitFor(() => producing.stored.size > target)
+      await waitFor(() => producing.stored.size > target, { what: 'producing to continue after the last fault' })
       await producing.stop()
       await expectNothingLost(collector, bus, producing.stored)
-      await waitFor(async () => (await bus.ends()).size === 4)
+      await waitFor(async () => (await bus.ends()).size === 4, { what: 'the ends of all partitions' })
     })
 
   it('reads the partitions that it keeps without a gap or a repetition while another member joins and leaves', async () => {

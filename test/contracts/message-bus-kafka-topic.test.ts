@@ -1,7 +1,9 @@
 import { expect } from 'chai'
 import { type Admin, Kafka, logLevel } from 'kafkajs'
+import { ensureTopic } from '../../src/adapters/kafka/topic.ts'
 import { parsePlace } from '../../src/events/message-record.ts'
 import { codeOf } from '../../src/lib/errors.ts'
+import { silentLog } from '../../src/lib/log.ts'
 import { capturingLog } from '../support/capturing-log.ts'
 import { freshTopic, type KafkaBusMember, kafkaBusMember } from '../support/engines/kafka/member.ts'
 import { describeWithKafka } from '../support/engines/kafka.ts'
@@ -43,6 +45,16 @@ describeWithKafka('the topic of the message bus on Kafka', (kafka) => {
     await admin.createTopics({ topics, waitForLeaders: false })
     await waitFor(() => admin.fetchTopicMetadata({ topics: topics.map(({ topic }) => topic) }))
   }
+
+  it('is not refused when Kafka does not respond, so that the start waits for it', async () => {
+    const timeout = new Error('Request CreateTopics timed out')
+    const silent = { listTopics: async () => [], createTopics: () => Promise.reject(timeout) } as unknown as Admin
+    const options = { topic, partitions: 1, replicationFactor: 1, minInSyncReplicas: 1, maxMessageBytes: 1_000 }
+    await ensureTopic(silent, options, silentLog).then(
+      () => expect.fail('it did not fail'),
+      (error: unknown) => expect(error).to.equal(timeout),
+    )
+  })
 
   it('is created with the right settings by several processes at once, and grows', async () => {
     await Promise.all([member({ partitions: 2 }), member({ partitions: 2 }), member({ partitions: 2 })])

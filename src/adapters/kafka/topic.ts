@@ -84,9 +84,12 @@ async function create(admin: Admin, options: TopicOptions, log: Log): Promise<vo
     if (isNew) log.info({ topic, partitions, replicationFactor }, 'bus.topic_made')
   } catch (error) {
     const cause = error instanceof AggregateError || (error instanceof Error && 'errors' in error) ? (error.errors as unknown[])[0] : error
+    const reason = protocolErrorOf(cause)
+    // Kafka has not responded, so the start waits for it.
+    if (reason === undefined) throw error
     throw new KolbakError(
       'kafka_topic_refused',
-      `Kafka does not make the topic ${topic} with ${partitions} partitions and ${replicationFactor} copies (${protocolErrorOf(cause) ?? 'no reason given'}): make it yourself, or ask for no more copies than there are brokers.`,
+      `Kafka does not make the topic ${topic} with ${partitions} partitions and ${replicationFactor} copies (${reason}): make it yourself, or ask for no more copies than there are brokers.`,
       { cause },
     )
   }
