@@ -101,7 +101,7 @@ export const Mark = () => (
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const ulid = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
-/** Returns the screen of the resource with this id. */
+/** Returns the screen of the resource with this id. The screen of an event also finds what a text is a part of. */
 const screenOfId = (id: string): string =>
   uuid.test(id) ? `/deliveries/${id}` : ulid.test(id) ? `/webhooks/${id}` : `/events/${encodeURIComponent(id)}`
 
@@ -123,8 +123,8 @@ function TopBar() {
           <input
             id="search"
             type="search"
-            aria-label="Open an event, a delivery or a webhook by its id"
-            placeholder="Open by id: event, delivery, webhook"
+            aria-label="Find an event, a delivery or a webhook by its id, an event by a part of its id, or a webhook by its URL or description"
+            placeholder="Id, or part of an event id or webhook URL"
           />
         </form>
       </search>

@@ -37,7 +37,7 @@ export function Event({ id }: { id: string }) {
   const event = query.reply?.body.data
   if (query.failure?.status === 404)
     return (
-      <Screen title={id} above={{ title: 'Events', screen: '/events' }}>
+      <Screen title={`Search for ${id}`} above={{ title: 'Events', screen: '/events' }}>
         <NotFound id={id} />
       </Screen>
     )

@@ -1,13 +1,13 @@
 import type { ListedEvent, Page } from '../../../api/responses.ts'
 import { withQuery } from '../../lib/api.ts'
 import { refreshMs, useQuery } from '../../lib/query.ts'
-import { params, setParams } from '../../lib/router.ts'
+import { params, setParams, urlOf } from '../../lib/router.ts'
 import { isRange, sinceOf } from '../../lib/time.ts'
 import { EventsTable } from '../../parts/events-table.tsx'
 import { FilterChoice, FilterText, rangeOptions } from '../../parts/filters.tsx'
 import { Empty, Loaded } from '../../parts/messages.tsx'
 import { Curl, Pager, Screen } from '../../parts/screen.tsx'
-import { Code } from '../../parts/text.tsx'
+import { Code, Foreign } from '../../parts/text.tsx'
 
 export function Events() {
   const get = (name: string) => params.value.get(name)
@@ -32,6 +32,7 @@ export function Events() {
             </>
           ) : isFiltered || get('cursor') !== null ? (
             <Empty title={pagination?.next_cursor === null ? 'No event matches' : 'No event matches so far'}>
+              {filter.event !== null && <NameHint name={filter.event} />}
               {pagination?.next_cursor !== null && <p>Older events may match: the search goes on page by page.</p>}
               <div class="row">
                 <button type="button" onClick={() => setParams({ event: null, status: null, range: null, cursor: null })}>
@@ -58,3 +59,15 @@ export function Events() {
     </Screen>
   )
 }
+
+/** Says how the filter by name works to somebody who may have typed a part of a name, a pattern or an id. */
+const NameHint = ({ name }: { name: string }) => (
+  <p>
+    The name must be exact, such as <code>order.created</code>: neither a part of it nor a pattern such as <code>order.*</code> finds
+    anything. If it is an id,{' '}
+    <a href={urlOf(`/events/${encodeURIComponent(name)}`)}>
+      search for the id <Foreign text={name} />
+    </a>
+    .
+  </p>
+)
