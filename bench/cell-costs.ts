@@ -1,6 +1,6 @@
 // Usage: npm run bench:cell-costs [-- --rows 200000]. It measures what each event costs the engines of a cell (docs/scaling.md). Postgres, with fsync, writes
-// a row of the message index, and a row of scheduled_deliveries that is parked, claimed and deleted. Kafka takes and returns a record with one message, and
-// Cassandra writes the fact of one delivery. Both have one node.
+// a row of the message index, and a row of scheduled_deliveries that is parked, claimed and deleted. Kafka takes a record with one message, and Cassandra
+// writes the fact of one delivery. Both have one node.
 import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

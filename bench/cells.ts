@@ -8,13 +8,16 @@ import { capacityOf, type EventCosts, type Machine, type Outcome, type Policy, t
 const onPostgres: EventCosts = { postgresMicros: 190, nodeMicros: 520, storedBytes: 3_850, walBytes: 4_490 }
 const distributed: EventCosts = { postgresMicros: 137, nodeMicros: 1_630, storedBytes: 630, walBytes: 1_480 }
 
-/** Processor time of an engine with one node in µs, and the events a second that version 0.1 appended on a real cluster of EventStoreDB. */
+/**
+ * Processor time in µs for a record (Kafka) and a fact (Cassandra), each on one node; and the events a second that Kolbak 0.1 appended on a real cluster
+ * of EventStoreDB.
+ */
 const engines = { kafkaMicrosOfRecord: 64, cassandraMicrosOfFact: 884, copies: 3, eventStoreDbEvents: 11_100, eventsOfMessage: 2 }
 /** Rows a second that two writers inserted into the message index. */
 const copiedRows = 10_000
 
 const machine: Machine = { cores: 8, diskBytes: 8e12, usable: 0.7 }
-/** The events that a cell can process in a second of a busy hour, as a multiple of its limit. */
+/** How many times its limit (mean events a second, see `limitOf`) a cell can process in a busy hour. */
 const peak = 2
 /** Returns the limit of a cell: what its disk keeps, but not more than its processor can take in a busy hour. */
 function limitOf(retentionDays: number): number {

@@ -110,7 +110,7 @@ export async function measureLoad(
   const perEvent = (cost: keyof Costs) => (after[cost] - before[cost]) / produced.accepted
   return {
     accepted: produced.accepted,
-    acceptedPerSecond: produced.perSecond,
+    acceptedPerSecond: produced.acceptedPerSecond,
     delivered: received.deliveries,
     deliveredPerSecond: received.deliveries / (tookMs / 1_000),
     acceptMs: [produced.p50, produced.p95, produced.p99],

@@ -34,8 +34,8 @@ const withWebhooks = async (webhooks: number, work: (kolbak: Kolbak) => Promise<
 const measure = async (title: string, kolbak: Kolbak) => {
   const { tokens, events, deliveriesPerEvent } = kolbak
   const common = { tokens, events, bytes: 512, batch: 1 }
-  const run = (producers: number, perSecond: number, loadSeconds: number): Promise<Result> =>
-    measureLoad(targetOf(kolbak), load, { ...common, producers, perSecond, seconds: loadSeconds }, deliveriesPerEvent)
+  const run = (producers: number, requestsPerSecond: number, loadSeconds: number): Promise<Result> =>
+    measureLoad(targetOf(kolbak), load, { ...common, producers, requestsPerSecond, seconds: loadSeconds }, deliveriesPerEvent)
   await run(32, 0, 2) // The first load only warms up the code.
   const closedLoop = await run(32, 0, seconds)
   const openLoop = await run(0, 200, seconds)

@@ -19,13 +19,13 @@ export interface Work {
    * Requests per second in an open loop, or 0 for a closed loop. An open loop does not wait for responses, so that slow responses do not lower the
    * load.
    */
-  readonly perSecond: number
+  readonly requestsPerSecond: number
   /** Milliseconds at the start that the percentiles leave out, because what has just begun is slow at first. */
   readonly settlingMs: number
 }
 export interface Produced {
   readonly accepted: number
-  readonly perSecond: number
+  readonly acceptedPerSecond: number
   /**
    * Percentiles of the response time in ms, for responses with 202. In an open loop, the time counts from the moment at which the request was due.
    */
@@ -36,7 +36,7 @@ export interface Produced {
 }
 
 const work = JSON.parse(process.argv[2] ?? '{}') as Work
-const pool = new Pool(work.url, { connections: work.perSecond > 0 ? 64 : work.producers, pipelining: 1 })
+const pool = new Pool(work.url, { connections: work.requestsPerSecond > 0 ? 64 : work.producers, pipelining: 1 })
 const filler = 'x'.repeat(work.bytes)
 const latencies: number[] = []
 const failures = new Map<string, number>()
@@ -70,10 +70,10 @@ async function post(due: number): Promise<void> {
 const began = performance.now()
 const end = began + work.seconds * 1_000
 const settledAt = began + work.settlingMs
-if (work.perSecond > 0) {
+if (work.requestsPerSecond > 0) {
   const posts: Promise<void>[] = []
   for (let n = 0; ; n++) {
-    const due = began + (n * 1_000) / work.perSecond
+    const due = began + (n * 1_000) / work.requestsPerSecond
     if (due > end) break
     const waitMs = due - performance.now()
     if (waitMs > 0.5) await new Promise((resolve) => setTimeout(resolve, waitMs))
@@ -91,7 +91,7 @@ latencies.sort((a, b) => a - b)
 const percentile = (share: number) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0
 const produced: Produced = {
   accepted,
-  perSecond: accepted / tookSeconds,
+  acceptedPerSecond: accepted / tookSeconds,
   ...{ p50: percentile(0.5), p95: percentile(0.95), p99: percentile(0.99) },
   failures: Object.fromEntries(failures),
 }

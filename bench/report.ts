@@ -3,7 +3,7 @@ import type { AtRest, Result } from './drive.ts'
 /** The figures of one scenario in one round. */
 export interface Figures {
   readonly result: Result | AtRest
-  /** The result of the floor in the same round. */
+  /** The result of the floor program (bench/floor.ts) in the same round. */
   readonly floor?: Result | undefined
 }
 

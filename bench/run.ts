@@ -44,7 +44,7 @@ const engines = options.engines.split(',').filter((name) => name !== '') as Engi
 /**
  * The load before each measurement. It is needed because code that has run only a few hundred times is slower than code that has run for a minute.
  */
-const warmUp = { producers: 8, perSecond: 0, batch: 1, seconds: Number(options['warm-up']) }
+const warmUp = { producers: 8, requestsPerSecond: 0, batch: 1, seconds: Number(options['warm-up']) }
 /** Seconds of a measurement at rest. The service settles for the first seconds after its start, and is measured afterwards. */
 const atRestSeconds = { settling: 20, measured: 5 * seconds }
 

@@ -9,7 +9,7 @@ export interface Scenario {
   readonly fanout: boolean
   /** Paths of the receiver, distributed round robin over the webhooks. Deliveries to paths that hang are not awaited. */
   readonly paths: readonly string[]
-  readonly work: Pick<Work, 'producers' | 'perSecond' | 'batch'> & {
+  readonly work: Pick<Work, 'producers' | 'requestsPerSecond' | 'batch'> & {
     /** The number of events, if the load does not end by time. */
     readonly count?: number
     /**
@@ -25,12 +25,12 @@ export interface Scenario {
 }
 const oneWebhook = { tenants: 1, webhooksPerTenant: 1, fanout: false, paths: ['/hook'], floor: 'single' } as const
 const withHanging = { ...oneWebhook, webhooksPerTenant: 2, paths: ['/hook', '/hanging'] } as const
-const closedLoop = { producers: 32, perSecond: 0, batch: 1 }
-const batches = { producers: 8, perSecond: 0, batch: 100 }
-const openLoop = (perSecond: number) => ({ producers: 0, perSecond, batch: 1 })
+const closedLoop = { producers: 32, requestsPerSecond: 0, batch: 1 }
+const batches = { producers: 8, requestsPerSecond: 0, batch: 100 }
+const openLoop = (requestsPerSecond: number) => ({ producers: 0, requestsPerSecond, batch: 1 })
 
 export const scenarios = {
-  rest: { ...oneWebhook, description: 'no posts', work: { producers: 0, perSecond: 0, batch: 0 }, floor: null },
+  rest: { ...oneWebhook, description: 'no posts', work: { producers: 0, requestsPerSecond: 0, batch: 0 }, floor: null },
   trickle: { ...oneWebhook, description: '10 posts a second, open loop', work: { ...openLoop(10), secondsFactor: 3 }, floor: 'trickle' },
   latency: { ...oneWebhook, description: '200 posts a second, open loop', work: openLoop(200), floor: 'latency' },
   single: { ...oneWebhook, description: 'single posts, one webhook', work: closedLoop },

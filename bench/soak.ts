@@ -39,7 +39,7 @@ try {
   kolbak = await startKolbak(load.url, { tenants: 10, webhooksPerTenant: 2, fanout: false, paths: ['/hook', '/failing'] })
   const { url, pid, dataDir, admin, tokens, events, database } = kolbak
   const common = { url, tokens, events, bytes: 512, batch: 1, count: 0, settlingMs: 0 }
-  const warm = await load.produce({ ...common, seconds: 5, producers: 32, perSecond: 0 })
+  const warm = await load.produce({ ...common, seconds: 5, producers: 32, requestsPerSecond: 0 })
   /** Waits until `count` deliveries have arrived since the last reset, at most 60 s. */
   const waitForArrival = async (count: number): Promise<Received> => {
     for (let waited = 0; ; waited += 100) {
@@ -51,12 +51,12 @@ try {
   await waitForArrival(warm.accepted)
   await load.reset(0)
   const capacityStart = performance.now()
-  const { accepted: acceptedAtCapacity } = await load.produce({ ...common, seconds: 10, producers: 32, perSecond: 0 })
+  const { accepted: acceptedAtCapacity } = await load.produce({ ...common, seconds: 10, producers: 32, requestsPerSecond: 0 })
   await waitForArrival(acceptedAtCapacity)
   const capacity = (acceptedAtCapacity * 1_000) / (performance.now() - capacityStart)
-  const perSecond = Math.floor(capacity * Number(options.share))
+  const requestsPerSecond = Math.floor(capacity * Number(options.share))
   console.log(
-    `Kolbak can accept and deliver ${Math.round(capacity)} events/s. The soak runs at ${perSecond}/s for ${options.minutes} minutes.`,
+    `Kolbak can accept and deliver ${Math.round(capacity)} events/s. The soak runs at ${requestsPerSecond}/s for ${options.minutes} minutes.`,
   )
   await load.reset(0)
 
@@ -77,7 +77,7 @@ try {
   }
   const samples: (Sample & { at: number })[] = []
   const began = performance.now()
-  const producing = load.produce({ ...common, seconds, producers: 0, perSecond })
+  const producing = load.produce({ ...common, seconds, producers: 0, requestsPerSecond })
   while (performance.now() - began < seconds * 1_000) {
     await new Promise((resolve) => setTimeout(resolve, everyMs))
     samples.push({ at: (performance.now() - began) / 1_000, ...(await sample()) })

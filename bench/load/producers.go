@@ -16,22 +16,22 @@ import (
 
 // work is the load that the producers must send. bench/producers.ts explains the fields.
 type work struct {
-	URL       string   `json:"url"`
-	Tokens    []string `json:"tokens"`
-	Events    []string `json:"events"`
-	Seconds   float64  `json:"seconds"`
-	Count     int64    `json:"count"`
-	Bytes     int      `json:"bytes"`
-	Batch     int      `json:"batch"`
-	Producers int      `json:"producers"`
-	PerSecond float64  `json:"perSecond"`
-	Settling  float64  `json:"settlingMs"`
+	URL               string   `json:"url"`
+	Tokens            []string `json:"tokens"`
+	Events            []string `json:"events"`
+	Seconds           float64  `json:"seconds"`
+	Count             int64    `json:"count"`
+	Bytes             int      `json:"bytes"`
+	Batch             int      `json:"batch"`
+	Producers         int      `json:"producers"`
+	RequestsPerSecond float64  `json:"requestsPerSecond"`
+	Settling          float64  `json:"settlingMs"`
 }
 
 // produced is the result of a load.
 type produced struct {
-	Accepted  int     `json:"accepted"`
-	PerSecond float64 `json:"perSecond"`
+	Accepted          int     `json:"accepted"`
+	AcceptedPerSecond float64 `json:"acceptedPerSecond"`
 	percentiles
 	Failures map[string]int `json:"failures"`
 }
@@ -58,7 +58,7 @@ func produce(work work) produced {
 		panic(err)
 	}
 	p := &producers{work: work, host: target.Host, filler: strings.Repeat("x", work.Bytes), began: time.Now(), failures: map[string]int{}}
-	if work.PerSecond > 0 {
+	if work.RequestsPerSecond > 0 {
 		p.openLoop()
 	} else {
 		p.closedLoop()
@@ -96,7 +96,7 @@ func (p *producers) openLoop() {
 	var idle connections
 	var running sync.WaitGroup
 	for n := 0; ; n++ {
-		due := p.began.Add(time.Duration(float64(n) / p.PerSecond * float64(time.Second)))
+		due := p.began.Add(time.Duration(float64(n) / p.RequestsPerSecond * float64(time.Second)))
 		if due.After(p.end()) {
 			break
 		}

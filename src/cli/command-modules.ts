@@ -76,7 +76,7 @@ export const commandModules: readonly CommandModule[] = [
       metrics: 'print the metrics in the format of Prometheus',
       openapi: 'print the OpenAPI description of the API',
     },
-    verbs: () => import('./operation.ts'),
+    verbs: () => import('./service.ts'),
   },
   {
     commands: { witness: 'sign the heads of audit logs on another machine' },

@@ -196,7 +196,7 @@ export const variables = {
     min: 1,
     max: 32_767,
   }),
-  KAFKA_RETENTION_HOURS: integer('Hours for which Kafka keeps each record. Unread records are kept longer.', 168, {
+  KAFKA_RETENTION_HOURS: integer('Hours after which Kolbak deletes a record from Kafka. Unread records are kept longer.', 168, {
     min: 1,
     max: 87_600,
   }),

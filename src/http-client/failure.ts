@@ -44,7 +44,7 @@ const byCode: Readonly<Record<string, Failure>> = {
   EAI_AGAIN: { reason: 'dns_failed', detail: 'The name servers of the host did not respond in time.' },
 }
 
-/** Returns the failure for an error of a name, a socket or a TLS session. The history shows it. */
+/** Returns the failure for an error of name resolution, a socket or a TLS session. The history shows it. */
 export function failureOf(error: unknown): Failure {
   if (error instanceof RequestFailed) return error.failure
   const code = codeOf(error) ?? ''

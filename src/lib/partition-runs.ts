@@ -19,7 +19,7 @@ interface RunSteps<R, S extends Source<R>> {
   /** Called when `sourceOf` begins to return the source. */
   opened?(source: S): void
   /** The consumer. It returns when it has stopped working on the partition. */
-  own(partition: Owned<R>): Promise<void>
+  consume(partition: Owned<R>): Promise<void>
   /** Returns whether ownership is certain now, by this process's monotonic clock. */
   isHeld(): boolean
 }
@@ -56,7 +56,7 @@ export function createPartitionRuns<R, S extends Source<R>>(options: {
   onLost?(partition: number): void
   /** Called when a run has ended. */
   onEnded?(partition: number): void
-  /** Milliseconds for which a partition stays without a run after its consumer has failed. Default 0. */
+  /** Milliseconds for which a run stays after its consumer has failed, so that the partition is not started again at once. Default 0. */
   failurePause?: { readonly ms: number; readonly signal?: AbortSignal }
 }): PartitionRuns<R, S> {
   const { log, onLost, onEnded, failurePause } = options
@@ -68,20 +68,20 @@ export function createPartitionRuns<R, S extends Source<R>>(options: {
     run.loss.abort()
     onLost?.(partition)
   }
-  const consume = async (partition: number, run: Run<S>, steps: RunSteps<R, S>) => {
+  const openAndConsume = async (partition: number, run: Run<S>, steps: RunSteps<R, S>) => {
     const lost = run.loss.signal
     const source = await steps.open(lost)
     if (lost.aborted) return
     run.source = source
     steps.opened?.(source)
     log.info({ partition }, 'bus.partition_taken')
-    await steps.own({ partition, lost, isHeld: () => !lost.aborted && steps.isHeld(), fetch: (max) => source.fetch(max) })
+    await steps.consume({ partition, lost, isHeld: () => !lost.aborted && steps.isHeld(), fetch: (max) => source.fetch(max) })
   }
   return {
     start(partition, steps) {
       const runToEnd = async () => {
         try {
-          await consume(partition, run, steps)
+          await openAndConsume(partition, run, steps)
         } catch (error) {
           // The next owner, which may be this process, starts at the saved offset.
           log.error({ error, partition }, 'bus.consumer_failed')

@@ -62,7 +62,7 @@ export async function runUntilDrained(
   const service = await compose({ ...config, KOLBAK_ROLES: roles, PORT: 0, HOST: '127.0.0.1' }, log, { engines })
   try {
     for (let reportedAt = 0; ; ) {
-      const { records, projections } = await service.operator.backlog()
+      const { records, projections } = await service.operator.unfinished()
       if ((records === 0 || !roles.includes('dispatcher')) && projections.length === 0) return
       if (performance.now() - reportedAt > 5_000) {
         reportedAt = performance.now()

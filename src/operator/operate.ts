@@ -58,7 +58,7 @@ program
 program
   .command('backlog')
   .description('count the records of the bus that are not done, and list the read models that have not read all events')
-  .action(() => print((operator) => operator.backlog()))
+  .action(() => print((operator) => operator.unfinished()))
 program
   .command('refill')
   .description(

@@ -8,7 +8,7 @@ import type { Shared } from './shared.ts'
 
 /** The most rows that are counted. A number that is equal to it may be too low. */
 export const maxCounted = 100_000
-/** The most webhooks with retries that are searched for the oldest one. */
+/** The most webhooks whose retries are searched for the oldest due one. */
 const maxSearched = 10_000
 /** Milliseconds for which a result is used again, so that frequent scrapes of several collectors cost no more than one. */
 const freshMs = 5_000
@@ -18,7 +18,7 @@ const listedFreshMs = 30_000
 /** A process counts as live for this many milliseconds after its last heartbeat (`joinLiveProcesses`). */
 export const liveMs = 6_000
 
-/** The work that is not done, in the whole service. Every process reports the same numbers. */
+/** The work that is not done, in the whole service. Every process reports the same numbers, except for `oldestRecordSeconds` on a bus without `oldest`. */
 export interface Backlog {
   /** Records of the bus that are not done. */
   unread(): Promise<number>
@@ -129,7 +129,8 @@ function remember<T>(ms: number, read: () => Promise<T>): () => Promise<T> {
 
 /**
  * Returns a function that returns the age of the oldest record that is not done. On a bus that cannot find this record, it is the time for which this
- * process has seen the same saved offset with records behind it. That time is too low until the second call.
+ * process has seen the same saved offset with records behind it. It leaves out the time before the first call, which itself
+ * returns 0.
  */
 function createOldestRecord({ bus, saved: readSaved }: { bus: Shared['bus']; saved: () => Promise<Map<number, bigint>> }) {
   let stuck = new Map<number, { readonly offset: bigint; readonly since: number }>()

@@ -31,21 +31,22 @@ export async function noteEnd({ bus, pool }: Pick<EngineReaders, 'bus' | 'pool'>
   return async () => {
     const saved = await offsets.saved()
     if ([...ends].every(([partition, end]) => (saved.get(partition) ?? 0n) >= end)) return true
-    // A produce that was rolled back may have left a gap at the end. No saved offset passes the gap before there is a next record.
+    // A produce that was rolled back may have left a gap at the end. A saved offset passes the gap only when a next record exists, so the
+    // lag decides here.
     return [...(await bus.lag(saved)).values()].every((records) => records === 0)
   }
 }
 
 /**
- * A projection that does not reach the head within this many milliseconds counts as behind. The time is needed because reading the head of
- * EventStoreDB may append a marker.
+ * A projection that does not reach the head within this many milliseconds counts as behind. Reading the head of EventStoreDB may append a marker, and
+ * the projections need a moment to read it.
  */
 const reachMs = 2_000
 
 /**
- * Returns the number of records that are not done, and the projections whose live builds have not read all earlier events.
+ * Returns the number of records that are not done, and the projections whose live builds have not read all events that were stored before the call.
  */
-export async function backlog(
+export async function unfinished(
   { store, bus, pool }: EngineReaders,
   projections: readonly Pick<Projection, 'name' | 'families'>[],
 ): Promise<{ records: number; projections: string[] }> {

@@ -75,7 +75,7 @@ interface AdminDeps {
  */
 export async function ensureAdmin(deps: AdminDeps): Promise<AdminClient> {
   const { KOLBAK_ADMIN_CLIENT_ID: clientId, KOLBAK_ADMIN_CLIENT_SECRET: clientSecret } = deps.config
-  const tenant = createDefaultTenant(deps)
+  const tenant = commandsOfDefaultTenant(deps)
   await tenant.register()
   const client =
     clientId === undefined || clientSecret === undefined
@@ -117,7 +117,8 @@ async function ensureGeneratedClient(tenant: DefaultTenant, { config: { KOLBAK_D
 }
 
 /**
- * The commands that a start sends to the tenant `default`. Each returns false when it changed nothing, for example because another process was first.
+ * The commands that a start sends to the tenant `default`. `register`, `issueAdmin` and `rotateSecret` return false when they changed nothing, for example
+ * because another process was first.
  */
 interface DefaultTenant {
   register(): Promise<boolean>
@@ -133,7 +134,7 @@ interface DefaultTenant {
 /** The scopes of the first client. The one who operates the service should not be its auditor, so `audit` is not among them. */
 const adminScopes: readonly Scope[] = bearerScopes.filter((scope) => scope !== 'audit')
 
-function createDefaultTenant({ streams, keyring, log, now }: AdminDeps): DefaultTenant {
+function commandsOfDefaultTenant({ streams, keyring, log, now }: AdminDeps): DefaultTenant {
   const caller: Caller = { tenant: defaultTenant, actor: 'system:first-start', scopes: new Set(adminScopes), key_id: null }
   const stream = tenantStream(defaultTenant)
   const hmac = (secret: string) => keyring.lookup('client-secret', secret)

@@ -18,7 +18,8 @@ const lookMs = 2_000
 
 /**
  * Starts the audit log: appends LogStarted, from which on every command event must have a MAC, and AttemptMacsStarted, from which on every attempt must
- * have one. Each waits in the background until no process lives whose version writes none. A log that has started stays as it is.
+ * have one. Each event is appended as soon as every live process writes such MACs. Until then, this process waits in the background. A log that has
+ * started stays as it is.
  */
 export async function startLog(shared: Shared): Promise<void> {
   const { macs, parts, patience, log } = shared
@@ -65,7 +66,8 @@ async function startCommands({ macs, streams, keyring, log }: Shared): Promise<v
 }
 
 async function startAttempts({ store, macs, streams, log }: Shared): Promise<void> {
-  // The event exists already if a process died before it stored the position, or if somebody has put back an older secret.
+  // The event exists already if a process died before it stored the position, or if somebody has put back an older state of the secret
+  // with the key of the MACs, which holds this position too.
   const existing = await findLogEvent(store, attemptMacsId)
   const append = () => appendLogEvent({ store, streams }, { id: attemptMacsId, type: 'AttemptMacsStarted', data: {}, now: new Date() })
   const position = existing?.position ?? (await step('log.start', append))
@@ -74,7 +76,7 @@ async function startAttempts({ store, macs, streams, log }: Shared): Promise<voi
 }
 
 const eventsPerRead = 500
-/** Returns an event about the audit log by its id, or null. It reads the whole stream, which is needed at most once in the life of a database. */
+/** Returns an event about the audit log by its id, or null. It reads the whole stream, which is normally needed only once in the life of a database. */
 async function findLogEvent(store: Pick<EventStore, 'read'>, id: EventId): Promise<RecordedEvent | null> {
   for (let from = 0; ; from += eventsPerRead) {
     const events = await store.read(logStream, { from, limit: eventsPerRead })

@@ -10,8 +10,8 @@ import type { LogHeads } from './log-heads.ts'
 import type { Shared } from './shared.ts'
 
 /**
- * Asks each of KOLBAK_LOG_WITNESSES to sign the newest head of the audit log, every KOLBAK_LOG_WITNESS_SECONDS if it has not signed it yet, in one process
- * at a time. If a witness has signed a head that the log does not extend, then the log was changed, and no further head is signed.
+ * Every KOLBAK_LOG_WITNESS_SECONDS, one process sends the newest head of the audit log to each of KOLBAK_LOG_WITNESSES that has not signed it
+ * yet. If a witness has signed a head that the log does not extend, then the log was changed, and no further head is signed.
  */
 export function startLogWitnesses(shared: Shared, { stopForked }: Pick<LogHeads, 'stopForked'>): void {
   const { pools, leases, keyring, config, parts, log } = shared
@@ -35,7 +35,7 @@ export function startLogWitnesses(shared: Shared, { stopForked }: Pick<LogHeads,
           await step('log.cosignature', () => storeCosignature(pools.reads, head, line))
           return true
         } catch (error) {
-          // If another process has sent a newer head meanwhile, the witness has seen a larger log.
+          // If another process has sent a newer head meanwhile, the witness has seen a larger log, so its refusal does not prove a fork.
           const isForked = codeOf(error) === 'log_forked' && (await newestHead())?.size === head.size
           if (isForked) stopForked((error as Error).message)
           else log.warn({ error, witness: witness.url }, 'log.witness_failed')

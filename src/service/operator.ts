@@ -3,7 +3,7 @@ import { KolbakError } from '../lib/errors.ts'
 import { rebuild } from '../projections/builds.ts'
 import type { Projection } from '../projections/projection.ts'
 import { type LiftResult, listQuarantined, type QuarantinedStream, retryQuarantined, skipQuarantined } from '../projections/quarantine.ts'
-import { backlog } from './engine-checks.ts'
+import { unfinished } from './engine-checks.ts'
 import type { Shared } from './shared.ts'
 
 /** The commands that an operator runs. */
@@ -22,7 +22,7 @@ export interface Operator {
    */
   rebuild(projection: string): Promise<number>
   /** Returns the number of unread records of the bus, and the projections whose live builds have not read all events. */
-  backlog(): Promise<{ records: number; projections: string[] }>
+  unfinished(): Promise<{ records: number; projections: string[] }>
 }
 
 export function createOperator({ store, bus, pools, notices, macs, log }: Shared, projections: readonly Projection[]): Operator {
@@ -41,6 +41,6 @@ export function createOperator({ store, bus, pools, notices, macs, log }: Shared
       notices.tell('builds')
       return build
     },
-    backlog: () => backlog({ store, bus, pool: pools.reads }, projections),
+    unfinished: () => unfinished({ store, bus, pool: pools.reads }, projections),
   }
 }

@@ -13,29 +13,29 @@ interface Version {
 
 describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
   let api: TestApi
-  let auditor: TestClient
+  let admin: TestClient
   before(async () => {
     api = await startApi()
-    auditor = await api.tenant()
+    admin = await api.tenant()
   })
   after(() => api.stop())
   const historyOf = async (path: string): Promise<Version[]> => {
-    const response = await api.call('GET', `${path}/history`, { as: auditor })
+    const response = await api.call('GET', `${path}/history`, { as: admin })
     expect(response.status).to.equal(200)
     return (response.body as { data: Version[] }).data
   }
   const url = 'https://127.0.0.1:9999/'
 
   it('returns 200 with every change of a webhook: its time, its author, and the former and new values', async () => {
-    const id = await api.webhook(auditor, { callback_url: `${url}one`, event: 'order.created' })
+    const id = await api.webhook(admin, { callback_url: `${url}one`, event: 'order.created' })
     const path = `/v1/webhooks/${id}`
-    await api.call('PATCH', path, { as: auditor, body: { callback_url: `${url}two`, is_active: false } })
+    await api.call('PATCH', path, { as: admin, body: { callback_url: `${url}two`, is_active: false } })
     await api.call('PATCH', path, {
-      as: auditor,
+      as: admin,
       body: { description: 'of the shop' },
       headers: { 'x-request-id': 'the-request-of-the-change' },
     })
-    await api.call('PATCH', path, { as: auditor, body: { description: null } })
+    await api.call('PATCH', path, { as: admin, body: { description: null } })
     const versions = await historyOf(path)
     expect(versions.map(({ revision, type, changes }) => ({ revision, type, changes }))).to.deep.equal([
       {
@@ -58,14 +58,14 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
       { revision: 4, type: 'WebhookChanged', changes: { description: { from: 'of the shop', to: null } } },
     ])
     expect(versions[3]?.correlation_id).to.equal('the-request-of-the-change')
-    expect(versions[0]?.actor).to.include({ kind: 'client', id: auditor.clientId })
+    expect(versions[0]?.actor).to.include({ kind: 'client', id: admin.clientId })
     expect(versions[0]?.actor.name).to.be.a('string')
     expect([...versions].sort((a, b) => (a.time < b.time ? -1 : 1)).map((v) => v.revision)).to.deep.equal([0, 1, 2, 3, 4])
   })
   it('returns 200 with the key that made the change, and also for deleted webhooks', async () => {
-    const credential = await api.key(auditor, ['read:webhooks', 'write:webhooks'])
+    const credential = await api.key(admin, ['read:webhooks', 'write:webhooks'])
     const id = await api.webhook({ key: credential.key })
-    await api.call('DELETE', `/v1/webhooks/${id}`, { as: auditor })
+    await api.call('DELETE', `/v1/webhooks/${id}`, { as: admin })
     const versions = await historyOf(`/v1/webhooks/${id}`)
     expect(versions.map((v) => v.type)).to.deep.equal(['WebhookCreated', 'WebhookDeleted'])
     expect(versions[0]?.actor).to.include({ kind: 'key', id: credential.id })
@@ -74,21 +74,21 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
     expect(versions[1]?.changes).to.deep.include({ deleted: { from: false, to: true } })
   })
   it('returns 200 with every change of a key, its value masked', async () => {
-    const { id } = await api.key(auditor, ['read:webhooks', 'write:webhooks'])
-    await api.call('PATCH', `/v1/keys/${id}`, { as: auditor, body: { scopes: ['read:webhooks'] } })
-    await api.call('DELETE', `/v1/keys/${id}`, { as: auditor })
+    const { id } = await api.key(admin, ['read:webhooks', 'write:webhooks'])
+    await api.call('PATCH', `/v1/keys/${id}`, { as: admin, body: { scopes: ['read:webhooks'] } })
+    await api.call('DELETE', `/v1/keys/${id}`, { as: admin })
     const versions = await historyOf(`/v1/keys/${id}`)
     expect(versions.map((v) => v.type)).to.deep.equal(['KeyCreated', 'KeyChanged', 'KeyDeleted'])
     expect(versions[0]?.changes.key).to.deep.equal({ from: null, to: '[sealed]' })
     expect(versions[1]?.changes).to.deep.equal({ scopes: { from: ['read:webhooks', 'write:webhooks'], to: ['read:webhooks'] } })
   })
   it('returns 200 with pages that contain each change once', async () => {
-    const id = await api.webhook(auditor)
-    for (let i = 0; i < 4; i++) await api.call('PATCH', `/v1/webhooks/${id}`, { as: auditor, body: { description: `${i}` } })
+    const id = await api.webhook(admin)
+    for (let i = 0; i < 4; i++) await api.call('PATCH', `/v1/webhooks/${id}`, { as: admin, body: { description: `${i}` } })
     const seen: number[] = []
     for (let cursor: string | null = ''; cursor !== null; ) {
       const response = await api.call('GET', `/v1/webhooks/${id}/history?limit=2${cursor === '' ? '' : `&cursor=${cursor}`}`, {
-        as: auditor,
+        as: admin,
       })
       const { data, pagination } = response.body as { data: Version[]; pagination: { next_cursor: string | null } }
       seen.push(...data.map((v) => v.revision))
@@ -97,32 +97,31 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
     expect(seen).to.deep.equal([0, 1, 2, 3, 4])
   })
   it('returns 403 without read:audit', async () => {
-    const id = await api.webhook(auditor)
-    const reader = await api.sibling(auditor, ['read:webhooks', 'read:keys'])
+    const id = await api.webhook(admin)
+    const reader = await api.sibling(admin, ['read:webhooks', 'read:keys'])
     expect((await api.call('GET', `/v1/webhooks/${id}/history`, { as: reader })).status).to.equal(403)
   })
   it('returns 404 for a webhook of another tenant, and for an unknown id', async () => {
     const stranger = await api.tenant()
-    const id = await api.webhook(auditor)
+    const id = await api.webhook(admin)
     expect((await api.call('GET', `/v1/webhooks/${id}/history`, { as: stranger })).status).to.equal(404)
-    expect((await api.call('GET', '/v1/keys/01ARZ3NDEKTSV4RRFFQ69G5FAV/history', { as: auditor })).status).to.equal(404)
+    expect((await api.call('GET', '/v1/keys/01ARZ3NDEKTSV4RRFFQ69G5FAV/history', { as: admin })).status).to.equal(404)
   })
   it('returns 422 for a cursor that is not the next_cursor of a page', async () => {
-    const id = await api.webhook(auditor)
-    expect((await api.call('GET', `/v1/webhooks/${id}/history?cursor=x`, { as: auditor })).get('error.code')).to.equal('invalid_cursor')
+    const id = await api.webhook(admin)
+    expect((await api.call('GET', `/v1/webhooks/${id}/history?cursor=x`, { as: admin })).get('error.code')).to.equal('invalid_cursor')
   })
 
   describe('?as_of and ?revision of a single resource', () => {
     let id: string
     let times: string[]
     before(async () => {
-      id = await api.webhook(auditor, { callback_url: `${url}one`, event: 'order.*' })
-      for (const path of ['two', 'three'])
-        await api.call('PATCH', `/v1/webhooks/${id}`, { as: auditor, body: { callback_url: url + path } })
-      await api.call('DELETE', `/v1/webhooks/${id}`, { as: auditor })
+      id = await api.webhook(admin, { callback_url: `${url}one`, event: 'order.*' })
+      for (const path of ['two', 'three']) await api.call('PATCH', `/v1/webhooks/${id}`, { as: admin, body: { callback_url: url + path } })
+      await api.call('DELETE', `/v1/webhooks/${id}`, { as: admin })
       times = (await historyOf(`/v1/webhooks/${id}`)).map((v) => v.time)
     })
-    const at = (query: string, as = auditor) => api.call('GET', `/v1/webhooks/${id}?${query}`, { as })
+    const at = (query: string, as = admin) => api.call('GET', `/v1/webhooks/${id}?${query}`, { as })
 
     it('return 200 with the webhook at that revision, with its ETag', async () => {
       const response = await at('revision=1')
@@ -139,9 +138,9 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
       for (const query of [`as_of=${before}`, `as_of=${times[3]}`, `as_of=${new Date().toISOString()}`, 'revision=3', 'revision=99'])
         expect((await at(query)).status, query).to.equal(404)
     })
-    it('return 403 without read:audit, also for keys', async () => {
-      expect((await at('revision=0', await api.sibling(auditor, ['read:webhooks']))).status).to.equal(403)
-      const { key } = await api.key(auditor)
+    it('return 403 without read:audit, also to an API key', async () => {
+      expect((await at('revision=0', await api.sibling(admin, ['read:webhooks']))).status).to.equal(403)
+      const { key } = await api.key(admin)
       expect((await api.call('GET', `/v1/webhooks/${id}?revision=0`, { as: { key } })).status).to.equal(403)
     })
     it('return 404 for a webhook of another tenant', async () => {
@@ -151,17 +150,17 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
       for (const query of [`revision=0&as_of=${times[0]}`, 'as_of=yesterday', 'as_of=2026-02-30T00:00:00Z', 'revision=-1'])
         expect((await at(query)).status, query).to.equal(422)
     })
-    it('return 200 with a key as it was, its value masked', async () => {
-      const created = await api.key(auditor, ['read:webhooks', 'write:webhooks'])
-      await api.call('PATCH', `/v1/keys/${created.id}`, { as: auditor, body: { name: 'another name' } })
-      const response = await api.call('GET', `/v1/keys/${created.id}?revision=0`, { as: auditor })
+    it('return 200 with a key as it was, and with its value if the caller has all scopes of the key', async () => {
+      const created = await api.key(admin, ['read:webhooks', 'write:webhooks'])
+      await api.call('PATCH', `/v1/keys/${created.id}`, { as: admin, body: { name: 'another name' } })
+      const response = await api.call('GET', `/v1/keys/${created.id}?revision=0`, { as: admin })
       expect(response.get('data.name')).to.not.equal('another name')
       expect(response.get('data.key')).to.equal(created.key)
     })
   })
 
   describe('?as_of of the lists', () => {
-    const listed = async (path: string, as = auditor) => {
+    const listed = async (path: string, as = admin) => {
       const response = await api.call('GET', path, { as })
       expect(response.status).to.equal(200)
       return response.body as { data: Record<string, unknown>[]; pagination: { total: number } }
@@ -211,15 +210,15 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
       }
     })
     it('returns 403 without read:audit, and names the missing scope', async () => {
-      const reader = await api.sibling(auditor, ['read:webhooks', 'read:keys'])
+      const reader = await api.sibling(admin, ['read:webhooks', 'read:keys'])
       for (const path of ['/v1/webhooks', '/v1/keys']) {
         const refused = await api.call('GET', `${path}?as_of=${new Date().toISOString()}`, { as: reader })
         expect([refused.status, refused.get('error.code')]).to.deep.equal([403, 'insufficient_scope'])
         expect(refused.headers.get('www-authenticate')).to.contain('scope="read:audit"')
       }
     })
-    it('returns 200 with the same state as the single webhook at each of its times', async () => {
-      const id = await api.webhook(auditor)
+    it('returns 200 with a webhook as GET /v1/webhooks/:id returns it for the same time, after each change', async () => {
+      const id = await api.webhook(admin)
       for (const body of [
         { event: 'a.*' },
         { description: 'x' },
@@ -228,29 +227,29 @@ describe('GET /v1/webhooks/:id/history and /v1/keys/:id/history', () => {
         { is_active: true },
         { description: null },
       ])
-        await api.call('PATCH', `/v1/webhooks/${id}`, { as: auditor, body })
+        await api.call('PATCH', `/v1/webhooks/${id}`, { as: admin, body })
       for (const time of await timesOf(`/v1/webhooks/${id}`, 'webhook_versions', id, 7)) {
-        const single = await api.call('GET', `/v1/webhooks/${id}?as_of=${time}`, { as: auditor })
+        const single = await api.call('GET', `/v1/webhooks/${id}?as_of=${time}`, { as: admin })
         const { data } = await listed(`/v1/webhooks?as_of=${time}&ids=${id}`)
         expect(data, time).to.deep.equal([single.body])
       }
     })
     it('returns 200 with keys as they were', async () => {
-      const created = await api.key(auditor)
-      await api.call('PATCH', `/v1/keys/${created.id}`, { as: auditor, body: { name: 'renamed' } })
+      const created = await api.key(admin)
+      await api.call('PATCH', `/v1/keys/${created.id}`, { as: admin, body: { name: 'renamed' } })
       const times = await timesOf(`/v1/keys/${created.id}`, 'key_versions', created.id, 2)
       const names = async (time: string) =>
         (await listed(`/v1/keys?as_of=${time}&limit=100`)).data.filter((k) => k.id === created.id).map((k) => k.name)
       expect(await names(times[1]!)).to.deep.equal(['renamed'])
       expect(await names(new Date(Date.parse(times[0]!) - 1).toISOString())).to.deep.equal([])
     })
-    it('returns 403 without read:audit, never a key of another tenant, and 422 for an invalid time', async () => {
+    it('returns 403 without read:audit, nothing of another tenant, and 422 for an invalid time', async () => {
       const now = new Date().toISOString()
-      const reader = await api.sibling(auditor, ['read:webhooks', 'read:keys'])
+      const reader = await api.sibling(admin, ['read:webhooks', 'read:keys'])
       for (const list of ['/v1/webhooks', '/v1/keys']) {
         expect((await api.call('GET', `${list}?as_of=${now}`, { as: reader })).status).to.equal(403)
         expect((await listed(`${list}?as_of=${now}`, await api.tenant())).data).to.deep.equal([])
-        expect((await api.call('GET', `${list}?as_of=then`, { as: auditor })).status).to.equal(422)
+        expect((await api.call('GET', `${list}?as_of=then`, { as: admin })).status).to.equal(422)
       }
     })
   })

@@ -82,7 +82,7 @@ describe('GET /v1/webhooks/:id/deliveries', () => {
     })
     expect(success).to.include({ status: 'success', last_response_code: 204, next_attempt_at: null })
   })
-  it('returns 200 with pages that contain each delivery once, even between two of the same time', async () => {
+  it('returns 200 with pages that contain each delivery once, even if a page ends between two deliveries of the same time', async () => {
     const seen: string[] = []
     for (let cursor = ''; ; ) {
       const page = await list(`?limit=1${cursor}`)

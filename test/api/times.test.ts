@@ -29,7 +29,7 @@ describe('a time in a query', () => {
     expect(timesByPath.length).to.be.greaterThan(6)
     const id = await api.webhook(client)
     const key = await api.key(client)
-    const anHourAgo = new Date(Date.now() + 3_600_000).toISOString().slice(0, 19) // in +02:00
+    const anHourAgo = new Date(Date.now() + 3_600_000).toISOString().slice(0, 19) // the clock at +02:00 an hour ago: UTC + 2 h - 1 h
     for (const [path, names] of timesByPath)
       for (const name of names) {
         const pathWithId = path.replace('{id}', path.includes('/keys/') ? key.id : id)

@@ -23,7 +23,7 @@ describe('the README', () => {
 
     it('in calls that return what the README promises', async () => {
       const script = block('walk-through')
-        // Both addresses are replaced at once, because the port of the service may itself begin with 4000.
+        // Both addresses are replaced at once, because the port of the service may itself be 4000.
         .replaceAll(/http:\/\/127\.0\.0\.1:(3000|4000)\b/g, (_, port) => (port === '3000' ? service.url : receiver.origin))
         .replaceAll('npx node', process.execPath)
       const { stdout } = await run('bash', ['-euc', script], { cwd: root, env: { PATH: env.PATH } })

@@ -101,7 +101,7 @@ describe('the request of an attempt', () => {
     expect(data.attempts.map(({ webhook_revision }) => webhook_revision)).to.deep.equal([0, 1, 2, 3])
     const [first] = data.attempts
     expect(data.routed_at).to.be.a('string')
-    // An attempt need not wait until the routing is recorded.
+    // Only acceptance is a lower bound: an attempt may be earlier than the record of its routing.
     expect(data.routed_at! >= data.accepted_at, `${data.routed_at} after ${data.accepted_at}`).to.equal(true)
     expect(first?.response_headers).to.include({ 'x-request-id': 'r-1', 'retry-after': '7' }).and.not.have.property('set-cookie')
     expect(first?.timings).to.include({ dns_ms: null, tls_ms: null })
@@ -114,7 +114,7 @@ describe('the request of an attempt', () => {
     expect(sent.url).to.equal(receiver.url('/third'))
     expect(sent.headers).to.not.have.property('webhook-signature')
   })
-  it('needs the right to read the payload, and to send for the signature', async () => {
+  it('needs read:events, and write:webhooks as well for the signature', async () => {
     const issue = async (scopes: string[]) => {
       const { data } = await api.post<{ data: { client_id: string; client_secret: string } }>(
         '/v1/tenants/00000000000000000000000000/clients',
@@ -131,7 +131,7 @@ describe('the request of an attempt', () => {
     expect((await reader.call('GET', path)).status).to.equal(200)
     expect((await reader.call('GET', `${path}?signed=true`)).status).to.equal(403)
   })
-  it('does not exist for an attempt that there was not', async () => {
+  it('is not found for an attempt that was never made', async () => {
     expect((await api.call('GET', `/v1/deliveries/${delivery}/request?chain=9`)).status).to.equal(404)
   })
 })

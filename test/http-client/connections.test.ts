@@ -48,7 +48,7 @@ describe('a connection that may be used again', () => {
     ['a reset', ({ socket }: { socket: { resetAndDestroy(): void } }) => socket.resetAndDestroy()],
     ['an unsolicited 408', closes('HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')],
     ['an unsolicited 408 of HTTP/1.0', closes('HTTP/1.0 408 Request Time-out\r\ncache-control: no-cache\r\n\r\n<html>')],
-    ['an unsolicited 408 that does not announce its end', closes(responseWith(408))],
+    ['an unsolicited 408 without `connection: close`', closes(responseWith(408))],
   ] as const)
     it(`that ends with ${what} instead of a response is replaced at once, and the request is repeated`, async () => {
       script = [ok, end]
@@ -99,14 +99,14 @@ describe('a connection that may be used again', () => {
       expect(receiver.requests).to.have.length(before + 1)
     }
   })
-  it('causes no repetition if it is new', async () => {
+  it('causes no repetition of its first request', async () => {
     script = [closes('')]
     expect(await post()).to.include({ code: null, reason: 'connection_reset' })
     script = [closes(responseWith(408))]
     expect((await post()).code).to.equal(408)
     expect(receiver.requests).to.have.length(2)
   })
-  it('leaves a repetition only the remaining time of the request', async () => {
+  it('gives a repetition only the time that the request has left', async () => {
     const impatient = createSender({ policy: local, connectTimeoutMs: 10_000, requestTimeoutMs: 400, userAgent: 'Kolbak/test' })
     const send = () => impatient.post(`${receiver.origin}/`, {}, Buffer.from('{}'))
     script = [ok, ({ socket }) => setTimeout(() => socket.end(), 200), '']

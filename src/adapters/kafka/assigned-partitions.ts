@@ -68,7 +68,7 @@ export function createAssignedPartitions(options: AssignedPartitionsOptions): As
         fetching.from(partition, intake.next)
         fetching.resume(partition)
       },
-      own: consume.own,
+      consume: consume.own,
       isHeld,
     })
   }

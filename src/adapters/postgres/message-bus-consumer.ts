@@ -66,7 +66,7 @@ export function createMessageConsumer(options: ConsumerOptions): MessageConsumer
     const reader = createPartitionReader(pool, partition, log)
     const ended = runs.start(partition, {
       open: async (lost) => createPartitionView({ startAt: await startAt(partition), lost, waitMs: fetchWaitMs, reader, maxHeld }),
-      own,
+      consume: own,
       isHeld: lease.isHeld,
     })
     const lose = () => runs.lose(partition)

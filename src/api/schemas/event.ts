@@ -62,12 +62,12 @@ export const acceptedEvent = named('AcceptedEvent', object({ id: messageId, mess
 const count: JsonSchema = { type: 'integer', minimum: 0, examples: [0] }
 const statuses = ['routed', 'unmatched'] as const
 const status: JsonSchema = { ...oneOf(statuses), description: 'Whether any webhook matched the event when it was routed.' }
-const countWithOne = { ...count, examples: [1] }
+const exampleOne = { ...count, examples: [1] }
 const deliveryCounts = object({
-  total: countWithOne,
+  total: exampleOne,
   pending: count,
   retrying: count,
-  success: countWithOne,
+  success: exampleOne,
   failed: count,
   discarded: count,
 })
@@ -107,10 +107,10 @@ export const event = named(
     payload_reason: {
       type: ['string', 'null'],
       description:
-        'Why the payload is not shown, or null if it is: `payload_expired`, `payload_erased` (somebody has asked for it), or `payload_unreadable`.',
+        'Why the payload is not shown, or null if it is: `payload_expired`, `payload_erased` (its erasure was requested), or `payload_unreadable`.',
       examples: [null],
     },
-    payload: { ...nullable(payload), description: 'The payload exactly as sent, or null if it is not kept any more.' },
+    payload: { ...nullable(payload), description: 'The payload exactly as sent, or null (see `payload_reason`).' },
   }),
 )
 

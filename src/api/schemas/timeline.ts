@@ -33,7 +33,7 @@ export const timeline = named(
                 },
               }),
             ),
-            description: 'The reason why the attempt was not sent at once, or null if it hardly waited.',
+            description: 'How long the attempt waited and why, or null if it hardly waited.',
             examples: [null],
           },
           timings: {
@@ -52,7 +52,7 @@ export const timeline = named(
             type: ['object', 'null'],
             additionalProperties: { type: 'string' },
             description:
-              'Those of content-type, date, server, retry-after, location, www-authenticate, x-request-id, cf-ray and traceparent that the response had. Null if none is kept: a success keeps them only if one says more than content-type, date and server.',
+              'Those of content-type, date, server, retry-after, location, www-authenticate, x-request-id, cf-ray and traceparent that the response had. Null if none is kept. After a success they are kept only if there is one besides content-type, date and server.',
             examples: [{ 'content-type': 'application/json', 'x-request-id': '7d0f6c1e' }],
           },
           webhook_revision: nullable({

@@ -10,7 +10,7 @@ const sentences: Readonly<Record<string, string>> = {
   network_error: 'The network failed on the way to the receiver.',
   timeout: 'The receiver took too long to respond. Respond first, and do the work afterwards.',
   tls_failed: 'The certificate of the receiver was not accepted. Renew it, or add the missing intermediate certificate.',
-  expired: 'The delivery waited longer than its retries may take.',
+  expired: 'The time for the retries of this delivery ran out before it could be sent.',
   payload_expired: 'The payload is no longer kept, so it could not be sent.',
   payload_erased: 'The payload was erased on request, so it could not be sent.',
   payload_unreadable: 'The payload could not be opened. The log of Kolbak has the details.',
@@ -29,7 +29,10 @@ const byStatus: Readonly<Record<number, string>> = {
   429: 'The receiver asks for fewer requests. Kolbak waits as long as it says.',
 }
 
-/** Returns a sentence about the result of an attempt, or null after a success. */
+/**
+ * Returns what the result of an attempt means, with a remedy if there is one. Returns null after a success, without a result, and for a status without an
+ * explanation.
+ */
 export function reasonText(reason: string | null, code: number | null): string | null {
   if (reason !== null && sentences[reason] !== undefined) return sentences[reason]
   if (code === null) return reason === null ? null : `The attempt failed: ${reason}.`

@@ -1,5 +1,5 @@
 import { expect } from 'chai'
-import { operationsText } from '../../src/cli/operations.ts'
+import { operationsText } from '../../src/cli/operations-text.ts'
 
 describe('the report of operations in the command line', () => {
   const report = {

@@ -1,6 +1,6 @@
 import { tokenRequest } from '../api/schemas/auth.ts'
 import { commandName } from './command-name.ts'
-import { operationsText } from './operations.ts'
+import { operationsText } from './operations-text.ts'
 import { details, rowOf, textOf } from './text.ts'
 import type { Verb } from './verb.ts'
 
