@@ -34,7 +34,10 @@ export function createSignIn(deps: SignInDependencies): (req: IncomingMessage) =
     const client = id === null ? null : await findGenuineClient(deps, id)
     if (client !== null && !client.revoked) return client
     await failedCredentials.count(address)
-    throw new ApiError('unauthorized', 'The link was used already, or is older than ten minutes. Restart Kolbak for a new one, or sign in.')
+    throw new ApiError(
+      'unauthorized',
+      'The link was used already, or is older than ten minutes. Sign in with the id and the secret of a client, or start Kolbak again in a terminal (npm start), which prints a new link.',
+    )
   }
   const credentialOf = async (body: Readonly<Record<string, unknown>>, address: string): Promise<SessionCredential> => {
     const { client_id: id, client_secret: secret, key, start } = body

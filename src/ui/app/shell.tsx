@@ -123,7 +123,7 @@ function TopBar() {
           <input
             id="search"
             type="search"
-            aria-label="Find an event, a delivery or a webhook by its id, an event by a part of its id, or a webhook by its URL or description"
+            aria-label="Find an event, a delivery or a webhook"
             placeholder="Id, or part of an event id or webhook URL"
           />
         </form>

@@ -48,6 +48,10 @@ export function everySpan({
 }
 export const failedOf = ({ retrying, failed }: ShownCounts): number => retrying + failed
 export const attemptsOf = (counts: ShownCounts): number => counts.success + failedOf(counts)
+/** The fewest attempts of which a percentile says anything: with fewer, 95 % of them are all of them. */
+const fewestForPercentile = 20
+/** Returns the time within which 95 % of the receivers responded (ms), or null if there were too few attempts. */
+export const p95Of = (counts: ShownCounts): number | null => (attemptsOf(counts) < fewestForPercentile ? null : counts.p95_ms)
 /** Returns the share of attempts that succeeded, or null without attempts. */
 export const successShareOf = (counts: ShownCounts): number | null =>
   attemptsOf(counts) === 0 ? null : counts.success / attemptsOf(counts)

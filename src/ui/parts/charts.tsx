@@ -67,7 +67,8 @@ export function AttemptBars({ statistics }: { statistics: DeliveryStatistics }) 
       </svg>
       <figcaption class="faint">
         {sentence}
-        {spans[0] !== undefined && ` (dark bars on top), from ${timeText(spans[0].at)} until now`}.{' '}
+        {failed > 0 && ' (the upper part of a bar)'}
+        {spans[0] !== undefined && `, from ${timeText(spans[0].at)} until now`}.{' '}
         {statistics.counted_since !== null && (
           <>
             They are counted since <Time at={statistics.counted_since} isExact />.

@@ -3,6 +3,7 @@ import { params, urlOf } from '../../lib/router.ts'
 import {
   attemptsOf,
   everySpan,
+  p95Of,
   type ShownCounts,
   type ShownSpan,
   statisticsPath,
@@ -74,7 +75,7 @@ const tiles: readonly Tile[] = [
   {
     name: '95 % respond within',
     screen: '/webhooks',
-    textOf: ({ p95_ms }) => (p95_ms === null ? 'none' : `about ${durationText(p95_ms)}`),
+    textOf: percentileText,
     heightOf: ({ p95_ms }) => p95_ms ?? 0,
   },
 ]
@@ -99,3 +100,8 @@ function Tiles({ statistics, before, range }: { statistics: DeliveryStatistics; 
   )
 }
 const percentText = (share: number | null) => (share === null ? 'none' : `${(share * 100).toFixed(share > 0.99 && share < 1 ? 2 : 1)} %`)
+function percentileText(counts: ShownCounts): string {
+  const ms = p95Of(counts)
+  if (ms !== null) return `about ${durationText(ms)}`
+  return attemptsOf(counts) === 0 ? 'none' : 'too few requests'
+}

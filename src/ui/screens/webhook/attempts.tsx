@@ -1,5 +1,5 @@
 import { params } from '../../lib/router.ts'
-import { attemptsOf, statisticsPath, useStatistics } from '../../lib/statistics.ts'
+import { attemptsOf, p95Of, statisticsPath, useStatistics } from '../../lib/statistics.ts'
 import { durationText, isRange } from '../../lib/time.ts'
 import { AttemptBars } from '../../parts/charts.tsx'
 import { Loaded } from '../../parts/messages.tsx'
@@ -14,12 +14,13 @@ export function Attempts({ webhook }: { webhook: string }) {
         attemptsOf(data.totals) > 0 && (
           <>
             <AttemptBars statistics={data} />
-            {data.totals.p95_ms !== null && (
-              <p class="faint">95 % of the requests took at most about {durationText(data.totals.p95_ms)}.</p>
-            )}
+            <Percentile ms={p95Of(data.totals)} />
           </>
         )
       }
     </Loaded>
   )
 }
+
+const Percentile = ({ ms }: { ms: number | null }) =>
+  ms === null ? null : <p class="faint">95 % of the requests took at most about {durationText(ms)}.</p>

@@ -1,6 +1,13 @@
 import type { Delivery, Version } from '../../../api/responses.ts'
 import { timeText } from '../../lib/time.ts'
 
+const deliveriesText = (count: number, failed: number): string => {
+  if (count === 0) return 'no delivery'
+  const latest = count === 1 ? 'one delivery' : `the latest ${count} deliveries`
+  if (failed === 0) return `${latest}, without a failure`
+  return `${latest}, of which ${failed} failed or ${failed === 1 ? 'is' : 'are'} retried (the upper part of a bar)`
+}
+
 const width = 1_000
 const buckets = 100
 /** Lays the latest deliveries of a webhook and its revisions on one axis of time, so that a change and its effect stand together. */
@@ -39,9 +46,8 @@ export function Axis({ versions, deliveries, chosen }: { versions: readonly Vers
         ))}
       </svg>
       <figcaption class="faint">
-        {timeText(new Date(first).toISOString())} to {timeText(new Date(last).toISOString())}. Above the line: the latest{' '}
-        {deliveries.length} deliveries, of which {failed} failed or {failed === 1 ? 'is' : 'are'} retried (dark bars on top). Below it:{' '}
-        {versions.length} {versions.length === 1 ? 'revision' : 'revisions'}.
+        {timeText(new Date(first).toISOString())} to {timeText(new Date(last).toISOString())}. Above the line:{' '}
+        {deliveriesText(deliveries.length, failed)}. Below it: {versions.length} {versions.length === 1 ? 'revision' : 'revisions'}.
       </figcaption>
     </figure>
   )
