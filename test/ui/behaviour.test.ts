@@ -119,6 +119,21 @@ describe('the dashboard in a browser', () => {
     await secret.waitFor()
     const [text, button] = [await secret.boundingBox(), await copy.boundingBox()]
     expect(text!.x + text!.width).to.be.at.most(button!.x)
+    await page.getByRole('link', { name: 'History' }).click()
+    await page.getByText('replaced by a new value').waitFor()
+    await page.getByRole('button', { name: 'Replay what it missed' }).click()
+    await page.getByText('There is nothing to replay.').waitFor()
+    expect(await page.evaluate('document.activeElement.name')).to.equal('range')
+    expect(await page.getByText('under the same ids').count()).to.equal(0)
+  })
+  it('says in a sentence which number of a list is wrong', async () => {
+    const page = await world.page()
+    await open(page, '/webhooks/new')
+    await page.getByLabel('URL').fill(world.receiver.url('/delays'))
+    await page.getByLabel('Events').fill('delays.*')
+    await page.getByLabel('Seconds between').fill('5, soon')
+    await page.keyboard.press('Enter')
+    await page.getByText(/^Value 2 must be a (whole )?number\.$/).waitFor()
   })
   it('finds who changed the URL, and puts it back as a new change', async () => {
     const { id } = await create('/right', 'past.*')
@@ -196,6 +211,7 @@ describe('the dashboard in a browser', () => {
     const page = await world.page()
     await open(page, `/problems?webhook=${id}`)
     await page.getByText('2 deliveries: status 422').waitFor()
+    expect(await page.getByRole('button', { name: 'Replay it' }).count()).to.equal(1)
     await page.getByRole('button', { name: 'List them' }).first().click()
     await page.getByRole('heading', { name: '2 deliveries failed for good' }).waitFor()
     await page.keyboard.press('r')
@@ -207,7 +223,7 @@ describe('the dashboard in a browser', () => {
     await page.keyboard.press('Enter')
     await page.getByRole('heading', { name: 'Replays' }).waitFor()
     await page.getByText('2 of 2').waitFor()
-    await page.getByText(`failed ones, ${event}, http_422`).waitFor()
+    await page.getByText(`failed deliveries, ${event}, http_422`).waitFor()
     await waitFor(() => world.receiver.received(path).length === 5 || undefined, { what: 'the replayed requests' })
   })
   it('shows the attempts of a webhook and of all webhooks over time, as bars and in words', async () => {
@@ -226,6 +242,8 @@ describe('the dashboard in a browser', () => {
     await open(page, `/webhooks/${id}`)
     await page.getByRole('img', { name: '3 attempts, of which 1 failed' }).waitFor()
     await page.getByRole('table', { name: 'Attempts over time' }).waitFor({ state: 'attached' })
+    await page.getByText('of which 1 failed (the upper part of a bar)').waitFor()
+    expect(await page.getByText('95 % of the requests').count()).to.equal(0) // three requests are too few for a percentile
     await picture(page, 'webhook-bars')
     await expectAccessible(page, 'the bars of a webhook')
     await page.setViewportSize({ width: 1400, height: 900 })
@@ -408,6 +426,7 @@ describe('the dashboard in a browser', () => {
     // A code that nobody has issued is as good as a used one.
     await open(page, '/#start=used')
     await page.getByText('The link was used already').waitFor()
+    await page.getByText('start Kolbak again in a terminal (npm start)').waitFor()
     expect(page.url()).to.equal(`${world.service.url}/ui/`)
   })
 })

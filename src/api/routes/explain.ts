@@ -39,17 +39,17 @@ const sentenceOf: Readonly<Record<Reason, (message: IndexedMessage, webhook: Web
 const nextStepOf = (status: string | undefined, nextAttemptAt: string | null): string => {
   switch (status) {
     case undefined:
-      return 'Nothing: there is no delivery to this webhook.'
+      return 'Nothing follows, because there is no delivery to this webhook.'
     case 'pending':
       return 'The next attempt, as soon as there is a slot.'
     case 'retrying':
       return `The next attempt, at about ${nextAttemptAt}.`
     case 'success':
-      return 'Nothing: the event was delivered.'
+      return 'Nothing follows, because the event was delivered.'
     case 'discarded':
-      return 'Nothing: the webhook was inactive or deleted. A replay sends the event again.'
+      return 'Nothing follows, because the webhook was inactive or deleted. A replay sends the event again.'
     default:
-      return 'Nothing: the delivery is a dead letter. A replay sends the event again.'
+      return 'Nothing follows, because the delivery is a dead letter. A replay sends the event again.'
   }
 }
 

@@ -11,9 +11,15 @@ interface FieldProps {
   /** The failure of the form, which may name this field. */
   readonly failure?: Failure | null
 }
-/** Returns what the API found wrong with a field, or null. */
-const faultOf = (failure: Failure | null | undefined, name: string): string | null =>
-  failure?.details.find(({ path }) => path === name || path.startsWith(`${name}.`))?.message ?? null
+const typeNames: Readonly<Record<string, string>> = { number: 'a number', integer: 'a whole number', string: 'a text' }
+/** Returns a sentence about what the API found wrong with a field or with one of the values in its list, or null. */
+function faultOf(failure: Failure | null | undefined, name: string): string | null {
+  const fault = failure?.details.find(({ path }) => path === name || path.startsWith(`${name}.`))
+  if (fault === undefined) return null
+  const index = /\.(\d+)$/.exec(fault.path)?.[1]
+  const message = fault.message.replace(/(?<=^must be )(number|integer|string)(?=$| or )/, (type) => typeNames[type] ?? type)
+  return `${index === undefined ? 'This' : `Value ${Number(index) + 1}`} ${message}.`
+}
 
 interface InputProps {
   readonly type?: 'text' | 'url' | 'password' | 'number' | 'search'
@@ -44,7 +50,7 @@ export function Field({ label, name, hint, failure, type, autoComplete = 'off', 
         {...input}
       />
       <p id={`${id}-hint`} class={fault === null ? 'hint' : 'hint fault'}>
-        {fault === null ? hint : `This ${fault}.`}
+        {fault ?? hint}
       </p>
     </div>
   )

@@ -170,7 +170,7 @@ function GroupCard({
             to <Time at={last} />
           </>
         )}
-        . <a href={urlOf(`/deliveries/${group.sample}`)}>Open the latest</a>
+        . <a href={urlOf(`/deliveries/${group.sample}`)}>{count === 1 ? 'Open it' : 'Open the latest'}</a>
       </p>
       <div class="row">
         {can('write:webhooks') && (
@@ -180,12 +180,12 @@ function GroupCard({
             onClick={() => replay({ webhooks: [id], event, ...(reason === null ? {} : { reason }), since: group.first_accepted_at })}
           >
             <Icon name="retry" />
-            Replay them
+            {count === 1 ? 'Replay it' : 'Replay them'}
           </button>
         )}
         {!isOnly && (
           <button type="button" class="quiet" onClick={() => setParams({ ...narrow, cursor: null }, { replace: false })}>
-            List them
+            {count === 1 ? 'List it' : 'List them'}
           </button>
         )}
         {webhook !== undefined && !webhook.is_active && <span class="soft">Activate the webhook first.</span>}

@@ -40,13 +40,17 @@ export function ReplayDialog({ filter, close }: { filter: ReplayFilter; close: (
       close={close}
     >
       <Loaded query={preview}>{({ data: shown }) => <ReplayPreview preview={shown} />}</Loaded>
-      <p>
-        The receivers get the same event ids again, at their present URLs and signed with their present secrets. You can watch and cancel
-        the replay.
-      </p>
-      <Note>
-        <p>Mend the cause first: otherwise they fail again.</p>
-      </Note>
+      {canReplay(data) && (
+        <>
+          <p>
+            The receivers get the same event ids again, at their present URLs and signed with their present secrets. You can watch and
+            cancel the replay.
+          </p>
+          <Note>
+            <p>Mend the cause of the failures first. Otherwise the replay fails too.</p>
+          </Note>
+        </>
+      )}
       {refused.length > 0 && (
         <Note tone="warn">
           <p>

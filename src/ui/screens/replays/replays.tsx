@@ -82,9 +82,10 @@ export function Replays() {
   )
 }
 
+const statusWords: Readonly<Record<string, string>> = { failed: 'failed', discarded: 'discarded', success: 'delivered' }
 /** Returns which deliveries a job replays. */
 const whatOf = ({ delivery_status: status, delivery_event: event, delivery_reason: reason, delivery_code: code }: Job): string =>
-  [`${status ?? 'failed and discarded'} ones`, event, reason ?? (code === null ? null : `status ${code}`)]
+  [`${statusWords[status ?? ''] ?? 'failed and discarded'} deliveries`, event, reason ?? (code === null ? null : `status ${code}`)]
     .filter((part) => part !== null)
     .join(', ')
 

@@ -50,10 +50,12 @@ export function ReplayMissed({ path, webhook, close }: { path: string; webhook: 
         options={{ '': 'failed or discarded', failed: 'failed', discarded: 'discarded', success: 'delivered already' }}
       />
       <Loaded query={preview}>{({ data: shown }) => <ReplayPreview preview={shown} />}</Loaded>
-      <p>
-        They are sent under the same event ids, to the present URL. The receiver can tell by the id what it already has. You can watch and
-        cancel the replay.
-      </p>
+      {canReplay(data) && (
+        <p>
+          The events are sent under the same ids as before, to the present URL. The receiver can tell by the id what it already has. You can
+          watch and cancel the replay.
+        </p>
+      )}
       <Curl method="POST" request={`${path}/replay`} body={body} />
     </Confirm>
   )
