@@ -29,6 +29,16 @@ export function setParams(changes: Readonly<Record<string, string | null>>, { re
   navigate(current.value.path + (search === '' ? '' : `?${search}`), { replace })
 }
 
+/**
+ * Follows the main link of the row that was clicked. The link does not cover the row, because its text could then not be selected. A click that ends
+ * a selection, and a click on another control, do nothing here.
+ */
+function followRow({ ctrlKey, metaKey, shiftKey }: MouseEvent, target: Element): void {
+  if (target.closest('button, input, select, textarea, label, summary') !== null || getSelection()?.isCollapsed === false) return
+  const init = { bubbles: true, cancelable: true, ctrlKey, metaKey, shiftKey }
+  target.closest('tbody tr')?.querySelector('a.main')?.dispatchEvent(new MouseEvent('click', init))
+}
+
 /** Follows the browser's history, and shows links to screens without loading the page again. */
 export function startRouter(): void {
   addEventListener('popstate', () => {
@@ -36,6 +46,7 @@ export function startRouter(): void {
   })
   addEventListener('click', (event) => {
     const link = event.target instanceof Element ? event.target.closest('a') : null
+    if (link === null && event.button === 0 && event.target instanceof Element) followRow(event, event.target)
     if (link === null || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey)
       return
     if (link.origin !== location.origin || !link.pathname.startsWith(`${base}/`) || link.target !== '' || link.hasAttribute('download'))

@@ -78,7 +78,15 @@ export function DeliveriesTable({
               </td>
             )}
             <td>{resultText(delivery.last_reason?.startsWith('http_') ? null : delivery.last_reason, delivery.last_response_code)}</td>
-            <td class="wide">{delivery.attempt_count}</td>
+            <td class="wide">
+              {delivery.attempt_count}
+              {delivery.chain > 1 && (
+                <>
+                  <br />
+                  <span class="faint">after {delivery.chain === 2 ? 'a replay' : `${delivery.chain - 1} replays`}</span>
+                </>
+              )}
+            </td>
             <td class="wide nowrap">{delivery.next_attempt_at !== null && <Time at={delivery.next_attempt_at} />}</td>
             <td class="nowrap broad">
               <Time at={delivery.accepted_at} />

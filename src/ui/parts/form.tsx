@@ -30,6 +30,7 @@ interface InputProps {
   readonly max?: number
   readonly placeholder?: string
   readonly defaultValue?: string | number
+  readonly onInput?: (event: TargetedInputEvent<HTMLInputElement>) => void
   readonly onKeyUp?: (event: TargetedKeyboardEvent<HTMLInputElement>) => void
 }
 /** A labelled input with its hint and its fault. */

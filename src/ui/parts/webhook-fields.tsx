@@ -1,11 +1,16 @@
+import { useState } from 'preact/hooks'
 import type { Webhook } from '../../api/responses.ts'
 import type { Failure } from '../lib/api.ts'
 import { Field } from './form.tsx'
 
 type EditedFields = Pick<Webhook, 'callback_url' | 'event' | 'description' | 'retry_delays'>
 
+/** Returns whether a pattern is probably a mistake. The API accepts it, because the names of events may have such dots too. */
+const hasOddDots = (pattern: string): boolean => /^\.|\.\.|\.$/.test(pattern)
+
 /** The inputs for the fields of a webhook that a person can set. */
 export function WebhookFields({ webhook, failure }: { webhook?: EditedFields; failure: Failure | null }) {
+  const [pattern, setPattern] = useState(webhook?.event ?? '')
   return (
     <>
       <Field
@@ -26,10 +31,12 @@ export function WebhookFields({ webhook, failure }: { webhook?: EditedFields; fa
         maxLength={255}
         placeholder="order.*"
         defaultValue={webhook?.event ?? ''}
+        onInput={(event) => setPattern(event.currentTarget.value.trim())}
         failure={failure}
         hint={
           <>
             An exact name (<code>order.created</code>), a prefix (<code>order.*</code>), or <code>*</code> for all events.
+            {hasOddDots(pattern) && <strong> Look at the dots: few names have a dot at an end, or two dots in a row.</strong>}
           </>
         }
       />

@@ -32,6 +32,11 @@ export function Deliveries() {
         <FilterText label="Result" name="reason" placeholder="503 or timeout" />
         <FilterChoice label="Accepted" name="range" options={ranges} />
       </div>
+      {webhook === null && (
+        <p class="faint">
+          Delivered ones are listed for one webhook at a time: choose it above, or open it under <a href={urlOf('/webhooks')}>Webhooks</a>.
+        </p>
+      )}
       <Loaded query={query}>
         {({ data, pagination }) =>
           data.length > 0 ? (
@@ -51,8 +56,8 @@ export function Deliveries() {
           ) : (
             <Empty title="Everything has arrived">
               <p>
-                Of the deliveries of the last 24 hours, none is retried, failed or discarded. Choose a webhook to see also what was
-                delivered to it, or <a href={urlOf('/events')}>look at an event</a>.
+                Of the deliveries of the last 24 hours, none is retried, failed or discarded. An <a href={urlOf('/events')}>event</a> lists
+                all of its deliveries.
               </p>
             </Empty>
           )

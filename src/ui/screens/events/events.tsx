@@ -43,7 +43,7 @@ export function Events() {
             </Empty>
           ) : (
             <Empty title="No event has come yet">
-              <p>Post one, and it appears here within a second:</p>
+              <p>Post one, and it appears here within a second. On the machine of Kolbak, in its folder:</p>
               <Code text={`npm run -s kolbak -- send order.created '{"order": 7}'`} label="the command" />
             </Empty>
           )

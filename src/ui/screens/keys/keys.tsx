@@ -39,7 +39,7 @@ export function Keys() {
             <Empty title="There is no API key yet">
               <p>
                 Give a consumer a key, and it manages its own webhooks with the header <code>x-api-key</code>. It sees only the webhooks
-                that it created.
+                that it created. Create one here, or on the machine of Kolbak:
               </p>
               <Code text="npm run -s kolbak -- keys create Shop --scopes read:webhooks,write:webhooks" label="the command" />
             </Empty>
@@ -100,7 +100,7 @@ function KeysTable(props: { keys: readonly Key[]; countOf: (id: string) => numbe
               <button type="button" class="quiet" onClick={() => setOpen({ what: 'rotate', key })} aria-label={`Rotate ${key.name}`}>
                 Rotate
               </button>
-              <button type="button" class="quiet" onClick={() => setOpen({ what: 'delete', key })} aria-label={`Delete ${key.name}`}>
+              <button type="button" class="quiet risky" onClick={() => setOpen({ what: 'delete', key })} aria-label={`Delete ${key.name}`}>
                 Delete
               </button>
             </td>

@@ -84,7 +84,8 @@ export function LiveScreen() {
             {filter.status !== null || filter.event !== null
               ? 'Nothing that matches the filter has happened since you opened this screen.'
               : 'Nothing has happened since you opened this screen.'}{' '}
-            To see something, send a test event on the screen of <a href={urlOf('/webhooks')}>a webhook</a>, or post an event:
+            To see something, send a test event on the screen of <a href={urlOf('/webhooks')}>a webhook</a>, or post an event on the machine
+            of Kolbak, in its folder:
           </p>
           <Code text={`npm run -s kolbak -- send order.created '{"order": 7}'`} label="the command" />
         </Empty>

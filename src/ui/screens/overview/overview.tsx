@@ -52,7 +52,7 @@ export function Overview() {
             {({ data }) =>
               data.length === 0 ? (
                 <Empty title="No event has come yet">
-                  <p>Post one, and it appears here within a second:</p>
+                  <p>Post one, and it appears here within a second. On the machine of Kolbak, in its folder:</p>
                   <Code text={`npm run -s kolbak -- send order.created '{"order": 7}'`} label="the command" />
                 </Empty>
               ) : (
@@ -135,8 +135,8 @@ const FirstSteps = ({ hasEvents }: { hasEvents: boolean }) => (
     <ol class="steps">
       <li>
         <p>
-          <strong>Start a receiver</strong> on this machine. It creates a webhook for every <code>order.</code> event and prints what it
-          gets. It needs a service that was started with <code>npm run dev</code>.
+          <strong>Start a receiver</strong> on the machine of Kolbak, in its folder. It creates a webhook for every <code>order.</code>{' '}
+          event and prints what it gets. It needs a service that was started with <code>npm run dev</code>.
         </p>
         <Code text="npm run -s kolbak -- listen 'order.*'" label="the command that starts a receiver" />
         <p>

@@ -124,7 +124,7 @@ const Clients = ({ query, revoke }: { query: Query<readonly Client[]>; revoke: (
               </td>
               <td class="long broad">{client.scopes.join(', ')}</td>
               <td>
-                <button type="button" class="quiet" onClick={() => revoke(client)} aria-label={`Revoke ${client.name}`}>
+                <button type="button" class="quiet risky" onClick={() => revoke(client)} aria-label={`Revoke ${client.name}`}>
                   Revoke
                 </button>
               </td>

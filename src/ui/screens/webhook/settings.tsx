@@ -5,7 +5,7 @@ import { useAction } from '../../lib/query.ts'
 import { navigate } from '../../lib/router.ts'
 import { Confirm, Field, onSubmit } from '../../parts/form.tsx'
 import { Failed, Note } from '../../parts/messages.tsx'
-import { Code, Time } from '../../parts/text.tsx'
+import { Code, Foreign, Time } from '../../parts/text.tsx'
 import { ValueText } from '../../parts/value-text.tsx'
 import { bodyOf, WebhookFields } from '../../parts/webhook-fields.tsx'
 
@@ -77,7 +77,7 @@ export function Settings({ path, webhook, etag, onChanged }: SettingsProps) {
       </form>
       <div class="stack">
         <Secret path={path} etag={etag} onChanged={onChanged} />
-        <Deletion path={path} etag={etag} />
+        <Deletion path={path} etag={etag} url={webhook.callback_url} />
       </div>
     </div>
   )
@@ -210,7 +210,7 @@ function Secret({ path, etag, onChanged }: Pick<SettingsProps, 'path' | 'etag' |
   )
 }
 
-function Deletion({ path, etag }: Pick<SettingsProps, 'path' | 'etag'>) {
+function Deletion({ path, etag, url }: Pick<SettingsProps, 'path' | 'etag'> & { url: string }) {
   const [isOpen, setOpen] = useState(false)
   const deletion = useAction(async () => {
     await send('DELETE', path, { ifMatch: etag })
@@ -221,7 +221,7 @@ function Deletion({ path, etag }: Pick<SettingsProps, 'path' | 'etag'>) {
       <h2>Delete</h2>
       <p class="soft">A deleted webhook cannot come back. Its history stays readable. To stop it for a while, deactivate it instead.</p>
       <div class="row">
-        <button type="button" onClick={() => setOpen(true)}>
+        <button type="button" class="risky" onClick={() => setOpen(true)}>
           Delete …
         </button>
       </div>
@@ -234,7 +234,9 @@ function Deletion({ path, etag }: Pick<SettingsProps, 'path' | 'etag'>) {
           confirm={() => deletion.run()}
           close={() => setOpen(false)}
         >
-          <p>Its deliveries that are still to come are discarded.</p>
+          <p class="break">
+            Nothing more is sent to <strong>{<Foreign text={url} />}</strong>. Deliveries that are still to come are discarded.
+          </p>
         </Confirm>
       )}
     </section>

@@ -45,7 +45,7 @@ export function WebhookDeliveries({ path, webhook }: { path: string; webhook: We
           ) : (
             <Empty title="Nothing was sent to this webhook yet">
               {can('write:webhooks') && <SendTest webhook={webhook} />}
-              <p>Post an event that its pattern matches:</p>
+              <p>Post an event that its pattern matches, on the machine of Kolbak, in its folder:</p>
               <Code text={`npm run -s kolbak -- send ${example} '{"order": 7}'`} label="the command" />
             </Empty>
           )

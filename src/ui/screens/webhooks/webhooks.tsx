@@ -42,7 +42,10 @@ export function Webhooks() {
           if (webhooks.length === 0)
             return (
               <Empty title="There is no webhook yet">
-                <p>A webhook is a URL, and the events that Kolbak posts to it. Create one, or start a receiver on this machine:</p>
+                <p>
+                  A webhook is a URL, and the events that Kolbak posts to it. Create one, or start a receiver on the machine of Kolbak, in
+                  its folder:
+                </p>
                 <Code text="npm run -s kolbak -- listen 'order.*'" label="the command" />
                 {can('write:webhooks') && <a href={urlOf('/webhooks/new')}>Create a webhook</a>}
               </Empty>
