@@ -22,7 +22,7 @@ const screens: readonly { readonly name: string; path(filled: Filled): string; r
   { name: 'deliveries', path: () => '/deliveries', shows: 'order.paid' },
   { name: 'problems', path: () => '/problems', shows: 'failed for good' },
   { name: 'live', path: () => '/live', shows: 'connected' },
-  { name: 'replays', path: () => '/replays', shows: 'failed ones' },
+  { name: 'replays', path: () => '/replays', shows: 'failed deliveries' },
   { name: 'keys', path: () => '/keys', shows: 'The shop' },
   { name: 'audit', path: () => '/audit', shows: '9 changes' },
   { name: 'tenants', path: () => '/tenants', shows: 'Customers who must not see each other' },

@@ -35,7 +35,10 @@ export function Storage({ report: { database_bytes, disk, last_backup, replicati
       />
       {last_backup === null && (
         <Note>
-          <p>A backup holds everything except the keys. Make one while the service runs, and keep it on another machine:</p>
+          <p>
+            A backup holds everything except the keys. Make one on the machine of Kolbak while the service runs, and keep it on another
+            machine:
+          </p>
           <Code text="npm run -s operate -- backup kolbak.backup" label="the command that makes a backup" />
         </Note>
       )}
