@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks'
 import { isOffline } from '../lib/api.ts'
 import { preferences, setPreference } from '../lib/preferences.ts'
 import { navigate, path, urlOf } from '../lib/router.ts'
-import { me, signOut } from '../lib/session.ts'
+import { can, me, signOut } from '../lib/session.ts'
 import { Dialog } from '../parts/form.tsx'
 import { Icon, type IconName } from '../parts/icon.tsx'
 import { isHelpOpen } from './keys.ts'
@@ -101,9 +101,15 @@ export const Mark = () => (
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const ulid = /^[0-7][0-9A-HJKMNP-TV-Z]{25}$/
-/** Returns the screen of the resource with this id. The screen of an event also finds what a text is a part of. */
-const screenOfId = (id: string): string =>
-  uuid.test(id) ? `/deliveries/${id}` : ulid.test(id) ? `/webhooks/${id}` : `/events/${encodeURIComponent(id)}`
+/**
+ * Returns the screen of the resource with this id. The screen of an event also finds what a text is a part of. A person who may not read events, such as one
+ * with an API key, gets the webhooks that match.
+ */
+function screenOfId(id: string): string {
+  if (uuid.test(id)) return `/deliveries/${id}`
+  if (ulid.test(id)) return `/webhooks/${id}`
+  return can('read:events') ? `/events/${encodeURIComponent(id)}` : `/webhooks?text=${encodeURIComponent(id)}`
+}
 
 function TopBar() {
   const { theme, zone } = preferences.value
