@@ -1,6 +1,6 @@
 import type { FieldChange } from '../lib/field-changes.ts'
 
-/** What an auditor is told about a fault. */
+/** The facts about a fault that `verify` shows to an auditor. */
 export interface FaultDetails {
   /** The event as Kolbak wrote it, if that is known, or else as it is stored. */
   readonly event?: { readonly id: string; readonly type: string; readonly time: unknown; readonly actor: unknown }

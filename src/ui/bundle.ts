@@ -66,7 +66,7 @@ export async function loadVerifyPage(): Promise<Asset> {
   return { type: 'text/html; charset=utf-8', content: Buffer.from(text) }
 }
 
-/** What docs/verify.mjs imports, and what the page has in its place. */
+/** Maps each module of node that docs/verify.mjs imports to the file that takes its place in the page. */
 const pageModules = {
   'node:crypto': 'crypto.ts',
   'node:fs': 'files.ts',

@@ -34,6 +34,17 @@ const common = (): Pick<
   restMs: () => 2_000,
 })
 
+/** Returns dependencies with an active webhook that has a slot for one row. */
+const oneRowOf = (webhook: WebhookId): Pick<DueDeps, 'webhookCache' | 'slots'> => ({
+  webhookCache: {
+    refreshIfOld: async () => {},
+    refresh: async () => {},
+    get: () => ({ tenant: tenantOf(webhook) }) as CachedWebhook,
+    isSuspended: () => false,
+  } as Partial<WebhookCache> as WebhookCache,
+  slots: { claimableRows: () => 1, setParkedWebhooks() {} } as Partial<Slots> as Slots,
+})
+
 describe('claiming scheduled deliveries', () => {
   let db: TestDatabase
   before(async () => {
@@ -160,13 +171,7 @@ describe('claiming scheduled deliveries', () => {
             return keys.map(() => null)
           },
         },
-        webhookCache: {
-          refreshIfOld: async () => {},
-          refresh: async () => {},
-          get: () => ({ tenant: tenantOf(webhook) }) as CachedWebhook,
-          isSuspended: () => false,
-        } as Partial<WebhookCache> as WebhookCache,
-        slots: { claimableRows: () => 1, setParkedWebhooks() {} } as Partial<Slots> as Slots,
+        ...oneRowOf(webhook),
         async deliver() {
           calls.push('the request is sent')
           stop.abort()
@@ -199,13 +204,7 @@ describe('claiming scheduled deliveries', () => {
             return schedule.waiting(...page)
           },
         },
-        webhookCache: {
-          refreshIfOld: async () => {},
-          refresh: async () => {},
-          get: () => ({ tenant: tenantOf(webhook) }) as CachedWebhook,
-          isSuspended: () => false,
-        } as Partial<WebhookCache> as WebhookCache,
-        slots: { claimableRows: () => 1, setParkedWebhooks() {} } as Partial<Slots> as Slots,
+        ...oneRowOf(webhook),
         async deliver(row) {
           const { rows } = await db.pool.query<{ ms: number }>(
             'select (extract(epoch from clock_timestamp() - due_at) * 1000)::double precision as ms from scheduled_deliveries',

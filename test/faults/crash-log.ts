@@ -12,7 +12,7 @@ interface HeadPayload {
 }
 type Call = <T>(method: string, path: string, body?: unknown) => Promise<{ status: number; body: T }>
 
-/** What a load does with the audit log, and the responses that it got. */
+/** The part of a load that uses the audit log: it erases tenants, and receives the heads of the log. */
 export interface LogLoad {
   /** The webhook that gets the heads of the log. */
   readonly subscriber: string
