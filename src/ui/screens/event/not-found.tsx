@@ -9,7 +9,8 @@ import { EventsTable } from '../../parts/events-table.tsx'
 import { Empty } from '../../parts/messages.tsx'
 import { WebhookState } from '../../parts/status.tsx'
 import { Table } from '../../parts/table.tsx'
-import { Breakable, Foreign } from '../../parts/text.tsx'
+import { Foreign } from '../../parts/text.tsx'
+import { WebhookLink } from '../../parts/webhook-link.tsx'
 
 /** The most webhooks that are shown. */
 const maxWebhooks = 20
@@ -81,17 +82,7 @@ const WebhooksTable = ({ webhooks }: { webhooks: readonly Webhook[] }) => (
     {webhooks.map((webhook) => (
       <tr key={webhook.id}>
         <td class="long">
-          <a class="main" href={urlOf(`/webhooks/${webhook.id}`)}>
-            <Breakable text={webhook.callback_url} />
-          </a>
-          {webhook.description !== null && (
-            <>
-              <br />
-              <span class="faint">
-                <Foreign text={webhook.description} />
-              </span>
-            </>
-          )}
+          <WebhookLink webhook={webhook} />
         </td>
         <td>
           <WebhookState webhook={webhook} />

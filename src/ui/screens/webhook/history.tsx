@@ -3,6 +3,7 @@ import type { Delivery, Page, Version, Webhook } from '../../../api/responses.ts
 import { useQuery } from '../../lib/query.ts'
 import { params, setParams, urlOf } from '../../lib/router.ts'
 import { can } from '../../lib/session.ts'
+import { FieldTable } from '../../parts/field-table.tsx'
 import { Icon, type IconName } from '../../parts/icon.tsx'
 import { Loaded } from '../../parts/messages.tsx'
 import { Id, Time } from '../../parts/text.tsx'
@@ -204,39 +205,23 @@ function Comparison(props: {
   const differing = today === null ? [] : differencesOf(then, today)
   return (
     <>
-      <div class="table">
-        <table class="diff">
-          <caption class="visually-hidden">The webhook at revision {revision} and today</caption>
-          <thead>
-            <tr>
-              <th scope="col">Field</th>
-              <th scope="col">Then</th>
-              <th scope="col">Today</th>
-            </tr>
-          </thead>
-          <tbody>
-            {restored.map((name) => (
-              <tr key={name}>
-                <th scope="row">{name}</th>
-                <td class="long">
-                  <ValueText value={then[name]} />
-                </td>
-                <td class="long">
-                  {today === null ? (
-                    <span class="soft">deleted</span>
-                  ) : differing.includes(name) ? (
-                    <strong>
-                      <ValueText value={today[name]} />
-                    </strong>
-                  ) : (
-                    <span class="soft">the same</span>
-                  )}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <FieldTable
+        caption={`The webhook at revision ${revision} and today`}
+        columns={['Then', 'Today']}
+        names={restored}
+        cellsOf={(name) => [
+          <ValueText key="then" value={then[name]} />,
+          today === null ? (
+            <span class="soft">deleted</span>
+          ) : differing.includes(name) ? (
+            <strong>
+              <ValueText value={today[name]} />
+            </strong>
+          ) : (
+            <span class="soft">the same</span>
+          ),
+        ]}
+      />
       {!isLatest && today !== null && can('write:webhooks') && (
         <div class="row">
           <button type="button" disabled={differing.length === 0} onClick={() => setOpen(true)}>

@@ -2,6 +2,7 @@ import type { Version, Webhook } from '../../../api/responses.ts'
 import { send } from '../../lib/api.ts'
 import { useAction } from '../../lib/query.ts'
 import { setParams } from '../../lib/router.ts'
+import { FieldTable } from '../../parts/field-table.tsx'
 import { Confirm } from '../../parts/form.tsx'
 import { Curl } from '../../parts/screen.tsx'
 import { ValueText } from '../../parts/value-text.tsx'
@@ -64,33 +65,17 @@ export function Restore({ title, word, path, target, today, etag, close, onChang
       {differing.length === 0 ? (
         <p>The webhook has these values already.</p>
       ) : (
-        <div class="table">
-          <table class="diff">
-            <caption class="visually-hidden">The values that change</caption>
-            <thead>
-              <tr>
-                <th scope="col">Field</th>
-                <th scope="col">Now</th>
-                <th scope="col">After</th>
-              </tr>
-            </thead>
-            <tbody>
-              {differing.map((name) => (
-                <tr key={name}>
-                  <th scope="row">{name}</th>
-                  <td class="long">
-                    <ValueText value={today[name]} />
-                  </td>
-                  <td class="long">
-                    <strong>
-                      <ValueText value={target[name]} />
-                    </strong>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <FieldTable
+          caption="The values that change"
+          columns={['Now', 'After']}
+          names={differing}
+          cellsOf={(name) => [
+            <ValueText key="now" value={today[name]} />,
+            <strong key="after">
+              <ValueText value={target[name]} />
+            </strong>,
+          ]}
+        />
       )}
       <p>This is a new change: nothing of the past is rewritten, and the secret stays as it is.</p>
       <Curl method="PATCH" request={path} body={body} />

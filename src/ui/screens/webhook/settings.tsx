@@ -3,6 +3,7 @@ import type { Webhook } from '../../../api/responses.ts'
 import { send } from '../../lib/api.ts'
 import { useAction } from '../../lib/query.ts'
 import { navigate } from '../../lib/router.ts'
+import { FieldTable } from '../../parts/field-table.tsx'
 import { Confirm, Field, onSubmit } from '../../parts/form.tsx'
 import { Failed, Note } from '../../parts/messages.tsx'
 import { Code, Foreign, Time } from '../../parts/text.tsx'
@@ -99,32 +100,15 @@ function Conflict(props: {
       <Note tone="warn">
         <p>Somebody else changed this webhook while you edited it. Nothing of yours is saved yet.</p>
       </Note>
-      <div class="table">
-        <table class="diff">
-          <thead>
-            <tr>
-              <th scope="col">Field</th>
-              <th scope="col">When you began</th>
-              <th scope="col">Now</th>
-              <th scope="col">Yours</th>
-            </tr>
-          </thead>
-          <tbody>
-            {rows.map((name) => (
-              <tr key={name}>
-                <th scope="row">{name}</th>
-                <td class="long">
-                  <ValueText value={opened[name]} />
-                </td>
-                <td class="long">
-                  <ValueText value={theirs[name]} />
-                </td>
-                <td class="long">{name in mine ? <ValueText value={mine[name]} /> : <span class="soft">unchanged</span>}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <FieldTable
+        columns={['When you began', 'Now', 'Yours']}
+        names={rows}
+        cellsOf={(name) => [
+          <ValueText key="opened" value={opened[name]} />,
+          <ValueText key="theirs" value={theirs[name]} />,
+          name in mine ? <ValueText value={mine[name]} /> : <span class="soft">unchanged</span>,
+        ]}
+      />
       <div class="row">
         <button type="button" class="primary" disabled={isRunning} onClick={keepMine}>
           Save mine over it

@@ -11,7 +11,8 @@ import { Empty, Loaded } from '../../parts/messages.tsx'
 import { Curl, Screen } from '../../parts/screen.tsx'
 import { WebhookState, webhookStateOf } from '../../parts/status.tsx'
 import { Table } from '../../parts/table.tsx'
-import { Breakable, Code, Foreign, Id, Time } from '../../parts/text.tsx'
+import { Code, Id, Time } from '../../parts/text.tsx'
+import { WebhookLink } from '../../parts/webhook-link.tsx'
 
 const pageSize = 100
 
@@ -116,21 +117,12 @@ function WebhooksTable({ webhooks }: { webhooks: readonly Webhook[] }) {
       {webhooks.map((webhook) => (
         <tr key={webhook.id}>
           <td class="long">
-            <a class="main" href={urlOf(`/webhooks/${webhook.id}`)}>
-              <Breakable text={webhook.callback_url} />
-            </a>
-            <span class="narrow">
-              <br />
-              <code>{webhook.event}</code>
-            </span>
-            {webhook.description !== null && (
-              <>
+            <WebhookLink webhook={webhook}>
+              <span class="narrow">
                 <br />
-                <span class="faint">
-                  <Foreign text={webhook.description} />
-                </span>
-              </>
-            )}
+                <code>{webhook.event}</code>
+              </span>
+            </WebhookLink>
           </td>
           <td>
             <WebhookState webhook={webhook} />
